@@ -1,0 +1,1 @@
+"""What starts: one folder per Cloud Run function, and the command line."""

@@ -1,0 +1,1 @@
+"""What is called: values, ports, judgement, proof, adapters. Never imports `functions`."""
