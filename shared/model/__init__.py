@@ -1,0 +1,1 @@
+"""Frozen, strictly validated values. What stands here does no I/O and knows no clock."""

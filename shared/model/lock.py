@@ -1,0 +1,95 @@
+"""The lock: exactly the files that the inner VM installs, each with its hash, per environment.
+
+What was judged is what is shipped is what is installed: a lock names bytes, not versions alone.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from shared.model.package import (
+    AbsolutePath,
+    Architecture,
+    DebianName,
+    DebianVersion,
+    HttpsUrl,
+    Package,
+    PypiName,
+    PypiVersion,
+    Release,
+)
+from shared.model.value import Digest, Value
+
+Filename = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+!~%-]*$", max_length=255)]
+
+
+class LockedPython(Value):
+    """A wheel or source distribution, by hash."""
+
+    name: PypiName
+    version: PypiVersion
+    filename: Filename
+    sha256: Digest
+    url: str
+    """Upstream, or `own:<sha256>` for a wheel of the user's own."""
+    record: Digest | None
+    """RECORD's canonical digest as the outer VM had it; None for what only the resolver chose."""
+    build: tuple[LockedPython, ...] = ()
+    """For a source distribution: everything that its build needs, pinned like the rest."""
+
+    @property
+    def is_wheel(self) -> bool:
+        return self.filename.endswith(".whl")
+
+
+class LockedEnvironment(Value):
+    path: AbsolutePath
+    python: str
+    virtual: bool
+    packages: tuple[LockedPython, ...]
+
+
+class LockedArchive(Value):
+    """A .deb, by hash."""
+
+    name: DebianName
+    version: DebianVersion
+    architecture: Architecture
+    source_name: DebianName
+    source_version: DebianVersion
+    filename: Filename
+    """The file's own name in the pool."""
+    url: HttpsUrl | Annotated[str, Field(pattern=r"^http://[A-Za-z0-9.:-]+/[!-~]+$")]
+    sha256: Digest
+    size: Annotated[int, Field(ge=0)]
+    suite: str
+    """The suite whose signed Release vouches for it, like trixie-security."""
+
+
+class LockedGeneric(Value):
+    url: HttpsUrl
+    sha256: Digest
+    size: Annotated[int, Field(ge=0)]
+
+
+class Change(Value):
+    """One difference between what the outer VM had and what the inner one gets."""
+
+    before: Package
+    after: Package
+    advisories: tuple[str, ...]
+    required_by: tuple[str, ...]
+    reason: str
+
+
+class Lock(Value):
+    format: Literal["package-dmz/lock/v1"] = "package-dmz/lock/v1"
+    workload: str
+    manifest: Digest
+    release: Release
+    environments: tuple[LockedEnvironment, ...]
+    debian: tuple[LockedArchive, ...]
+    generic: tuple[LockedGeneric, ...]
+    changes: tuple[Change, ...]

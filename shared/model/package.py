@@ -1,0 +1,107 @@
+"""Names and versions of packages, held to what their ecosystems allow.
+
+A manifest comes from a hostile machine: a name that is not exactly what its ecosystem permits is refused here,
+before it can become part of a path, a URL or a log line.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal
+from urllib.parse import quote
+
+from packaging.utils import canonicalize_name
+from pydantic import AfterValidator
+
+from shared.model.value import Value
+
+Ecosystem = Literal["pypi", "debian", "generic"]
+
+# https://packaging.python.org/en/latest/specifications/name-normalization/
+_PYPI_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,126}[A-Za-z0-9])?", re.ASCII)
+# PEP 440 has no length limit; 128 is far beyond any published version.
+_PYPI_VERSION = re.compile(r"[0-9A-Za-z.!+_-]{1,128}", re.ASCII)
+# https://www.debian.org/doc/debian-policy/ch-controlfields.html#source and #version
+_DEBIAN_NAME = re.compile(r"[a-z0-9][a-z0-9+.-]{1,127}", re.ASCII)
+_DEBIAN_VERSION = re.compile(r"(?:[0-9]+:)?[0-9][A-Za-z0-9.+~-]{0,127}", re.ASCII)
+_ARCHITECTURE = re.compile(r"[a-z0-9][a-z0-9-]{1,31}", re.ASCII)
+_PATH = re.compile(r"/[A-Za-z0-9._+@/-]{0,255}", re.ASCII)
+
+
+def _pypi_name(text: str) -> str:
+    if not _PYPI_NAME.fullmatch(text):
+        raise ValueError("a Python package's name has ASCII letters, digits and . _ - only (PEP 508)")
+    return canonicalize_name(text)
+
+
+def _matching(pattern: re.Pattern[str], rule: str) -> AfterValidator:
+    def check(text: str) -> str:
+        if not pattern.fullmatch(text):
+            raise ValueError(rule)
+        return text
+
+    return AfterValidator(check)
+
+
+def _absolute(text: str) -> str:
+    if not _PATH.fullmatch(text) or ".." in text.split("/"):
+        raise ValueError("a path is absolute, plain ASCII, without '..', at most 256 characters")
+    return text
+
+
+def _https(text: str) -> str:
+    if not re.fullmatch(r"https://[A-Za-z0-9.-]+(:[0-9]+)?/[!-~]{0,2000}", text, re.ASCII):
+        raise ValueError("a URL is https, with a plain host name and printable ASCII only")
+    return text
+
+
+PypiName = Annotated[str, AfterValidator(_pypi_name)]
+"""Normalized on entry (PEP 503)."""
+PypiVersion = Annotated[str, _matching(_PYPI_VERSION, "a Python version has the characters of PEP 440 only")]
+DebianName = Annotated[
+    str, _matching(_DEBIAN_NAME, "a Debian name is lower-case ASCII with + - . (policy 5.6.1)")
+]
+DebianVersion = Annotated[
+    str, _matching(_DEBIAN_VERSION, "a Debian version is [epoch:]upstream[-revision] (policy 5.6.12)")
+]
+Architecture = Annotated[str, _matching(_ARCHITECTURE, "an architecture is one of dpkg's, like amd64 or all")]
+AbsolutePath = Annotated[str, AfterValidator(_absolute)]
+HttpsUrl = Annotated[str, AfterValidator(_https)]
+
+
+class Release(Value):
+    """The distribution that a machine runs, as /etc/os-release says."""
+
+    id: Literal["debian", "ubuntu"]
+    version_id: Annotated[
+        str, _matching(re.compile(r"[0-9]{1,3}(\.[0-9]{2})?"), "a release is like 13 or 22.04")
+    ]
+    codename: Annotated[str, _matching(re.compile(r"[a-z]{2,20}"), "a code name is lower-case letters")]
+    architecture: Architecture
+
+    @property
+    def osv_ecosystem(self) -> str:
+        """OSV's release-scoped name (https://ossf.github.io/osv-schema/#affectedpackage-field)."""
+        return f"{self.id.capitalize()}:{self.version_id}"
+
+
+class Package(Value):
+    """A name and a version in an ecosystem; for Debian also what it was built from."""
+
+    ecosystem: Ecosystem
+    name: str
+    version: str
+    architecture: str = ""
+    distro: str = ""
+    """`debian-13`, `ubuntu-22.04`; empty outside Debian and Ubuntu."""
+    source_name: str = ""
+    source_version: str = ""
+
+    @property
+    def purl(self) -> str:
+        """https://github.com/package-url/purl-spec/blob/main/PURL-TYPES.rst"""
+        name, version = quote(self.name, safe=""), quote(self.version, safe="+~.-!")
+        if self.ecosystem == "debian":
+            vendor = self.distro.split("-")[0] or "debian"
+            return f"pkg:deb/{vendor}/{name}@{version}?arch={self.architecture}&distro={self.distro}"
+        return f"pkg:{self.ecosystem}/{name}@{version}"

@@ -1,0 +1,114 @@
+"""Findings, policies and verdicts: what is known of a package, what is allowed, and what follows."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from shared.model.package import Package
+from shared.model.value import Digest, Value
+
+Severity = Literal["UNKNOWN", "NONE", "LOW", "MEDIUM", "HIGH", "CRITICAL"]
+Decision = Literal["allow", "hold", "block"]
+
+
+class Finding(Value):
+    """One flaw (a group of advisories that are aliases of each other) that touches one package."""
+
+    id: str
+    """The group's best-known name: GHSA before PYSEC before CVE."""
+    aliases: tuple[str, ...]
+    """Every other id of the group, sorted."""
+    severity: Severity
+    score: float | None
+    """Highest CVSS base score in the group, 0 to 10; None where no advisory carries one."""
+    fixed: tuple[str, ...]
+    """Versions that end an affected range, in the ecosystem's order; empty if there is no fix."""
+    malicious: bool
+    summary: str
+    undecided: str = ""
+    """Why it could not be decided whether the package is affected; empty where it could. Never clean."""
+
+
+class AdvisorySource(Value):
+    """Where the advisories came from: shown in every verdict and report."""
+
+    source: str
+    """`osv.dev zips`, `osv.dev api`, `snapshot carried by the project`."""
+    date: str
+    """RFC 3339: when the newest record was modified, or the download happened."""
+    digest: Digest
+
+
+class PythonRules(Value):
+    """Rules for packages of PyPI and the user's own wheels."""
+
+    block_severity: Literal["LOW", "MEDIUM", "HIGH", "CRITICAL"]
+    """This severity and above is blocked."""
+    unknown_severity: Decision
+    malicious: Decision
+    undecided: Literal["hold", "block"]
+    direct_url: Decision
+    source_distribution: Decision
+
+
+class DebianRules(Value):
+    """Rules for packages of Debian and Ubuntu, where most records carry no score and many have no fix."""
+
+    fix_available: Decision
+    """An advisory with a fix that the installed version lacks."""
+    unfixed: Decision
+    """An advisory without any fix in the release; the finding is shown all the same."""
+    undecided: Literal["hold", "block"]
+
+
+class GenericRules(Value):
+    """Rules for files fetched by URL: nothing is known of them but their hash."""
+
+    fetched_by_url: Decision
+
+
+class Policy(Value):
+    """What may enter. Every rule must be given; there is no silent default."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,39}$")]
+    description: str
+    max_advisory_age_hours: Annotated[int, Field(ge=1)] | None
+    """Older advisory data holds every package; None only in a policy that names itself offline."""
+    pypi: PythonRules
+    debian: DebianRules
+    generic: GenericRules
+
+
+class RuleAnswer(Value):
+    """One rule that was asked about one package, and what it said."""
+
+    rule: str
+    answer: Decision
+    reason: str
+
+
+class Verdict(Value):
+    """The judgement about one package: every rule, every answer, and on which data."""
+
+    package: Package
+    decision: Decision
+    rules: tuple[RuleAnswer, ...]
+    findings: tuple[Finding, ...]
+    policy: Digest
+    advisories: AdvisorySource
+
+    @property
+    def reason(self) -> str:
+        """The answers that led to the decision, as one sentence part."""
+        if self.decision == "allow":
+            return "every rule allows it"
+        return "; ".join(rule.reason for rule in self.rules if rule.answer == self.decision)
+
+
+class Verdicts(Value):
+    """All verdicts about one manifest."""
+
+    manifest: Digest
+    verdicts: tuple[Verdict, ...]

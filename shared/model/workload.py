@@ -1,0 +1,99 @@
+"""A workload: what to install, how, and how to see that it works. Data that a user writes, one small file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import yaml
+from pydantic import Field, field_validator
+
+from shared.errors import Permanent
+from shared.model.package import DebianName
+from shared.model.value import Digest, Value
+
+BUILT_IN = Path(__file__).parent.parent / "data" / "workloads"
+_MAX_FILE = 256 * 1024
+
+Line = Annotated[str, Field(min_length=1, max_length=500, pattern=r"^[^\x00-\x1f\x7f]+$")]
+
+
+class OwnWheel(Value):
+    """A wheel of the user's own, which no index has."""
+
+    path: Annotated[str, Field(min_length=1, max_length=1000)]
+    sha256: Digest
+
+    @property
+    def filename(self) -> str:
+        return Path(self.path).name
+
+
+class Workload(Value):
+    """One workload. The same install script runs in the outer and in the inner VM."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,39}$")]
+    description: Annotated[str, Field(max_length=500)] = ""
+    runtime_version: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{0,62}$")]
+    """TPU software version (https://cloud.google.com/tpu/docs/runtimes); the local platform boots Debian 13 for it."""
+    accelerator_type: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
+    apt: tuple[DebianName, ...] = ()
+    """Installed before the script runs, with their dependencies and without recommendations."""
+    constraints: tuple[Line, ...] = ()
+    """pip constraints in the outer VM; in the inner VM the lock takes their place."""
+    overrides: tuple[Line, ...] = ()
+    """uv overrides in both VMs: replaces a requirement that a package declares wrongly."""
+    install: Annotated[str, Field(min_length=1, max_length=64 * 1024)]
+    """A bash script, run as root with `set -euo pipefail`."""
+    smoke: Annotated[str, Field(min_length=1, max_length=64 * 1024)]
+    """A bash script that exits 0 if the workload works. Runs in the inner VM only."""
+    environment: dict[
+        Annotated[str, Field(pattern=r"^[A-Z_][A-Z0-9_]{0,63}$")], Annotated[str, Field(max_length=4096)]
+    ] = {}
+    wheels: tuple[OwnWheel, ...] = ()
+    after: Literal["keep", "delete"] = "keep"
+    """What becomes of the inner VM when the run has completed."""
+    install_minutes: Annotated[int, Field(ge=1, le=240)] = 45
+    """After so many minutes without a report a VM's install has failed."""
+
+    @field_validator("install", "smoke")
+    @classmethod
+    def _plain(cls, text: str) -> str:
+        if "\x00" in text:
+            raise ValueError("a script holds no NUL character")
+        return text
+
+
+def read(path: Path) -> Workload:
+    """The workload in the YAML file at `path`; Permanent with the mistake and its place."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise Permanent(f"The workload file {path} cannot be read: {error.strerror}.") from error
+    if len(data) > _MAX_FILE:
+        raise Permanent(f"The workload file {path} has {len(data)} bytes; at most {_MAX_FILE} are read.")
+    try:
+        content = yaml.safe_load(data)
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        first = " ".join(str(error).split())
+        raise Permanent(f"The workload file {path} is not YAML: {first}.") from error
+    if not isinstance(content, dict):
+        raise Permanent(f"The workload file {path} must be a mapping with at least name, install and smoke.")
+    return Workload.check(content, f"The workload file {path}")
+
+
+def built_in() -> tuple[str, ...]:
+    """Names of the workloads that come with the project."""
+    return tuple(sorted(path.stem for path in BUILT_IN.glob("*.yaml")))
+
+
+def find(name_or_path: str) -> Workload:
+    """A built-in workload by name, or the user's own by path."""
+    if name_or_path in built_in():
+        return read(BUILT_IN / f"{name_or_path}.yaml")
+    path = Path(name_or_path)
+    if path.suffix in (".yaml", ".yml") or path.exists():
+        return read(path)
+    raise Permanent(
+        f"There is no workload '{name_or_path}': give one of {', '.join(built_in())}, or the path of a workload file."
+    )

@@ -1,0 +1,279 @@
+"""What the stages need from the world, each a small Protocol in the field's words.
+
+Adapters stand in `shared.gcp` (Google's services), `shared.upstream` (package indexes) and `shared.memory` (the
+in-process twins). An adapter turns foreign exceptions into `Permanent` or `Transient`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from shared.events import Event
+from shared.model.lock import LockedArchive, LockedPython
+from shared.model.package import Package, Release
+from shared.model.value import Digest
+from shared.model.verdict import AdvisorySource, Finding
+
+Document = dict[str, Any]
+
+
+# --- delivery: documents, claims, outbox, bus -------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Claim:
+    """The right of one worker to handle one event, until its lease ends."""
+
+    key: str
+    state: Literal["won", "busy", "done"]
+    attempt: int
+    """1 for the first try; counts takeovers and failures."""
+    generation: int
+    """The fence: a batch with an older generation is refused."""
+
+
+@dataclass(frozen=True)
+class Put:
+    """Write of a whole document, or of the given fields only (`merge`)."""
+
+    collection: str
+    id: str
+    fields: Mapping[str, Any]
+    merge: bool = False
+
+
+@dataclass(frozen=True)
+class Create:
+    """Write of a document that must not exist yet. Fails the batch if it does."""
+
+    collection: str
+    id: str
+    fields: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Increment:
+    """Addition to a counter field; stands in one batch with the `Create` of what it counts."""
+
+    collection: str
+    id: str
+    field: str
+    by: int
+
+
+Write = Put | Create | Increment
+
+
+class Store(Protocol):
+    """Documents, claims and the outbox. Every method is atomic on its own."""
+
+    def claim(self, key: str, now: float, lease: float) -> Claim: ...
+    def renew(self, claim: Claim, until: float) -> bool:
+        """Extend the lease; False if somebody else has taken over."""
+        ...
+
+    def release(self, claim: Claim, reason: str) -> None:
+        """Give the claim back after a failed attempt, with the reason."""
+        ...
+
+    def finish(self, claim: Claim, writes: Sequence[Write], outbox: Sequence[Event], now: float) -> None:
+        """One batch, fenced by the claim's generation: writes, outbox, done mark. Transient if the fence is lost."""
+        ...
+
+    def outbox(self, key: str) -> Sequence[Event]:
+        """Events of a finished claim that nobody has published yet."""
+        ...
+
+    def stale_outbox(self, before: float) -> Sequence[tuple[str, Event]]:
+        """(claim key, event) of every finished claim's outbox that has waited since before `before`."""
+        ...
+
+    def sent(self, key: str, event_id: str) -> None: ...
+    def get(self, collection: str, id: str) -> Document | None: ...
+    def put(self, writes: Sequence[Write]) -> None:
+        """One unfenced batch: for documents under content-derived names and for progress."""
+        ...
+
+    def put_many(self, collection: str, documents: Mapping[str, Document]) -> None:
+        """Bulk write under content-derived ids; order and atomicity are not promised."""
+        ...
+
+    def find(self, collection: str, field: str, equals: Any) -> Sequence[tuple[str, Document]]: ...
+
+
+class Blobs(Protocol):
+    """Content-addressed bytes up to some megabytes: manifests, verdicts, locks, plans."""
+
+    def put(self, data: bytes) -> Digest: ...
+    def get(self, digest: Digest) -> bytes:
+        """Permanent if there is no such content or it does not have that digest."""
+        ...
+
+
+class Bus(Protocol):
+    def publish(self, event: Event) -> None: ...
+    def dead_letter(self, body: bytes, attributes: Mapping[str, str], reason: str) -> None:
+        """Keep what cannot be handled, with the reason, for an operator to see."""
+        ...
+
+
+# --- judgement --------------------------------------------------------------------------------------------------
+
+
+class Advisories(Protocol):
+    """What is publicly known of packages."""
+
+    def source(self) -> AdvisorySource: ...
+    def findings(self, packages: Iterable[Package], release: Release) -> Mapping[str, tuple[Finding, ...]]:
+        """Findings by purl; a purl without findings is clean and absent. Permanent or Transient if data lacks."""
+        ...
+
+
+# --- upstream ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class IndexFile:
+    """One file of a project's simple page (https://packaging.python.org/en/latest/specifications/simple-repository-api/)."""
+
+    filename: str
+    url: str
+    sha256: Digest
+    requires_python: str
+    yanked: bool
+
+
+class PythonIndex(Protocol):
+    def files(self, name: str) -> tuple[IndexFile, ...]:
+        """Every file with a sha256; empty if the project is unknown. Transient if the index cannot be reached."""
+        ...
+
+
+@dataclass(frozen=True)
+class Archive:
+    """One stanza of a signed Packages index, with what vouches for it."""
+
+    name: str
+    version: str
+    architecture: str
+    source_name: str
+    source_version: str
+    url: str
+    sha256: Digest
+    size: int
+    suite: str
+    depends: str
+    """Depends and Pre-Depends, joined by a comma."""
+    provides: str
+
+
+class AptIndex(Protocol):
+    def archives(self, release: Release) -> Mapping[tuple[str, str], tuple[Archive, ...]]:
+        """(name, architecture) to its versions over the release's suites, newest first; signatures verified."""
+        ...
+
+
+class Downloads(Protocol):
+    """Fetches a file to a path, hashing on the way."""
+
+    def fetch(self, url: str, sha256: Digest, to: Path) -> int:
+        """Bytes written. Permanent if the content has another hash; Transient if the source cannot be reached."""
+        ...
+
+
+@dataclass(frozen=True)
+class Pin:
+    """One result of a resolution."""
+
+    name: str
+    version: str
+
+
+class Resolver(Protocol):
+    """A real Python resolver over the upstream index."""
+
+    def resolve(
+        self, requirements: Sequence[str], preferences: Sequence[Pin], forbidden: Sequence[str], python: str
+    ) -> tuple[Pin, ...]:
+        """Versions that fit together for Linux x86-64 and Python `python`, staying with `preferences` where they fit.
+
+        `forbidden` are constraints like `jinja2!=3.1.2`. Permanent with the resolver's explanation if nothing fits.
+        """
+        ...
+
+
+# --- machines and repositories ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class VmSpec:
+    """A VM to create."""
+
+    name: str
+    kind: Literal["outer", "inner"]
+    accelerator_type: str
+    runtime_version: str
+    metadata: Mapping[str, str]
+    labels: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Vm:
+    name: str
+    state: str
+    """As the TPU API names it: CREATING, READY, DELETING, PREEMPTED, …"""
+    labels: Mapping[str, str]
+
+
+class Vms(Protocol):
+    """TPU VMs of one project and zone."""
+
+    def create(self, spec: VmSpec) -> None:
+        """Starts the creation and returns; a VM of that name that already exists is not an error."""
+        ...
+
+    def get(self, name: str) -> Vm | None: ...
+    def failure(self, name: str) -> str:
+        """Why the creation failed, as the API says; empty if it did not (or is not known to have)."""
+        ...
+
+    def all(self) -> Sequence[Vm]: ...
+    def delete(self, name: str) -> None:
+        """Starts the deletion and returns; a VM that does not exist is not an error."""
+        ...
+
+
+@dataclass(frozen=True)
+class Stored:
+    """One file in a private repository."""
+
+    repository: str
+    name: str
+    """Python and apt: the file's name; generic: `package:version:filename`."""
+    sha256: Digest
+    size: int
+
+
+class Registry(Protocol):
+    """The private repositories of Artifact Registry."""
+
+    def stored(self, repository: str) -> Sequence[Stored]: ...
+    def upload_python(self, repository: str, file: LockedPython, path: Path) -> None: ...
+    def upload_apt(self, repository: str, file: LockedArchive, path: Path) -> None: ...
+    def upload_generic(self, repository: str, package: str, version: str, filename: str, path: Path) -> None:
+        """An upload of what is already there with the same bytes succeeds; with other bytes it is Permanent."""
+        ...
+
+    def download_generic(
+        self, repository: str, package: str, version: str, filename: str, to: Path
+    ) -> None: ...
+
+
+class Proof(Protocol):
+    """Proves that downloaded bytes are what the outer VM installed."""
+
+    def wheel(self, file: LockedPython, path: Path) -> None: ...
+    def archive(self, file: LockedArchive, path: Path) -> None: ...

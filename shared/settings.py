@@ -1,0 +1,79 @@
+"""What a stage is configured with: read from the environment once, one sentence per mistake.
+
+On Google Cloud Terraform sets these; on one machine `functions.local` does. Nothing here says which of the two it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+
+from shared.errors import Permanent
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Each field is the environment variable `DMZ_<FIELD>`; the project is GOOGLE_CLOUD_PROJECT."""
+
+    project: str
+    location: str = "us-central1"
+    """Region of the private repositories."""
+    zone: str = "us-central1-a"
+    """Zone of the VMs."""
+    outer_network: str = "dmz-outer"
+    inner_network: str = "dmz-inner"
+    outer_service_account: str = ""
+    """Empty: outer-vm@PROJECT.iam.gserviceaccount.com."""
+    inner_service_account: str = ""
+    python_repository: str = "dmz-python"
+    generic_repository: str = "dmz-generic"
+    staging_repository: str = "dmz-staging"
+    """Holds the user's own wheels until they are judged."""
+    policy: str = "default"
+    """Name of a policy that comes with the project, or a path."""
+    advisories: str = "https://api.osv.dev"
+    """A directory of OSV zips in osv-scanner's layout, or the address of OSV.dev's API."""
+    advisories_name: str = ""
+    """How reports name the directory's origin."""
+    python_index: str = "https://pypi.org/simple/"
+    debian_mirror: str = "https://deb.debian.org/debian"
+    debian_security_mirror: str = "https://deb.debian.org/debian-security"
+    tpu_endpoint: str = ""
+    """host:port of another TPU API than Google's, without TLS."""
+    registry_endpoint: str = ""
+    """http://host:port of another Artifact Registry than Google's."""
+    shard_bytes: str = "67108864"
+    """A sync shard holds at most so many bytes, unless one file is larger."""
+    lease_seconds: str = "20"
+    """A worker that stops renewing for so long has died."""
+
+    def account(self, kind: str) -> str:
+        """Service account of the outer or inner VM."""
+        given = self.outer_service_account if kind == "outer" else self.inner_service_account
+        return given or f"{kind}-vm@{self.project}.iam.gserviceaccount.com"
+
+    def environment(self) -> dict[str, str]:
+        """The variables that `read` would read these settings from."""
+        return {_variable(f.name): str(getattr(self, f.name)) for f in fields(self)}
+
+
+def read(environment: Mapping[str, str]) -> Settings:
+    """Settings from the environment; Permanent names the variable that is missing or wrong."""
+    values = {
+        f.name: environment[_variable(f.name)] for f in fields(Settings) if environment.get(_variable(f.name))
+    }
+    if "project" not in values:
+        raise Permanent(
+            "GOOGLE_CLOUD_PROJECT is not set: it names the project whose topics and database are used."
+        )
+    settings = Settings(**values)
+    for name in ("shard_bytes", "lease_seconds"):
+        if not getattr(settings, name).isdigit() or int(getattr(settings, name)) < 1:
+            raise Permanent(
+                f"{_variable(name)} must be a whole number above 0, not '{getattr(settings, name)}'."
+            )
+    return settings
+
+
+def _variable(name: str) -> str:
+    return "GOOGLE_CLOUD_PROJECT" if name == "project" else f"DMZ_{name.upper()}"
