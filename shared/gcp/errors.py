@@ -1,0 +1,40 @@
+"""Google's exceptions as ours."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from google.api_core import exceptions
+from google.auth import exceptions as auth_exceptions
+
+from shared.errors import Permanent, Transient
+from shared.model.value import printable
+
+# https://google.aip.dev/194 and the services' own retry guides.
+_RETRYABLE = (
+    exceptions.ServerError,
+    exceptions.TooManyRequests,
+    exceptions.RetryError,
+    exceptions.Aborted,
+    exceptions.Cancelled,
+)
+
+
+@contextmanager
+def translated(what: str) -> Iterator[None]:
+    """Raise Transient for what may pass, Permanent for what will not; `what` begins the sentence."""
+    try:
+        yield
+    except _RETRYABLE as error:
+        raise Transient(f"{what} did not succeed for now: {_words(error)}") from error
+    except exceptions.GoogleAPICallError as error:
+        raise Permanent(f"{what} was refused: {_words(error)}") from error
+    except (auth_exceptions.TransportError, ConnectionError, TimeoutError) as error:
+        raise Transient(f"{what} did not succeed for now: {_words(error)}") from error
+    except auth_exceptions.GoogleAuthError as error:
+        raise Permanent(f"{what} lacks credentials: {_words(error)}") from error
+
+
+def _words(error: Exception) -> str:
+    return printable(" ".join(str(error).split()), 500)

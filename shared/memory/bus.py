@@ -1,0 +1,77 @@
+"""A bus that delivers at least once: duplicated, delayed and shuffled, by a seed."""
+
+from __future__ import annotations
+
+import itertools
+import random
+import threading
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+
+from shared.events import SUBSCRIBERS, Delivery, Event, timestamp
+
+Receiver = Callable[[Delivery], bool]
+"""Handles one delivery; False asks for another."""
+
+
+class MemoryBus:
+    """Twin of Pub/Sub with push subscriptions. `copies` deliveries of every message, each delayed at random."""
+
+    def __init__(
+        self, *, copies: int = 1, max_delay: float = 0.0, seed: int = 0, attempts: int = 10, workers: int = 8
+    ) -> None:
+        self._receivers: dict[str, Receiver] = {}
+        self._copies, self._max_delay, self._attempts = copies, max_delay, attempts
+        self._random = random.Random(seed)  # noqa: S311 - shuffles deliveries, guards nothing
+        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="bus")
+        self._ids = itertools.count(1)
+        self._idle = threading.Condition()
+        self._open = 0
+        self.dead: list[tuple[bytes, Mapping[str, str], str]] = []
+        self.published: list[Event] = []
+
+    def subscribe(self, stage: str, receiver: Receiver) -> None:
+        self._receivers[stage] = receiver
+
+    def publish(self, event: Event) -> None:
+        self.published.append(event)
+        self.send(event.type, event.body(), event.attributes())
+
+    def send(self, topic: str, body: bytes, attributes: Mapping[str, str]) -> None:
+        """What a publisher outside the system does: a body to a topic."""
+        message_id = str(next(self._ids))
+        for stage, topics in SUBSCRIBERS.items():
+            if topic not in topics or stage not in self._receivers:
+                continue
+            for _ in range(self._copies):
+                delivery = Delivery(body, topic, dict(attributes), message_id, timestamp(time.time()))
+                with self._idle:
+                    self._open += 1
+                    delay = self._random.uniform(0, self._max_delay)
+                self._pool.submit(self._deliver, self._receivers[stage], delivery, delay)
+
+    def dead_letter(self, body: bytes, attributes: Mapping[str, str], reason: str) -> None:
+        self.dead.append((body, dict(attributes), reason))
+
+    def drain(self, timeout: float) -> bool:
+        """Wait until nothing is under way; False if that did not happen in `timeout` seconds."""
+        with self._idle:
+            return self._idle.wait_for(lambda: self._open == 0, timeout)
+
+    def close(self) -> None:
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _deliver(self, receiver: Receiver, delivery: Delivery, delay: float) -> None:
+        try:
+            for attempt in range(self._attempts):
+                time.sleep(delay if attempt == 0 else 0.05 * attempt)
+                if receiver(delivery):
+                    return
+            self.dead_letter(
+                delivery.body, delivery.attributes, f"not handled after {self._attempts} deliveries"
+            )
+        finally:
+            with self._idle:
+                self._open -= 1
+                self._idle.notify_all()
