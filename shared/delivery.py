@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from shared.errors import DmzError, Permanent, Transient
+from shared.errors import DmzError, Permanent, Transient, Untrusted
 from shared.events import Delivery, Event, RunFailed, decode, derive
 from shared.model.value import printable
 from shared.ports import Bus, Claim, Put, Store, Write
@@ -41,10 +41,16 @@ class Outcome:
 
 Handle = Callable[[Event], Outcome]
 Settle = Callable[[Event], Sequence[Event]]
+Sweep = Callable[[Event], Sequence[tuple[str, Outcome]]]
 
 
 def nothing_to_settle(_event: Event) -> Sequence[Event]:
     """For stages whose outcome depends on no other delivery."""
+    return ()
+
+
+def nothing_to_sweep(_event: Event) -> Sequence[tuple[str, Outcome]]:
+    """For stages that own nothing that could be left behind."""
     return ()
 
 
@@ -54,7 +60,7 @@ class Desk:
 
     `settle` runs after every finished delivery, duplicates included, and returns events that follow from the state as
     a whole (the shard that finishes last closes the run). Its events have content-derived ids: publishing one twice
-    is harmless.
+    is harmless. `sweep` runs at every tick of the watchdog and returns (key, outcome) pairs, each committed once.
     """
 
     stage: str
@@ -62,6 +68,7 @@ class Desk:
     bus: Bus
     handle: Handle
     settle: Settle = nothing_to_settle
+    sweep: Sweep = nothing_to_sweep
     lease: float = 20.0
     clock: Callable[[], float] = time.time
     sleep: Callable[[float], None] = time.sleep
@@ -74,8 +81,7 @@ class Desk:
             self.bus.dead_letter(delivery.body, {**delivery.attributes, "topic": delivery.topic}, str(error))
             return
         if event.type == "sweep-requested":
-            self._publish_stale_outbox()
-            self.handle(event)
+            self._sweep(event)
             return
         key = f"{self.stage}:{event.id}"
         claim = self._claim(key)
@@ -123,11 +129,18 @@ class Desk:
         """The event is kept with its reason, and its run ends."""
         reason = printable(str(error), 2000)
         self.bus.dead_letter(event.body(), {**event.attributes(), "topic": event.type}, reason)
-        if not event.run_id or event.type == "run-failed":
+        if not event.run_id or event.type == "run-failed" or isinstance(error, Untrusted):
             return Outcome()
-        return fail(event, self.stage, reason, "", self.clock())
+        return fail(event, event.run_id, self.stage, reason, "", self.clock())
 
-    def _publish_stale_outbox(self) -> None:
+    def _sweep(self, event: Event) -> None:
+        for name, outcome in self.sweep(event):
+            key = f"{self.stage}:sweep:{name}"
+            claim = self.store.claim(key, self.clock(), self.lease)
+            if claim.state == "won":
+                self.store.finish(claim, outcome.writes, outcome.events, self.clock())
+                for waiting in self.store.outbox(key):
+                    self._send(key, waiting)
         for key, waiting in self.store.stale_outbox(self.clock() - _STALE_OUTBOX):
             if key.startswith(f"{self.stage}:"):
                 self._send(key, waiting)
@@ -158,11 +171,11 @@ class Desk:
             thread.join()
 
 
-def fail(cause: Event, stage: str, reason: str, tail: str, now: float) -> Outcome:
+def fail(cause: Event, run_id: str, stage: str, reason: str, tail: str, now: float) -> Outcome:
     """The end of a run that cannot go on: its document says why, and everybody hears of it."""
-    data = RunFailed(run_id=cause.run_id, stage=stage, reason=reason, tail=tail)
+    data = RunFailed(run_id=run_id, stage=stage, reason=reason, tail=tail)
     fields = {"state": "failed", "stage": stage, "reason": reason, "tail": tail, "ended": now}
     return Outcome(
-        (Put("runs", cause.run_id, fields, merge=True),),
+        (Put("runs", run_id, fields, merge=True),),
         (derive(cause, "run-failed", data, stage=stage, now=now),),
     )

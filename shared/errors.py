@@ -14,3 +14,7 @@ class Permanent(DmzError):
 
 class Transient(DmzError):
     """The same call may succeed later: raise it, and Pub/Sub delivers the event again."""
+
+
+class Untrusted(Permanent):
+    """An event that is not from whom it says, or not about what it names: keep it, and leave the run alone."""

@@ -204,12 +204,12 @@ def derived_id(run_id: str, topic: str, subject: str = "", replay_id: str = "") 
     return hashlib.sha256(canonical([run_id, topic, subject, replay_id])).hexdigest()[:32]
 
 
-def derive(cause: Event, topic: str, data: Value, *, stage: str, now: float, subject: str = "") -> Event:
+def derive(cause: Event, topic: str, data: Value, *, stage: str, now: float) -> Event:
     """The event that `cause` leads to: same run, same replay id, same trace."""
     run_id = str(getattr(data, "run_id", cause.run_id))
     return Event(
         type=topic,
-        id=derived_id(run_id, topic, subject, cause.replay_id),
+        id=derived_id(run_id, topic, _subject(data), cause.replay_id),
         source=f"/package-dmz/{stage}",
         time=timestamp(now),
         data=data,
@@ -300,5 +300,10 @@ def decode(delivery: Delivery) -> Event:
 
 
 def _subject(data: Value) -> str:
-    """What tells two events of one type in one run apart."""
-    return str(data.shard) if isinstance(data, SyncShardPlanned) else ""
+    """What tells two events of one type in one run apart.
+
+    A VM's report is told by its secret: a forged one must not take the place of the true one.
+    """
+    if isinstance(data, _FromVm):
+        return hashlib.sha256(data.report_token.encode()).hexdigest()
+    return f"{data.plan} {data.shard}" if isinstance(data, SyncShardPlanned) else ""

@@ -231,13 +231,13 @@ class Vm:
 class Vms(Protocol):
     """TPU VMs of one project and zone."""
 
-    def create(self, spec: VmSpec) -> None:
-        """Starts the creation and returns; a VM of that name that already exists is not an error."""
+    def create(self, spec: VmSpec) -> str:
+        """Starts the creation and returns the operation's name; empty if a VM of that name exists already."""
         ...
 
     def get(self, name: str) -> Vm | None: ...
-    def failure(self, name: str) -> str:
-        """Why the creation failed, as the API says; empty if it did not (or is not known to have)."""
+    def failure(self, operation: str) -> str:
+        """Why a creation failed, as the API says; empty if it did not, or has not yet."""
         ...
 
     def all(self) -> Sequence[Vm]: ...

@@ -1,0 +1,206 @@
+"""The private repositories, through Artifact Registry's own interfaces.
+
+Listing and versions go through the client; uploads through the endpoints that pip's, apt's and gcloud's uploads use:
+https://cloud.google.com/artifact-registry/docs/python/store-python (twine's form),
+https://cloud.google.com/artifact-registry/docs/reference/rest/v1/projects.locations.repositories.aptArtifacts/upload,
+https://cloud.google.com/artifact-registry/docs/reference/rest/v1/projects.locations.repositories.genericArtifacts/upload.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import time
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, unquote
+
+import google.auth
+import httpx
+from google.api_core.client_options import ClientOptions
+from google.auth.transport.requests import Request
+from google.cloud import artifactregistry_v1
+
+from shared.errors import Permanent, Transient
+from shared.gcp.errors import translated
+from shared.model.lock import LockedArchive, LockedPython
+from shared.model.value import printable
+from shared.ports import Stored
+from shared.settings import Settings
+
+_API = "https://artifactregistry.googleapis.com"
+_SCOPE = "https://www.googleapis.com/auth/cloud-platform"
+_BOUNDARY = "package-dmz-7MA4YWxkTrZu0gW"
+_CHUNK = 1 << 20
+_OPERATION_SECONDS = 300
+
+
+class ArtifactRegistry:
+    """Port `Registry` for one project and location."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._api = settings.registry_endpoint or _API
+        self._parent = f"projects/{settings.project}/locations/{settings.location}/repositories"
+
+    @cached_property
+    def _credentials(self) -> Any:
+        with translated("Artifact Registry"):
+            credentials, _ = google.auth.default(scopes=[_SCOPE])
+            return credentials
+
+    @cached_property
+    def _client(self) -> Any:
+        options = ClientOptions(api_endpoint=self._settings.registry_endpoint or None)
+        return artifactregistry_v1.ArtifactRegistryClient(
+            credentials=self._credentials, transport="rest", client_options=options
+        )
+
+    @cached_property
+    def _http(self) -> httpx.Client:
+        limits = httpx.Limits(max_connections=32, max_keepalive_connections=32)
+        return httpx.Client(timeout=httpx.Timeout(300, connect=10), limits=limits)
+
+    def stored(self, repository: str) -> Sequence[Stored]:
+        request = {"parent": f"{self._parent}/{repository}", "page_size": 1000}
+        with translated(f"Listing the repository {repository}"):
+            return [_stored(repository, file) for file in self._client.list_files(request=request)]
+
+    def upload_python(self, repository: str, file: LockedPython, path: Path) -> None:
+        base = self._settings.registry_endpoint or f"https://{self._settings.location}-python.pkg.dev"
+        form = {
+            ":action": "file_upload",
+            "protocol_version": "1",
+            "metadata_version": "2.1",
+            "name": file.name,
+            "version": file.version,
+            "filetype": "bdist_wheel" if file.is_wheel else "sdist",
+            "pyversion": "py3" if file.is_wheel else "source",
+            "sha256_digest": file.sha256.removeprefix("sha256:"),
+        }
+        with path.open("rb") as content:
+            answer = self._post(
+                f"{base}/{self._settings.project}/{repository}/",
+                f"Uploading {file.filename}",
+                data=form,
+                files={"content": (file.filename, content, "application/octet-stream")},
+            )
+        # An existing file is answered 400; whether it has the same bytes is what the caller's listing tells.
+        if answer.status_code == 400 and "already exists" in answer.text:
+            return self._same(repository, file.filename, file.sha256)
+        return _accepted(answer, f"Uploading {file.filename}")
+
+    def upload_apt(self, repository: str, file: LockedArchive, path: Path) -> None:
+        url = f"{self._api}/upload/v1/{self._parent}/{repository}/aptArtifacts:create?uploadType=multipart"
+        self._multipart(url, {}, "application/vnd.debian.binary-package", path, f"Uploading {file.filename}")
+
+    def upload_generic(self, repository: str, package: str, version: str, filename: str, path: Path) -> None:
+        url = (
+            f"{self._api}/upload/v1/{self._parent}/{repository}/genericArtifacts:create?uploadType=multipart"
+        )
+        names = {"packageId": package, "versionId": version, "filename": filename}
+        self._multipart(url, names, "application/octet-stream", path, f"Uploading {filename}")
+
+    def download_generic(self, repository: str, package: str, version: str, filename: str, to: Path) -> None:
+        name = quote(f"{package}:{version}:{filename}", safe=":")
+        url = f"{self._api}/v1/{self._parent}/{repository}/files/{name}:download?alt=media"
+        try:
+            with self._http.stream("GET", url, headers=self._headers()) as answer:
+                if answer.status_code != 200:
+                    answer.read()
+                    _accepted(answer, f"Downloading {filename}")
+                with to.open("wb") as file:
+                    for chunk in answer.iter_bytes(_CHUNK):
+                        file.write(chunk)
+        except httpx.HTTPError as error:
+            raise Transient(f"Downloading {filename} broke off: {error}.") from error
+
+    def _multipart(self, url: str, names: dict[str, str], kind: str, path: Path, what: str) -> None:
+        head = (
+            f"--{_BOUNDARY}\r\nContent-Type: application/json; charset=UTF-8\r\n\r\n{json.dumps(names)}\r\n"
+            f"--{_BOUNDARY}\r\nContent-Type: {kind}\r\n\r\n"
+        ).encode()
+        end = f"\r\n--{_BOUNDARY}--\r\n".encode()
+        headers = {
+            "Content-Type": f"multipart/related; boundary={_BOUNDARY}",
+            "Content-Length": str(len(head) + path.stat().st_size + len(end)),
+        }
+        answer = self._post(url, what, content=_body(head, path, end), headers=headers)
+        if answer.status_code == 409:
+            return
+        _accepted(answer, what)
+        self._wait(answer.json().get("operation", {}), what)
+
+    def _wait(self, operation: dict[str, Any], what: str) -> None:
+        """Follow a long-running operation to its end (https://google.aip.dev/151)."""
+        deadline, pause = time.monotonic() + _OPERATION_SECONDS, 0.05
+        while operation.get("name") and not operation.get("done"):
+            if time.monotonic() > deadline:
+                raise Transient(
+                    f"{what} was not finished by Artifact Registry within {_OPERATION_SECONDS} s."
+                )
+            time.sleep(pause)
+            pause = min(2.0, pause * 2)
+            answer = self._get(f"{self._api}/v1/{operation['name']}", what)
+            operation = answer.json()
+        if operation.get("error"):
+            raise Transient(
+                f"{what} failed in Artifact Registry: {printable(str(operation['error'].get('message')), 300)}."
+            )
+
+    def _same(self, repository: str, filename: str, sha256: str) -> None:
+        held = [one for one in self.stored(repository) if one.name == filename]
+        if any(one.sha256 != sha256 for one in held):
+            raise Permanent(
+                f"{repository} already holds {filename} with {held[0].sha256}, not the judged {sha256}: somebody put "
+                "other bytes under this name; delete that version and run again."
+            )
+
+    def _headers(self) -> dict[str, str]:
+        with translated("Artifact Registry"):
+            if not self._credentials.valid:
+                self._credentials.refresh(Request())
+        return {"Authorization": f"Bearer {self._credentials.token}"}
+
+    def _post(
+        self, url: str, what: str, *, headers: dict[str, str] | None = None, **content: Any
+    ) -> httpx.Response:
+        try:
+            return self._http.post(url, headers=self._headers() | (headers or {}), **content)
+        except httpx.HTTPError as error:
+            raise Transient(f"{what} broke off: {error or type(error).__name__}.") from error
+
+    def _get(self, url: str, what: str) -> httpx.Response:
+        try:
+            answer = self._http.get(url, headers=self._headers())
+        except httpx.HTTPError as error:
+            raise Transient(f"{what} broke off: {error or type(error).__name__}.") from error
+        _accepted(answer, what)
+        return answer
+
+
+def _accepted(answer: httpx.Response, what: str) -> None:
+    if answer.is_success:
+        return
+    words = printable(" ".join(answer.text.split()), 300)
+    if answer.status_code in (408, 429) or answer.status_code >= 500:
+        raise Transient(f"{what} did not succeed for now ({answer.status_code}): {words}.")
+    raise Permanent(f"{what} was refused ({answer.status_code}): {words}.")
+
+
+def _body(head: bytes, path: Path, end: bytes) -> Iterator[bytes]:
+    yield head
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            yield chunk
+    yield end
+
+
+def _stored(repository: str, file: Any) -> Stored:
+    name = unquote(file.name.rsplit("/files/", 1)[-1]).rsplit("/", 1)[-1]
+    digest = next((h.value for h in file.hashes if h.type_ == artifactregistry_v1.Hash.HashType.SHA256), b"")
+    if isinstance(digest, str):
+        digest = base64.b64decode(digest)
+    return Stored(repository, name, f"sha256:{digest.hex()}", int(file.size_bytes))
