@@ -1,0 +1,104 @@
+"""HTTP as the indexes need it: pooled, bounded, and with every failure sorted into final or passing."""
+
+from __future__ import annotations
+
+import random
+import ssl
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+import httpx
+
+from shared.errors import Permanent, Transient
+
+T = TypeVar("T")
+
+CONNECTIONS = 32
+_TIMEOUT = httpx.Timeout(30.0, connect=15.0, pool=300.0)
+_PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A complete answer of at most the asked-for size."""
+
+    url: str
+    """Where it came from in the end, after redirects."""
+    content_type: str
+    """Lower case, without parameters; empty if the server gave none."""
+    body: bytes
+
+
+def trust() -> ssl.SSLContext:
+    """The system's certificate store, as apt and curl use it (SSL_CERT_FILE is honoured)."""
+    return ssl.create_default_context()
+
+
+def client(connections: int = CONNECTIONS, http2: bool = False) -> httpx.Client:
+    """A client whose pool serves `connections` threads at once."""
+    return httpx.Client(
+        http2=http2,
+        verify=trust(),
+        timeout=_TIMEOUT,
+        limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
+        follow_redirects=True,
+        max_redirects=5,
+        headers={"User-Agent": "package-dmz"},
+    )
+
+
+def get(client: httpx.Client, url: str, limit: int, accept: str = "*/*", attempts: int = 4) -> Answer | None:
+    """The content at `url`, None on 404 or 410. Transient if the server cannot be reached, Permanent otherwise."""
+    return persist(lambda: _get_once(client, url, limit, accept), attempts)
+
+
+def persist(work: Callable[[], T], attempts: int) -> T:
+    """`work` until it succeeds; after a Transient again, with growing and random pauses, `attempts` times in all."""
+    for attempt in range(1, attempts):
+        try:
+            return work()
+        except Transient:
+            time.sleep(random.uniform(0.5, 1.0) * min(0.2 * 2**attempt, 10.0))  # noqa: S311 - spreads retries
+    return work()
+
+
+def check_status(status: int, url: str) -> None:
+    """Transient for what passes, Permanent for every other answer that is not a success."""
+    if status in _PASSING:
+        raise Transient(f"{url} answers with HTTP status {status} at the moment.")
+    if not 200 <= status < 300:
+        raise Permanent(f"{url} answers with HTTP status {status}; check the address and the access to it.")
+
+
+def check_redirects(response: httpx.Response) -> None:
+    """An answer that was asked for over TLS came over TLS all the way."""
+    chain = [*(hop.url for hop in response.history), response.url]
+    if chain[0].scheme == "https" and any(url.scheme != "https" for url in chain):
+        raise Permanent(f"{chain[0]} redirects to an address without TLS ({chain[-1]}), which is refused.")
+
+
+def _get_once(client: httpx.Client, url: str, limit: int, accept: str) -> Answer | None:
+    try:
+        with client.stream("GET", url, headers={"Accept": accept}) as response:
+            check_redirects(response)
+            if response.status_code in (404, 410):
+                return None
+            check_status(response.status_code, url)
+            body = bytearray()
+            for chunk in response.iter_bytes():
+                body += chunk
+                if len(body) > limit:
+                    raise Permanent(f"{url} sends more than {limit} bytes, which is refused as too large.")
+            kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+            return Answer(str(response.url), kind, bytes(body))
+    except (
+        httpx.InvalidURL,
+        httpx.UnsupportedProtocol,
+        httpx.TooManyRedirects,
+        httpx.DecodingError,
+    ) as error:
+        raise Permanent(f"{url} cannot be read: {error}.") from error
+    except httpx.HTTPError as error:
+        raise Transient(f"{url} cannot be reached: {error or type(error).__name__}.") from error

@@ -1,0 +1,156 @@
+"""A Python package index over HTTP, and the choice of the one file that a VM says it has installed."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+from packaging.tags import Tag, parse_tag
+from packaging.utils import (
+    InvalidSdistFilename,
+    InvalidWheelFilename,
+    canonicalize_name,
+    parse_sdist_filename,
+    parse_wheel_filename,
+)
+from packaging.version import InvalidVersion, Version
+
+from shared.errors import Permanent
+from shared.model.manifest import PythonPackage
+from shared.ports import IndexFile
+from shared.upstream import http, simple_page
+
+PYPI = "https://pypi.org/simple/"
+_MAX_PAGE = 64 * 1024 * 1024
+_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,126}[a-z0-9])?", re.ASCII)
+
+
+class PythonIndexClient:
+    """`PythonIndex` over a simple index; every page is fetched and parsed once per instance."""
+
+    def __init__(self, url: str = PYPI, client: httpx.Client | None = None) -> None:
+        """`url`: the index's root, like https://pypi.org/simple/."""
+        self._url = url.rstrip("/") + "/"
+        self._client = client or http.client()
+        self._pages: dict[str, tuple[IndexFile, ...]] = {}
+        self._lock = threading.Lock()
+
+    def files(self, name: str) -> tuple[IndexFile, ...]:
+        """Every usable file of project `name`; empty if unknown. Transient if the index cannot be reached."""
+        name = canonicalize_name(name)
+        if not _NAME.fullmatch(name):
+            raise Permanent("A Python package's name has ASCII letters, digits and . _ - only (PEP 508).")
+        with self._lock:
+            if name in self._pages:
+                return self._pages[name]
+        answer = http.get(self._client, f"{self._url}{name}/", _MAX_PAGE, simple_page.ACCEPT)
+        files = simple_page.parse(name, answer.url, answer.content_type, answer.body) if answer else ()
+        with self._lock:
+            return self._pages.setdefault(name, files)
+
+    def prefetch(self, names: Iterable[str]) -> None:
+        """Fetch the pages of all `names` at once; the first failure is raised."""
+        with ThreadPoolExecutor(http.CONNECTIONS, thread_name_prefix="index") as pool:
+            for _ in pool.map(self.files, sorted(set(names))):
+                pass
+
+
+def select(files: Sequence[IndexFile], claim: PythonPackage) -> IndexFile:
+    """The one file of the index that `claim` says is installed.
+
+    The VM's word only picks a candidate; the proof that it is the right one is RECORD's digest (see `proof`).
+    In this order:
+    1. Installed from a URL: the file of the index with that URL's sha256.
+    2. The wheel whose name, version, build number and whole set of tags are WHEEL's.
+    3. The only wheel that shares a tag: some projects' file names and WHEEL files do not list the same tags.
+    4. The source distribution: what was built on the VM has tags that no wheel of the index has.
+    Permanent with the reason if there is none, or no single one.
+    """
+    what = f"{claim.name} {claim.version}"
+    if claim.direct_url is not None:  # 1
+        return _by_hash(files, claim, what)
+    try:
+        version = Version(claim.version)
+    except InvalidVersion as error:
+        raise Permanent(
+            f"{what}: that is not a version of PEP 440, so no file of the index can be it."
+        ) from error
+    tags = frozenset(tag for text in claim.tags for tag in parse_tag(text))
+    wheels = [
+        (file, file_tags)
+        for file in files
+        if (file_tags := _wheel_tags(file.filename, claim.name, version, claim.build)) is not None
+    ]
+    exact = [file for file, its_tags in wheels if its_tags == tags]  # 2
+    sharing = exact or [file for file, its_tags in wheels if its_tags & tags]  # 3
+    if len(sharing) == 1:
+        return sharing[0]
+    if sharing:
+        names = ", ".join(sorted(file.filename for file in sharing))
+        raise Permanent(
+            f"{what}: the index has several wheels that it could be ({names}); none is taken by guess."
+        )
+    sources = sorted(
+        (file for file in files if _is_sdist(file.filename, claim.name, version)),
+        key=lambda file: (not file.filename.endswith(".tar.gz"), file.filename),
+    )
+    if not sources:  # 4
+        raise Permanent(_none(files, claim, version))
+    return sources[0]
+
+
+def _by_hash(files: Sequence[IndexFile], claim: PythonPackage, what: str) -> IndexFile:
+    assert claim.direct_url is not None  # noqa: S101 - the caller's condition, for the type checker
+    for file in files:
+        if claim.direct_url.sha256 is not None and file.sha256 == claim.direct_url.sha256:
+            return file
+    raise Permanent(
+        f"{what} was installed from {claim.direct_url.url}, and the index has no file with that content; install it "
+        "from the index, or give it as a wheel of your own."
+    )
+
+
+def _wheel_tags(filename: str, name: str, version: Version, build: str) -> frozenset[Tag] | None:
+    """The tags of the wheel if it is of that name, version and build, else None."""
+    if not filename.endswith(".whl"):
+        return None
+    try:
+        its_name, its_version, its_build, tags = parse_wheel_filename(filename)
+    except (InvalidWheelFilename, InvalidVersion):
+        return None
+    if its_name != canonicalize_name(name) or its_version != version:
+        return None
+    return frozenset(tags) if "".join(map(str, its_build)) == build.lstrip("0") else None
+
+
+def _is_sdist(filename: str, name: str, version: Version) -> bool:
+    try:
+        return parse_sdist_filename(filename) == (canonicalize_name(name), version)
+    except (InvalidSdistFilename, InvalidVersion):
+        return False
+
+
+def _none(files: Sequence[IndexFile], claim: PythonPackage, version: Version) -> str:
+    what = f"{claim.name} {claim.version}"
+    if not files:
+        return f"{what}: the index has no project of that name; if it is your own, give it as a wheel of your own."
+    same = [file for file in files if _is_version(file.filename, version)]
+    if not same:
+        return f"{what}: the index has {len(files)} files of it but none of that version."
+    return (
+        f"{what}: the index has {len(same)} files of that version, but no wheel with the installed tags "
+        f"({', '.join(claim.tags) or 'none given'}) and no source distribution that it could have been built from."
+    )
+
+
+def _is_version(filename: str, version: Version) -> bool:
+    parse: Callable[[str], tuple[object, ...]] = (
+        parse_wheel_filename if filename.endswith(".whl") else parse_sdist_filename
+    )
+    try:
+        return parse(filename)[1] == version
+    except (InvalidWheelFilename, InvalidSdistFilename, InvalidVersion):
+        return False

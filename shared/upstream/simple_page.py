@@ -1,0 +1,143 @@
+"""One project's page of a Python package index, as JSON (PEP 691) or HTML (PEP 503). Pure.
+
+https://packaging.python.org/en/latest/specifications/simple-repository-api/
+
+Checks:
+1. The page is of a kind that the specification knows, of major version 1, and of the project that was asked for.
+2. A file counts only with a plain file name, a sha256, and a URL over TLS (or over http where the page itself was).
+3. A page that lists files but not one with a sha256 is refused as a whole: nothing on it could be proved.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from typing import Any
+from urllib.parse import unquote, urljoin
+
+import orjson
+from packaging.utils import canonicalize_name
+
+from shared.errors import Permanent
+from shared.model.value import printable
+from shared.ports import IndexFile
+
+JSON = "application/vnd.pypi.simple.v1+json"
+HTML = "application/vnd.pypi.simple.v1+html"
+ACCEPT = f"{JSON}, {HTML};q=0.2, text/html;q=0.1"
+
+_SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
+_URL = re.compile(r"https?://[A-Za-z0-9.-]+(?::[0-9]+)?/[!-~]{1,2000}", re.ASCII)
+_FILENAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+!~-]{0,254}", re.ASCII)
+
+
+def parse(name: str, url: str, content_type: str, body: bytes) -> tuple[IndexFile, ...]:
+    """The files on the page of project `name` that came from `url`. Permanent if it is no such page."""
+    if content_type in (JSON, "application/json"):
+        listed, files = _from_json(name, url, body)
+    elif content_type in (HTML, "text/html", "application/xhtml+xml"):
+        listed, files = _from_html(url, body)
+    else:  # 1
+        raise Permanent(
+            f"The index page {url} is '{printable(content_type, 60)}', neither PEP 691 JSON nor HTML; check that the "
+            "address is a simple index."
+        )
+    if listed and not files:  # 3
+        raise Permanent(
+            f"The index page {url} lists {listed} files but none with a sha256 over TLS; none is usable."
+        )
+    return files
+
+
+def _file(
+    base: str, href: str, filename: str, sha256: object, python: object, yanked: object
+) -> IndexFile | None:
+    """The entry, or None if it cannot be relied on (check 2)."""
+    try:
+        url = href if href.startswith("https://") else urljoin(base, href)
+    except ValueError:
+        return None
+    if not _URL.fullmatch(url) or (url.startswith("http://") and not base.startswith("http://")):
+        return None
+    if not _FILENAME.fullmatch(filename):
+        return None
+    if not isinstance(sha256, str) or not _SHA256.fullmatch(sha256.lower()):
+        return None
+    return IndexFile(
+        filename=filename,
+        url=url,
+        sha256=f"sha256:{sha256.lower()}",
+        requires_python=python if isinstance(python, str) else "",
+        yanked=yanked is not None and yanked is not False,
+    )
+
+
+def _from_json(name: str, url: str, body: bytes) -> tuple[int, tuple[IndexFile, ...]]:
+    try:
+        page = orjson.loads(body)
+        major = str(page["meta"]["api-version"]).partition(".")[0]
+        owner, entries = page["name"], page["files"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise Permanent(f"The index page {url} is not PEP 691 JSON: {printable(str(error), 120)}.") from error
+    if major != "1" or not isinstance(entries, list) or canonicalize_name(str(owner)) != name:  # 1
+        raise Permanent(f"The index page {url} is not version 1 of the simple API for project '{name}'.")
+    return len(entries), tuple(file for entry in entries if (file := _json_file(url, entry)))
+
+
+def _json_file(base: str, entry: Any) -> IndexFile | None:
+    match entry:
+        case {"filename": str(filename), "url": str(href), "hashes": {"sha256": sha256}}:
+            return _file(base, href, filename, sha256, entry.get("requires-python"), entry.get("yanked"))
+    return None
+
+
+class _Anchors(HTMLParser):
+    """Collects the attributes of every anchor, and the page's base and declared version."""
+
+    def __init__(self) -> None:
+        super().__init__(convert_charrefs=True)
+        self.base = ""
+        self.version = "1.0"
+        self.anchors: list[dict[str, str | None]] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag == "a":
+            self.anchors.append(dict(attrs))
+        elif tag == "base" and not self.base:
+            self.base = dict(attrs).get("href") or ""
+        elif tag == "meta" and ("name", "pypi:repository-version") in attrs:
+            self.version = dict(attrs).get("content") or ""
+
+
+def _from_html(url: str, body: bytes) -> tuple[int, tuple[IndexFile, ...]]:
+    parser = _Anchors()
+    try:
+        parser.feed(body.decode("utf-8", "replace"))
+        parser.close()
+    except (AssertionError, ValueError) as error:  # html.parser on a malformed declaration
+        raise Permanent(f"The index page {url} is not HTML: {printable(str(error), 120)}.") from error
+    if parser.version.partition(".")[0] != "1":  # 1
+        raise Permanent(f"The index page {url} is not version 1 of the simple API.")
+    if not parser.anchors and b"<html" not in body[:4096].lower():  # 1
+        raise Permanent(f"The index page {url} says that it is HTML but holds none.")
+    base = urljoin(url, parser.base)
+    return len(parser.anchors), tuple(_html_files(base, parser.anchors))
+
+
+def _html_files(base: str, anchors: list[dict[str, str | None]]) -> Iterator[IndexFile]:
+    for anchor in anchors:
+        address, _, fragment = (anchor.get("href") or "").partition("#")
+        algorithm, _, value = fragment.partition("&")[0].partition("=")
+        filename = unquote(address.partition("?")[0].rpartition("/")[2])
+        yanked = (anchor["data-yanked"] or "") if "data-yanked" in anchor else None
+        file = _file(
+            base,
+            address,
+            filename,
+            value if algorithm == "sha256" else None,
+            anchor.get("data-requires-python"),
+            yanked,
+        )
+        if file:
+            yield file
