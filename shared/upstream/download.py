@@ -1,0 +1,140 @@
+"""Fetches files by hash: streamed, resumed, and in place only when whole and right.
+
+1. The bytes go to a temporary file beside the destination; it gets its name by an atomic rename, or is removed.
+2. The sha256 covers every byte from the first, whatever the number of connections that brought them.
+3. More than `max_size` bytes are refused as soon as they are seen.
+4. A resumed answer must continue exactly where the last one broke (206 and its Content-Range); else all starts anew.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import re
+import tempfile
+from pathlib import Path
+from typing import IO
+
+import httpx
+
+from shared.errors import Permanent, Transient
+from shared.model.value import Digest
+from shared.upstream import http
+
+MAX_SIZE = 16 * 1024**3
+_RANGE = re.compile(r"bytes ([0-9]+)-[0-9]+/(?:[0-9]+|\*)", re.ASCII)
+_CHUNK = 1024 * 1024
+
+
+class Downloader:
+    """`Downloads` over HTTP, for as many threads at once as the pool has connections."""
+
+    def __init__(
+        self, client: httpx.Client | None = None, max_size: int = MAX_SIZE, attempts: int = 5
+    ) -> None:
+        """`max_size` in bytes; `attempts` in all per file, with growing random pauses between them."""
+        self._client = client or http.client()
+        self._max_size = max_size
+        self._attempts = attempts
+
+    def fetch(self, url: str, sha256: Digest, to: Path) -> int:
+        """Write the content of `url` to `to` and return its size in bytes.
+
+        Permanent if the content has another hash, is too large or is not there, or if the disk is full or closed to
+        us; Transient if the source cannot be reached.
+        """
+        try:
+            to.parent.mkdir(parents=True, exist_ok=True)
+            descriptor, temporary = tempfile.mkstemp(prefix=".part-", dir=to.parent)
+        except OSError as error:
+            raise _disk(error, to) from error
+        try:
+            with os.fdopen(descriptor, "wb", buffering=0) as file:
+                part = _Part(self._client, url, file, self._max_size)
+                http.persist(part.proceed, self._attempts)
+            if part.digest != sha256:  # 2
+                raise Permanent(
+                    f"{url} has the content {part.digest} and not the expected {sha256}; nothing of it was kept."
+                )
+            Path(temporary).replace(to)  # 1
+        except OSError as error:
+            raise _disk(error, to) from error
+        else:
+            return part.size
+        finally:
+            Path(temporary).unlink(missing_ok=True)
+
+
+class _Part:
+    """The part of one file that has arrived so far."""
+
+    def __init__(self, client: httpx.Client, url: str, file: IO[bytes], max_size: int) -> None:
+        self._client = client
+        self._url = url
+        self._file = file
+        self._max_size = max_size
+        self._restart()
+
+    def _restart(self) -> None:
+        self.size = 0
+        self._hash = hashlib.sha256()
+        self._file.seek(0)
+        self._file.truncate()
+
+    @property
+    def digest(self) -> str:
+        return "sha256:" + self._hash.hexdigest()
+
+    def proceed(self) -> None:
+        """Fetch what is still missing; Transient if the connection breaks before the end."""
+        # Compressed in transit, a file could be neither resumed nor compared with its hash.
+        headers = {"Accept-Encoding": "identity"}
+        if self.size:
+            headers["Range"] = f"bytes={self.size}-"
+        try:
+            with self._client.stream("GET", self._url, headers=headers) as response:
+                self._check(response)
+                for chunk in response.iter_raw(_CHUNK):
+                    self._append(chunk)
+        except (httpx.InvalidURL, httpx.UnsupportedProtocol, httpx.TooManyRedirects) as error:
+            raise Permanent(f"{self._url} cannot be fetched: {error}.") from error
+        except httpx.HTTPError as error:
+            raise Transient(
+                f"{self._url} cannot be reached or broke off after {self.size} bytes: {error or type(error).__name__}."
+            ) from error
+
+    def _check(self, response: httpx.Response) -> None:
+        http.check_redirects(response)
+        if self.size and response.status_code == 206:
+            start = _RANGE.fullmatch(response.headers.get("content-range", ""))
+            if start is None or int(start[1]) != self.size:  # 4
+                self._restart()
+                raise Transient(
+                    f"{self._url} resumes at another place than where it broke off; starting anew."
+                )
+            return
+        if self.size and response.status_code in (200, 416):
+            self._restart()  # 4
+            if response.status_code == 416:
+                raise Transient(f"{self._url} does not resume after a broken connection; starting anew.")
+        http.check_status(response.status_code, self._url)
+        if response.status_code != 200:
+            raise Permanent(f"{self._url} answers with HTTP status {response.status_code} instead of a file.")
+
+    def _append(self, chunk: bytes) -> None:
+        self.size += len(chunk)
+        if self.size > self._max_size:  # 3
+            raise Permanent(
+                f"{self._url} sends more than {self._max_size} bytes, which is refused as too large."
+            )
+        view = memoryview(chunk)
+        while view:
+            view = view[self._file.write(view) :]
+        self._hash.update(chunk)
+
+
+def _disk(error: OSError, to: Path) -> Permanent:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return Permanent(f"There is no space left on the disk for {to}; free some and run again.")
+    return Permanent(f"{to} cannot be written: {error.strerror or error}.")
