@@ -31,8 +31,17 @@ Row = tuple[str, str, str]
 """path, hash (`sha256=<unpadded urlsafe base64>`), size in bytes; all as RECORD spells them."""
 
 _INSTALLER_FILES = frozenset(
-    "INSTALLER REQUESTED RECORD RECORD.jws RECORD.p7s direct_url.json provenance_url.json uv_cache.json "
-    "uv_build.json".split()
+    (
+        "INSTALLER",
+        "REQUESTED",
+        "RECORD",
+        "RECORD.jws",
+        "RECORD.p7s",
+        "direct_url.json",
+        "provenance_url.json",
+        "uv_build.json",
+        "uv_cache.json",
+    )
 )
 _HASH = re.compile(r"[a-z0-9_]+=[A-Za-z0-9_=-]+", re.ASCII)
 _SIZE = re.compile(r"[0-9]{0,18}", re.ASCII)
