@@ -1,0 +1,192 @@
+"""Advisories to findings: which packages are touched, how badly, and what ends it. Pure.
+
+1. A Python package is looked up by its normalized name, a Debian or Ubuntu package by its source package and source
+   version in exactly its release.
+2. Withdrawn records do not count.
+3. Records of one flaw (aliases, also through a third id) are one finding.
+4. A flaw counts as soon as one of its records says so; what cannot be decided is a finding too, never clean.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cmp_to_key
+
+from shared.advisories.osv import Affected, Record, normal_name
+from shared.advisories.ranges import Answer, evaluate, fixes
+from shared.advisories.severity import highest, rate, word
+from shared.advisories.versions import DEBIAN, PEP440, Scheme
+from shared.model.package import Package, Release
+from shared.model.verdict import Finding
+
+_KNOWN_FIRST = ("GHSA-", "PYSEC-", "CVE-")
+
+
+@dataclass(frozen=True)
+class Query:
+    """A package under the name, version and ecosystem that advisories use for it."""
+
+    ecosystem: str
+    """`PyPI`, or release-scoped as in `Debian:13`."""
+    name: str
+    version: str
+
+    @property
+    def scheme(self) -> Scheme:
+        return PEP440 if self.ecosystem == "PyPI" else DEBIAN
+
+
+def query(package: Package, release: Release) -> Query | None:
+    """What to look up for `package`; None for a file fetched by URL, of which no advisory knows."""
+    if package.ecosystem == "pypi":
+        return Query("PyPI", normal_name("PyPI", package.name), package.version)
+    if package.ecosystem == "debian":
+        # Debian policy 5.6.1: without a Source field, the source has the binary's name and version.
+        return Query(
+            release.osv_ecosystem,
+            package.source_name or package.name,
+            package.source_version or package.version,
+        )
+    return None
+
+
+def scope(ecosystem: str) -> str:
+    """OSV's name of a release without the `:LTS` that some records have; Ubuntu:Pro stays apart."""
+    return ecosystem.removesuffix(":LTS") if not ecosystem.startswith("Ubuntu:Pro") else ecosystem
+
+
+def concerns(ecosystem: str, wanted: str) -> bool:
+    """True if an entry of `ecosystem` is about `wanted`, or names a distribution without saying which release."""
+    return scope(ecosystem) == wanted or (ecosystem == wanted.split(":")[0])
+
+
+def match(
+    packages: Iterable[Package], release: Release, records: Iterable[Record]
+) -> Mapping[str, tuple[Finding, ...]]:
+    """Findings by purl, sorted by id; a purl that nothing is known against is absent."""
+    by_name: dict[str, list[Record]] = defaultdict(list)
+    for record in records:
+        for name in {entry.name for entry in record.affected}:
+            by_name[name].append(record)
+    known: dict[Query, tuple[Finding, ...]] = {}
+    result: dict[str, tuple[Finding, ...]] = {}
+    for package in packages:
+        wanted = query(package, release)
+        if wanted is None or wanted.name not in by_name:
+            continue
+        if wanted not in known:
+            known[wanted] = _findings(wanted, by_name[wanted.name])
+        if known[wanted]:
+            result[package.purl] = known[wanted]
+    return result
+
+
+@dataclass(frozen=True)
+class _Said:
+    """What one record says about the subject."""
+
+    record: Record
+    entries: tuple[tuple[Affected, Answer], ...]
+
+
+def _findings(wanted: Query, records: Iterable[Record]) -> tuple[Finding, ...]:
+    said = []
+    for record in sorted(records, key=lambda record: record.id):
+        if record.withdrawn:
+            continue
+        entries = tuple(
+            (entry, _answer(wanted, record, entry))
+            for entry in record.affected
+            if entry.name == wanted.name and concerns(entry.ecosystem, wanted.ecosystem)
+        )
+        if entries:
+            said.append(_Said(record, entries))
+    findings = (_finding(wanted, group) for group in _groups(said))
+    return tuple(sorted((found for found in findings if found is not None), key=lambda found: found.id))
+
+
+def _answer(wanted: Query, record: Record, entry: Affected) -> Answer:
+    answer = evaluate(wanted.scheme, wanted.version, entry)
+    if answer.affected != "yes" and record.problem:
+        return Answer("undecided", record.problem)
+    if scope(entry.ecosystem) != wanted.ecosystem:
+        return Answer("undecided", f"it names {entry.ecosystem} without a release")
+    return answer
+
+
+def _groups(said: list[_Said]) -> list[list[_Said]]:
+    """Records that share an id, directly or through each other, in order of first appearance."""
+    leader: dict[str, str] = {}
+
+    def find(id: str) -> str:
+        while leader.setdefault(id, id) != id:
+            id = leader[id]
+        return id
+
+    for one in said:
+        for alias in one.record.aliases:
+            leader[find(alias)] = find(one.record.id)
+    groups: dict[str, list[_Said]] = defaultdict(list)
+    for one in said:
+        groups[find(one.record.id)].append(one)
+    return list(groups.values())
+
+
+def _finding(wanted: Query, group: list[_Said]) -> Finding | None:
+    """The group's finding; None if the package is not affected."""
+    answers = [answer for one in group for _, answer in one.entries]
+    kinds = {answer.affected for answer in answers}
+    if "yes" not in kinds and "undecided" not in kinds and "no" in kinds:
+        return None  # a record without any versions adds nothing to a twin that has them
+    undecided = ""
+    if "yes" not in kinds:
+        undecided = next(
+            f"{one.record.id}: {answer.reason}"
+            for one in group
+            for _, answer in one.entries
+            if answer.affected == "undecided" or "undecided" not in kinds
+        )
+    touching = [(one, entry) for one in group for entry, answer in one.entries if answer.affected != "no"]
+    names = sorted({name for one in group for name in (one.record.id, *one.record.aliases)}, key=_fame)
+    severity, score = highest(
+        rating
+        for one in group
+        for rating in (
+            *(rate(*pair) for pair in one.record.severities),
+            *(rate(*pair) for entry, _ in one.entries for pair in entry.severities),
+            (word(one.record.word), None) if one.record.word else None,
+        )
+        if rating is not None
+    )
+    summaries = sorted((_fame(one.record.id), one.record.summary) for one in group if one.record.summary)
+    return Finding(
+        id=names[0],
+        aliases=tuple(sorted(names[1:])),
+        severity=severity,
+        score=score,
+        fixed=_sorted(
+            wanted.scheme, {fix for _, e in touching for fix in fixes(wanted.scheme, wanted.version, e)}
+        ),
+        malicious=any(one.record.malicious for one, _ in touching),
+        summary=summaries[0][1] if summaries else "",
+        undecided=undecided,
+    )
+
+
+def _fame(id: str) -> tuple[int, str]:
+    place = next((i for i, prefix in enumerate(_KNOWN_FIRST) if id.startswith(prefix)), len(_KNOWN_FIRST))
+    return place, id
+
+
+def _sorted(scheme: Scheme, versions: set[str]) -> tuple[str, ...]:
+    """In the ecosystem's order; what cannot be ordered comes last."""
+
+    def order(left: str, right: str) -> int:
+        a, b = scheme.parse(left), scheme.parse(right)
+        if a is None or b is None:
+            return (a is None) - (b is None)
+        return scheme.compare(a, b)
+
+    return tuple(sorted(sorted(versions), key=cmp_to_key(order)))

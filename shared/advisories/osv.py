@@ -1,0 +1,197 @@
+"""Reads OSV records (https://ossf.github.io/osv-schema/): leniently, but what cannot be read is never dropped.
+
+What is wrong with a part of a record becomes its `problem`, a sentence part that ends up in an undecided finding.
+Only a record that does not even say which packages it is about is Permanent: nobody can tell whom it touches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from packaging.utils import canonicalize_name
+
+from shared.errors import Permanent
+from shared.model.value import printable
+
+_EVENTS = ("introduced", "fixed", "last_affected", "limit")
+_SUMMARY = 200
+
+
+@dataclass(frozen=True)
+class Event:
+    """One end of a range: `introduced`, `fixed`, `last_affected` or `limit`, at a version as written."""
+
+    kind: str
+    version: str
+
+
+@dataclass(frozen=True)
+class Range:
+    """Events in the order in which the record has them."""
+
+    events: tuple[Event, ...]
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class Affected:
+    """What a record says about one package. GIT ranges are left out: they are about commits, not versions."""
+
+    ecosystem: str
+    name: str
+    ranges: tuple[Range, ...]
+    versions: tuple[str, ...]
+    severities: tuple[tuple[str, str], ...]
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class Record:
+    """One advisory, reduced to what judgement needs."""
+
+    id: str
+    aliases: frozenset[str]
+    """Ids of the same flaw, without its own."""
+    withdrawn: bool
+    summary: str
+    severities: tuple[tuple[str, str], ...]
+    """(type, vector) as written."""
+    word: str
+    """GitHub's textual severity, empty if there is none."""
+    affected: tuple[Affected, ...]
+    problem: str = ""
+
+    @property
+    def malicious(self) -> bool:
+        """https://github.com/ossf/malicious-packages gives its reports ids that begin with MAL-."""
+        return self.id.startswith("MAL-")
+
+
+def normal_name(ecosystem: str, name: str) -> str:
+    """PyPI's names are equal after normalization; Debian's and Ubuntu's are as they are."""
+    return canonicalize_name(name) if ecosystem == "PyPI" else name
+
+
+def named(record: Any, where: str) -> Iterator[tuple[str, str]]:
+    """(ecosystem, normalized name) of every package that a parsed JSON record is about; Permanent if unreadable.
+
+    An `affected` entry without `package` is about commits of a repository and names nothing.
+    """
+    if not isinstance(record, dict) or not isinstance(record.get("id"), str):
+        raise Permanent(f"{where} is not an OSV record: it has no id. Fetch the advisories again.")
+    if not isinstance(affected := record.get("affected") or [], list):
+        raise Permanent(f"{where}: 'affected' is not a list, so whom it touches is unknown. Fetch it again.")
+    for entry in affected:
+        package = entry.get("package") if isinstance(entry, dict) else entry
+        if package is None and isinstance(entry, dict):
+            continue
+        ecosystem, name = (
+            (package.get("ecosystem"), package.get("name")) if isinstance(package, dict) else (None, None)
+        )
+        if not isinstance(ecosystem, str) or not isinstance(name, str):
+            raise Permanent(f"{where}: a package has no readable name. Fetch the advisories again.")
+        yield ecosystem, normal_name(ecosystem, name)
+
+
+def read(record: Any, where: str, wanted: Callable[[str, str], bool]) -> Record:
+    """The record, with those `affected` entries only whose (ecosystem, name) is wanted."""
+    names = list(named(record, where))
+    entries = [entry for entry in record.get("affected") or [] if entry.get("package") is not None]
+    problem = ""
+    version = record.get("schema_version", "1.0.0")
+    if not isinstance(version, str) or version.split(".")[0] != "1":
+        problem = f"its schema version {printable(str(version), 20)} is not one that is understood"
+    specific = record.get("database_specific")
+    word = specific.get("severity") if isinstance(specific, dict) else None
+    return Record(
+        id=record["id"],
+        aliases=_aliases(record),
+        withdrawn=bool(record.get("withdrawn")),
+        summary=_summary(record),
+        severities=_severities(record.get("severity")),
+        word=word if isinstance(word, str) else "",
+        affected=tuple(
+            _affected(entry, ecosystem, name)
+            for entry, (ecosystem, name) in zip(entries, names, strict=True)
+            if wanted(ecosystem, name)
+        ),
+        problem=problem,
+    )
+
+
+def _aliases(record: dict[str, Any]) -> frozenset[str]:
+    """`aliases`, and the CVE that a distribution's own record of one CVE is named after.
+
+    `upstream` is no alias: one Debian advisory may have twenty.
+    """
+    found = record.get("aliases")
+    ids = {alias for alias in found if isinstance(alias, str)} if isinstance(found, list) else set()
+    for prefix in ("DEBIAN-", "UBUNTU-"):
+        if record["id"].startswith(prefix + "CVE-"):
+            ids.add(record["id"].removeprefix(prefix))
+    return frozenset(ids - {record["id"]})
+
+
+def _summary(record: dict[str, Any]) -> str:
+    for field in ("summary", "details"):
+        text = record.get(field)
+        if isinstance(text, str) and text.strip():
+            return printable(" ".join(text[: 4 * _SUMMARY].split()), _SUMMARY)
+    return ""
+
+
+def _severities(found: Any) -> tuple[tuple[str, str], ...]:
+    """(type, score) pairs; what is not such a pair is kept as one that nobody can rate."""
+    if found is None:
+        return ()
+    if not isinstance(found, list):
+        return (("unreadable", ""),)
+    return tuple(
+        (entry["type"], entry["score"])
+        if isinstance(entry, dict)
+        and isinstance(entry.get("type"), str)
+        and isinstance(entry.get("score"), str)
+        else ("unreadable", "")
+        for entry in found
+    )
+
+
+def _affected(entry: dict[str, Any], ecosystem: str, name: str) -> Affected:
+    ranges, versions = entry.get("ranges") or [], entry.get("versions") or []
+    problem = ""
+    if not isinstance(ranges, list):
+        ranges, problem = [], "its ranges are not a list"
+    if not isinstance(versions, list) or not all(isinstance(version, str) for version in versions):
+        versions, problem = [], "its versions are not a list of strings"
+    return Affected(
+        ecosystem=ecosystem,
+        name=name,
+        ranges=tuple(read_range for found in ranges if (read_range := _range(found)) is not None),
+        versions=tuple(versions),
+        severities=_severities(entry.get("severity")),
+        problem=problem,
+    )
+
+
+def _range(found: Any) -> Range | None:
+    """None for a GIT range."""
+    kind = found.get("type") if isinstance(found, dict) else None
+    if kind == "GIT":
+        return None
+    if kind not in ("ECOSYSTEM", "SEMVER"):
+        return Range((), f"a range of type {printable(str(kind), 40)} is not understood")
+    written = found.get("events")
+    if not isinstance(written, list) or not written:
+        return Range((), "a range has no events")
+    events: list[Event] = []
+    for event in written:
+        if not isinstance(event, dict) or not event or not all(isinstance(v, str) for v in event.values()):
+            return Range((), "an event of a range is not readable")
+        if unknown := sorted(set(event) - set(_EVENTS)):
+            return Range((), f"an event '{printable(str(unknown[0]), 40)}' is not understood")
+        events += [Event(kind, event[kind]) for kind in _EVENTS if kind in event]
+    if not any(event.kind == "introduced" for event in events):
+        return Range((), "a range does not say where it begins")
+    return Range(tuple(events))

@@ -1,0 +1,126 @@
+"""The order of versions: Debian's, as dpkg has it, and Python's, as PEP 440 has it.
+
+Both come as one small interface, `Scheme`, so that the evaluation of a range does not know which one it works on.
+A version that cannot be read is None, never an exception: the caller says "undecided".
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from packaging.version import InvalidVersion, Version
+
+_MAX_LENGTH = 256
+# deb-version(7); where dpkg only warns (an upstream version that starts with a letter) it is read, too.
+_EPOCH = re.compile(r"[0-9]{1,9}", re.ASCII)
+_UPSTREAM = re.compile(r"[A-Za-z0-9.+~:-]+", re.ASCII)
+_REVISION = re.compile(r"[A-Za-z0-9.+~]+", re.ASCII)
+_PARTS = re.compile(r"([^0-9]*)([0-9]*)", re.ASCII)
+# A leading release of two numbers or more, then a suffix that starts with a letter: `2.6.0-cu124`, `4.6.0.stable11`.
+# A date (`2024-12-04`) or a Debian revision (`7.2.0-12.1`) is no such thing: there the rest is a number that counts.
+_LEADING_RELEASE = re.compile(r"v?((?:[0-9]{1,9}!)?[0-9]{1,9}(?:\.[0-9]{1,9})+)[-._+]?[A-Za-z].*", re.ASCII)
+
+_END = ((0,), 0)
+
+
+@dataclass(frozen=True)
+class Point:
+    """A place on the line of versions.
+
+    `loose` is True if only the leading release could be read: then everything of that release compares as equal,
+    and the caller knows that equality is not certain.
+    """
+
+    key: Any
+    loose: bool = False
+
+
+@dataclass(frozen=True)
+class Scheme:
+    """How one ecosystem reads and compares versions."""
+
+    name: str
+    parse: Callable[[str], Point | None]
+    """None if the text is not a version."""
+    compare: Callable[[Point, Point], int]
+    """Below zero, zero or above zero, like dpkg's own comparison."""
+    forms: Callable[[Point], tuple[Point, ...]]
+    """The version itself and every other form under which an advisory may mean it."""
+
+
+def _debian_order(char: str) -> int:
+    """dpkg's order of characters: ~ before the end of the string (0), before letters, before all else."""
+    if char == "~":
+        return -1
+    return ord(char) if char.isalpha() else ord(char) + 256
+
+
+def _debian_part(text: str) -> tuple[tuple[tuple[int, ...], int], ...]:
+    """A key that sorts like dpkg's verrevcmp; a missing number counts as 0."""
+    pairs = [
+        ((*map(_debian_order, other), 0), int(number or "0"))
+        for other, number in _PARTS.findall(text)
+        if other or number
+    ] or [_END]
+    return (*pairs, _END)
+
+
+@lru_cache(maxsize=100_000)
+def parse_debian(text: str) -> Point | None:
+    """Read `[epoch:]upstream[-revision]` (https://man7.org/linux/man-pages/man7/deb-version.7.html)."""
+    epoch, _, rest = text.partition(":") if ":" in text else ("0", "", text)
+    upstream, _, revision = rest.rpartition("-") if "-" in rest else (rest, "", "0")
+    if len(text) > _MAX_LENGTH or not _EPOCH.fullmatch(epoch):
+        return None
+    if not _UPSTREAM.fullmatch(upstream) or not _REVISION.fullmatch(revision):
+        return None
+    return Point((int(epoch), _debian_part(upstream), _debian_part(revision)))
+
+
+@lru_cache(maxsize=100_000)
+def parse_pep440(text: str) -> Point | None:
+    """Read a PEP 440 version, or leniently its leading release (`2.6.0-NA` is somewhere in 2.6.0)."""
+    if len(text) > _MAX_LENGTH:
+        return None
+    try:
+        return Point(Version(text))
+    except InvalidVersion:
+        leading = _LEADING_RELEASE.fullmatch(text)
+        return Point(Version(leading[1]), loose=True) if leading else None
+
+
+def _order(left: Any, right: Any) -> int:
+    return int(left > right) - int(left < right)
+
+
+def compare_debian(left: Point, right: Point) -> int:
+    """dpkg's order."""
+    return _order(left.key, right.key)
+
+
+def _release(version: Version) -> tuple[int, tuple[int, ...]]:
+    numbers = list(version.release)
+    while len(numbers) > 1 and numbers[-1] == 0:
+        numbers.pop()
+    return version.epoch, tuple(numbers)
+
+
+def compare_pep440(left: Point, right: Point) -> int:
+    """PEP 440's order; where one side is loose, releases only."""
+    if left.loose or right.loose:
+        return _order(_release(left.key), _release(right.key))
+    return _order(left.key, right.key)
+
+
+def _pep440_forms(point: Point) -> tuple[Point, ...]:
+    """`2.6.0+cpu` sorts after 2.6.0, but an advisory that says 2.6.0 means it too."""
+    version: Version = point.key
+    return (point,) if version.local is None else (point, Point(Version(version.public), point.loose))
+
+
+DEBIAN = Scheme("Debian", parse_debian, compare_debian, lambda point: (point,))
+PEP440 = Scheme("PEP 440", parse_pep440, compare_pep440, _pep440_forms)
