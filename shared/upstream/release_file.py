@@ -1,0 +1,98 @@
+"""A signed Release file of an apt repository, read and checked. Pure.
+
+https://wiki.debian.org/DebianRepository/Format#A.22Release.22_files
+
+Checks:
+1. It names the origin and the suite that were asked for: the signed Release of another suite, replayed, is refused.
+2. Its Date is not in the future, and its Valid-Until, where it has one, has not passed.
+3. It lists the component's Packages file with sha256 and size; MD5 and SHA-1 are never read.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from types import MappingProxyType
+
+from shared.errors import Permanent
+from shared.model.value import printable
+
+_SKEW = timedelta(minutes=10)
+_ENTRY = re.compile(r" ([0-9a-f]{64}) +([0-9]{1,12}) +([!-~]+)", re.ASCII)
+
+
+@dataclass(frozen=True)
+class Listed:
+    """One index file that the Release vouches for."""
+
+    path: str
+    """Relative to the Release file."""
+    sha256: str
+    """Hexadecimal, without prefix."""
+    size: int
+
+
+@dataclass(frozen=True)
+class ReleaseFile:
+    """What the rest of the way needs of a verified Release."""
+
+    by_hash: bool
+    """The repository offers index files under by-hash/SHA256/ (Acquire-By-Hash)."""
+    files: Mapping[str, Listed]
+
+
+def read(signed_text: bytes, origin: str, field: str, suite: str, now: datetime, what: str) -> ReleaseFile:
+    """`signed_text` as a ReleaseFile; `field` (Suite or Codename) is the one that must say `suite`."""
+    try:
+        fields, listed = _fields(signed_text.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        raise Permanent(f"{what} is not UTF-8 text.") from error
+    for name, wanted in (("Origin", origin), (field, suite)):  # 1
+        if fields.get(name) != wanted:
+            found = printable(fields.get(name, "nothing"), 60)
+            raise Permanent(
+                f"{what} is a signed Release, but its {name} is {found} and not {wanted}; it is refused."
+            )
+    date = _moment(fields.get("Date"), "Date", what)
+    if date > now + _SKEW:  # 2
+        raise Permanent(
+            f"{what} is dated {date:%Y-%m-%d %H:%M} UTC, in the future; check this machine's clock."
+        )
+    if "Valid-Until" in fields and (until := _moment(fields["Valid-Until"], "Valid-Until", what)) < now:  # 2
+        raise Permanent(
+            f"{what} was valid until {until:%Y-%m-%d %H:%M} UTC only; the mirror is stale or replays an old state."
+        )
+    return ReleaseFile(fields.get("Acquire-By-Hash") == "yes", MappingProxyType(listed))
+
+
+def packages(release: ReleaseFile, component: str, architecture: str, what: str) -> Listed:
+    """The component's Packages file in the best compression that is listed (check 3)."""
+    for suffix in (".xz", ".gz", ""):
+        listed = release.files.get(f"{component}/binary-{architecture}/Packages{suffix}")
+        if listed:
+            return listed
+    raise Permanent(f"{what} lists no Packages file of {component} for {architecture} with a sha256.")
+
+
+def _fields(text: str) -> tuple[dict[str, str], dict[str, Listed]]:
+    fields: dict[str, str] = {}
+    listed: dict[str, Listed] = {}
+    section = ""
+    for line in text.splitlines():
+        if not line.startswith(" "):
+            section, _, value = line.partition(":")
+            fields.setdefault(section, value.strip())
+        elif section == "SHA256" and (entry := _ENTRY.fullmatch(line)):
+            listed[entry[3]] = Listed(entry[3], entry[1], int(entry[2]))
+    return fields, listed
+
+
+def _moment(text: str | None, field: str, what: str) -> datetime:
+    try:
+        moment = parsedate_to_datetime(text or "")
+    except ValueError as error:
+        raise Permanent(f"{what} has no readable {field}, so its age is unknown; it is refused.") from error
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
