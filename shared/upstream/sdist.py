@@ -1,0 +1,179 @@
+"""Source distributions: proved to be what their name says, and what their build needs, read without running them.
+
+https://packaging.python.org/en/latest/specifications/source-distribution-format/
+
+Checks:
+1. The archive is a gzip-compressed tar (or a zip) of at most MAX_MEMBERS members and MAX_INFLATED bytes.
+2. Every member is a regular file, a directory, or a link that stays inside, with a relative path of ordinary parts,
+   all under one top directory.
+3. PKG-INFO in the top directory states the name and version of the file name.
+"""
+
+from __future__ import annotations
+
+import tarfile
+import tomllib
+import zipfile
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import InvalidSdistFilename, parse_sdist_filename
+from packaging.version import InvalidVersion
+
+from shared.errors import Permanent
+from shared.model.value import printable
+from shared.upstream.wheel import check_identity, check_path
+
+MAX_MEMBERS = 200_000
+MAX_INFLATED = 8 * 1024**3
+_MAX_TEXT = 4 * 1024**2
+_WANTED = frozenset({"PKG-INFO", "pyproject.toml", "setup.py"})
+DEFAULT_REQUIRES = ("setuptools>=40.8.0", "wheel")
+"""What a build front end assumes without [build-system] (PEP 518)."""
+
+
+@dataclass(frozen=True)
+class ProvenSdist:
+    """What a source distribution is, after every check."""
+
+    name: str
+    version: str
+    build_requires: tuple[str, ...]
+    """[build-system].requires, as written; the default where there is none."""
+    backend: str
+    """[build-system].build-backend; setuptools' legacy one where there is none."""
+
+    @property
+    def asks_at_build_time(self) -> bool:
+        """True if the backend may name further requirements only when it runs (get_requires_for_build_wheel).
+
+        Nothing of the distribution is run to find out; a backend of its own (`backend-path`), setuptools with a
+        setup.py that uses setup_requires, or a backend that fetches tools can then lack something in the offline
+        build, which ends in a clear failure of that build.
+        """
+        return not self.backend.startswith(("hatchling.", "flit_core.", "poetry.core.", "pdm.backend"))
+
+
+def prove(path: Path, filename: str) -> ProvenSdist:
+    """All checks on the source distribution at `path`. Permanent with the first that fails."""
+    try:
+        name, version = parse_sdist_filename(filename)
+    except (InvalidSdistFilename, InvalidVersion) as error:
+        raise Permanent(
+            f"'{printable(filename, 120)}' is not the file name of a source distribution: {error}."
+        ) from error
+    try:
+        files = _zip_texts(path, filename) if filename.endswith(".zip") else _tar_texts(path, filename)
+    except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+        raise Permanent(f"{filename} is a broken archive: {printable(str(error), 120)}.") from error
+    except OSError as error:
+        raise Permanent(f"{filename} cannot be read: {error.strerror or error}.") from error
+    if "PKG-INFO" not in files:
+        raise Permanent(f"{filename} has no PKG-INFO in its top directory; it is not a source distribution.")
+    check_identity(files["PKG-INFO"], name, version, filename)  # 3
+    requires, backend = _build_system(files.get("pyproject.toml"), filename)
+    return ProvenSdist(name, str(version), requires, backend)
+
+
+def _build_system(pyproject: bytes | None, filename: str) -> tuple[tuple[str, ...], str]:
+    legacy = "setuptools.build_meta:__legacy__"
+    try:
+        document = tomllib.loads(pyproject.decode()) if pyproject is not None else {}
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise Permanent(
+            f"{filename} has a pyproject.toml that is not TOML: {printable(str(error), 120)}."
+        ) from error
+    match document.get("build-system"):
+        case None:
+            return DEFAULT_REQUIRES, legacy
+        case {"requires": list(requires)} as table if all(isinstance(line, str) for line in requires):
+            for line in requires:
+                _check_requirement(line, filename)
+            return tuple(requires), str(table.get("build-backend", legacy))
+    raise Permanent(
+        f"{filename} has a [build-system] without a list 'requires' (PEP 518); it cannot be built."
+    )
+
+
+def _check_requirement(line: str, filename: str) -> None:
+    try:
+        requirement = Requirement(line)
+    except InvalidRequirement as error:
+        raise Permanent(
+            f"{filename} needs '{printable(line, 120)}' to build, which is no requirement (PEP 508)."
+        ) from error
+    if requirement.url:
+        raise Permanent(
+            f"{filename} needs '{printable(line, 120)}' to build: a URL outside the index; it is refused."
+        )
+
+
+class _Members:
+    """Holds the members, one after the other, to the checks that tar and zip have in common."""
+
+    def __init__(self, filename: str) -> None:
+        self._filename = filename
+        self._top = ""
+        self._count = self._inflated = 0
+
+    def check(self, name: str, size: int) -> str:
+        """The member's path under the top directory."""
+        self._count += 1
+        self._inflated += size
+        if self._count > MAX_MEMBERS or self._inflated > MAX_INFLATED:  # 1
+            raise Permanent(
+                f"{self._filename} holds too much ({self._count} members, {self._inflated} bytes)."
+            )
+        check_path(name, self._filename)  # 2
+        top, _, inside = name.partition("/")
+        if self._top not in ("", top):  # 2
+            raise Permanent(f"{self._filename} has more than one top directory; it is refused.")
+        self._top = top
+        return inside
+
+
+def _tar_texts(path: Path, filename: str) -> dict[str, bytes]:
+    if not filename.endswith((".tar.gz", ".tgz")):
+        raise Permanent(f"{filename} is neither .tar.gz nor .zip (PEP 625); it is refused.")
+    members, texts = _Members(filename), {}
+    with tarfile.open(path, "r:gz") as archive:
+        for info in _tar_members(archive, filename):
+            inside = members.check(info.name, info.size)
+            if inside in _WANTED and info.isreg() and info.size <= _MAX_TEXT:
+                content = archive.extractfile(info)
+                texts[inside] = content.read() if content else b""
+    return texts
+
+
+def _tar_members(archive: tarfile.TarFile, filename: str) -> Iterator[tarfile.TarInfo]:
+    """Every member that carries content or a link (check 2)."""
+    for info in archive:
+        if info.name in (".", "pax_global_header"):
+            continue
+        if info.issym() or info.islnk():
+            start = PurePosixPath(info.name).parent if info.issym() else PurePosixPath()
+            depth = 0
+            for part in (*start.parts, *info.linkname.split("/")):
+                depth += -1 if part == ".." else part not in ("", ".")
+                if depth < 1 and part == "..":
+                    raise Permanent(f"{filename} holds a link out of itself ('{printable(info.name, 120)}').")
+            if info.linkname.startswith("/"):
+                raise Permanent(f"{filename} holds a link out of itself ('{printable(info.name, 120)}').")
+        elif not info.isreg() and not info.isdir():
+            raise Permanent(
+                f"{filename} holds a device or pipe ('{printable(info.name, 120)}'); it is refused."
+            )
+        yield info
+
+
+def _zip_texts(path: Path, filename: str) -> dict[str, bytes]:
+    members, texts = _Members(filename), {}
+    with zipfile.ZipFile(path) as archive:
+        for info in archive.infolist():
+            inside = members.check(info.filename, info.file_size)
+            if inside in _WANTED and info.file_size <= _MAX_TEXT:
+                texts[inside] = archive.read(info)
+    return texts

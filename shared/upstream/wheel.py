@@ -1,0 +1,204 @@
+"""What a wheel file is, proved from its bytes before anything is believed of it.
+
+https://packaging.python.org/en/latest/specifications/binary-distribution-format/
+
+Checks:
+1. The zip file is plain: members stored or deflated, none encrypted, no more than MAX_MEMBERS, together no larger
+   than the limits, nothing before the first member, members neither overlapping nor listed twice.
+2. Every member is a regular file or directory with a relative path of ordinary parts: no `..`, no backslash, no
+   control character, no symbolic link or device.
+3. There is one `.dist-info` directory, named for the wheel's own name and version.
+4. METADATA's Name and Version, and the file name's, are those.
+5. RECORD lists every file (but itself and its signatures) with the size and hash that the file has, and nothing else.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import stat
+import zipfile
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from email.parser import BytesHeaderParser
+from email.policy import compat32
+from pathlib import Path
+
+from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
+from packaging.version import InvalidVersion, Version
+
+from shared.errors import Permanent
+from shared.guest import record
+from shared.model.value import printable
+
+MAX_MEMBERS = 200_000
+MAX_INFLATED = 32 * 1024**3
+MAX_RATIO = 200
+"""Inflated bytes per byte of the file, above a first GiB; the best packed wheels of today stay under 60."""
+_FREE = 1024**3
+_MAX_TEXT = 64 * 1024**2
+_HASHES = frozenset({"sha256", "sha384", "sha512"})
+_UNLISTED = frozenset({"RECORD", "RECORD.jws", "RECORD.p7s"})
+_CHUNK = 1024 * 1024
+
+
+@dataclass(frozen=True)
+class ProvenWheel:
+    """What a wheel is, after every check."""
+
+    name: str
+    version: str
+    record: str
+    """RECORD's canonical digest (`shared.guest.record`)."""
+
+
+def prove(path: Path, filename: str) -> ProvenWheel:
+    """All checks on the wheel at `path`, which is to be called `filename`. Permanent with the first that fails."""
+    try:
+        name, version, _, _ = parse_wheel_filename(filename)
+    except (InvalidWheelFilename, InvalidVersion) as error:
+        raise Permanent(f"'{printable(filename, 120)}' is not the file name of a wheel: {error}.") from error
+    try:
+        with zipfile.ZipFile(path) as wheel:
+            members = _plain(wheel, path.stat().st_size, filename)
+            dist_info = _dist_info(members, name, version, filename)
+            check_identity(_text(wheel, f"{dist_info}/METADATA", filename), name, version, filename)
+            listing = _text(wheel, f"{dist_info}/RECORD", filename)
+            rows = _rows(listing, filename)
+            _recorded(wheel, members, rows, dist_info, filename)
+    except (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError) as error:
+        raise Permanent(f"{filename} is a broken zip file: {printable(str(error), 120)}.") from error
+    except OSError as error:
+        raise Permanent(f"{filename} cannot be read: {error.strerror or error}.") from error
+    return ProvenWheel(name, str(version), record.from_wheel(listing.decode(), dist_info))
+
+
+def check_identity(metadata: bytes, name: str, version: Version, filename: str) -> None:
+    """Name and Version of METADATA or PKG-INFO are those given (check 4)."""
+    headers = BytesHeaderParser(policy=compat32).parsebytes(metadata)
+    names, versions = headers.get_all("Name", []), headers.get_all("Version", [])
+    try:
+        same = (
+            len(names) == len(versions) == 1
+            and canonicalize_name(str(names[0]).strip()) == name
+            and Version(str(versions[0])) == version
+        )
+    except InvalidVersion:
+        same = False
+    if not same:  # 4
+        found = printable(f"{', '.join(map(str, names))} {', '.join(map(str, versions))}", 120)
+        raise Permanent(f"{filename} says inside that it is '{found}', not {name} {version}; it is refused.")
+
+
+def check_path(name: str, filename: str) -> None:
+    """The path of an archive's member is relative and ordinary (check 2)."""
+    parts = name.removesuffix("/").split("/")
+    if "\\" in name or not name.isprintable() or any(part in ("", ".", "..") for part in parts):
+        raise Permanent(
+            f"{filename} holds a member with the path '{printable(name, 120)}', which is refused."
+        )
+
+
+def _plain(wheel: zipfile.ZipFile, size: int, filename: str) -> list[zipfile.ZipInfo]:
+    """The members that are files (checks 1 and 2)."""
+    infos = wheel.infolist()
+    if not infos or len(infos) > MAX_MEMBERS:
+        raise Permanent(f"{filename} holds {len(infos)} members; between 1 and {MAX_MEMBERS} are accepted.")
+    if sum(info.file_size for info in infos) > min(MAX_INFLATED, max(_FREE, MAX_RATIO * size)):
+        raise Permanent(
+            f"{filename} would inflate beyond what a wheel of its size may; it is refused as a zip bomb."
+        )
+    if len({info.filename for info in infos}) != len(infos):
+        raise Permanent(
+            f"{filename} lists a member twice, so that tools would disagree about it; it is refused."
+        )
+    end = 0
+    for info in sorted(infos, key=lambda info: info.header_offset):
+        if info.header_offset < end or (end == 0 and info.header_offset != 0):
+            raise Permanent(f"{filename} has overlapping members, or data before the first; it is refused.")
+        end = info.header_offset + 30 + len(info.orig_filename.encode()) + info.compress_size
+        if info.flag_bits & 0x1 or info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise Permanent(
+                f"{filename} holds a member that is encrypted or packed unusually; it is refused."
+            )
+        kind = stat.S_IFMT(info.external_attr >> 16)
+        if info.create_system == 3 and kind not in (0, stat.S_IFREG, stat.S_IFDIR):
+            raise Permanent(
+                f"{filename} holds a symbolic link or device ('{printable(info.filename, 120)}')."
+            )
+        check_path(info.orig_filename, filename)
+    return [info for info in infos if not info.is_dir()]
+
+
+def _dist_info(members: Sequence[zipfile.ZipInfo], name: str, version: Version, filename: str) -> str:
+    tops = {info.filename.partition("/")[0] for info in members}
+    found = sorted(top for top in tops if top.endswith(".dist-info"))
+    its_name, _, its_version = (
+        found[0].removesuffix(".dist-info").partition("-") if len(found) == 1 else ("", "", "")
+    )
+    try:
+        same = canonicalize_name(its_name) == name and Version(its_version) == version
+    except InvalidVersion:
+        same = False
+    if not same:  # 3
+        listed = printable(", ".join(found) or "none", 200)
+        raise Permanent(
+            f"{filename} needs one .dist-info directory, named for {name} {version}; it has {listed}."
+        )
+    return found[0]
+
+
+def _text(wheel: zipfile.ZipFile, member: str, filename: str) -> bytes:
+    try:
+        info = wheel.getinfo(member)
+    except KeyError as error:
+        raise Permanent(f"{filename} has no {member}; it is not a wheel.") from error
+    if info.file_size > _MAX_TEXT:
+        raise Permanent(
+            f"{filename} has a {member} of {info.file_size} bytes, which is refused as too large."
+        )
+    return wheel.read(info)
+
+
+def _rows(listing: bytes, filename: str) -> dict[str, record.Row]:
+    try:
+        return {row[0]: row for row in record.parse(listing.decode())}
+    except ValueError as error:
+        raise Permanent(f"{filename}: {printable(str(error), 200)}.") from error
+
+
+def _recorded(
+    wheel: zipfile.ZipFile,
+    members: Sequence[zipfile.ZipInfo],
+    rows: dict[str, record.Row],
+    dist_info: str,
+    filename: str,
+) -> None:
+    """RECORD and the files agree in both directions (check 5)."""
+    unlisted = {f"{dist_info}/{name}" for name in _UNLISTED}
+    names = {info.filename for info in members}
+    if ghosts := sorted(rows.keys() - names - unlisted):
+        raise Permanent(f"{filename}: RECORD lists '{printable(ghosts[0], 120)}', which is not in the wheel.")
+    for info in members:
+        if info.filename in unlisted:
+            continue
+        row = rows.get(info.filename)
+        if row is None:
+            raise Permanent(
+                f"{filename} holds '{printable(info.filename, 120)}', which RECORD does not list."
+            )
+        algorithm, _, expected = row[1].partition("=")
+        if algorithm not in _HASHES:
+            raise Permanent(
+                f"{filename}: RECORD gives '{printable(info.filename, 120)}' no sha256 or better."
+            )
+        digest = hashlib.new(algorithm)
+        with wheel.open(info) as member:
+            while chunk := member.read(_CHUNK):
+                digest.update(chunk)
+        found = base64.urlsafe_b64encode(digest.digest()).rstrip(b"=").decode()
+        if found != expected.rstrip("=") or row[2] not in ("", str(info.file_size)):
+            raise Permanent(
+                f"{filename}: '{printable(info.filename, 120)}' is not what RECORD says; it is refused."
+            )
