@@ -1,0 +1,1 @@
+"""The Artifact Registry emulator, against the real clients that will meet it."""
