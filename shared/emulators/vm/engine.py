@@ -1,0 +1,268 @@
+"""Boots, enters and deletes VMs. Everything of a VM dies with this process, however it ends.
+
+The kernel's parent-death signal follows the thread that spawned, so one thread, which lives as long as the engine,
+spawns them all.
+"""
+
+import array
+import datetime
+import fcntl
+import json
+import logging
+import os
+import select
+import signal
+import socket
+import ssl
+import subprocess
+import threading
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from shared.emulators.ca import CertificateAuthority
+from shared.emulators.vm import dns, front, http1, idmap, limits, metadata, record, serial, slirp, trust
+from shared.emulators.vm.listen import Listeners
+from shared.emulators.vm.spec import METADATA_ADDRESS, METADATA_HOST, RESTRICTED_ADDRESSES, Platform, VmSpec
+from shared.errors import Permanent, Transient
+
+_log = logging.getLogger(__name__)
+_STEP_SECONDS = 30
+_INIT = "/usr/lib/package-dmz/init.py"
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_LISTEN: tuple[tuple[str, str, int], ...] = (
+    ("tcp", METADATA_ADDRESS, 80),
+    ("udp", METADATA_ADDRESS, 53),
+    ("tcp", METADATA_ADDRESS, 53),
+    *(("tcp", address, 443) for address in RESTRICTED_ADDRESSES),
+)
+
+
+@dataclass
+class Vm:
+    """A running VM. `pid` is its first process as the host counts."""
+
+    spec: VmSpec
+    directory: Path
+    pid: int
+    pidfd: int
+    closers: ExitStack
+
+    @property
+    def alive(self) -> bool:
+        return not select.select([self.pidfd], [], [], 0)[0]
+
+
+class Engine:
+    """VMs below `platform.state`, which belongs to one engine at a time. Safe to call from any thread."""
+
+    def __init__(self, platform: Platform) -> None:
+        self._platform = platform
+        platform.state.mkdir(parents=True, exist_ok=True)
+        self._lock_file = (platform.state / "lock").open("w")
+        try:
+            fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Permanent(
+                f"Another platform already uses {platform.state}; stop it or choose another."
+            ) from None
+        self.swept = record.sweep(platform.state)
+        self._authority = CertificateAuthority.create(datetime.datetime.now(datetime.UTC))
+        self._trust = self._trust_files()
+        self._spawner = ThreadPoolExecutor(1, "vm-spawner")
+        self._vms: dict[str, Vm] = {}
+        self._lock = threading.Lock()
+
+    def boot(self, spec: VmSpec) -> Vm:
+        """Start a VM; it is up when this returns, its startup script has just begun.
+
+        Permanent if the name is taken or this machine cannot run VMs, Transient if starting failed otherwise.
+        """
+        directory = self._platform.state / "vms" / spec.name
+        try:
+            record.make(directory)
+        except FileExistsError:
+            raise Permanent(f"A VM named {spec.name} exists.") from None
+        with ExitStack() as closers:
+            closers.callback(record.remove, directory)
+            try:
+                vm = self._start(spec, directory, closers)
+            except (OSError, TimeoutError) as error:
+                said = serial.tail(directory / record.SERIAL_LOG)
+                raise Transient(f"VM {spec.name} did not start: {error}. {said}".strip()) from error
+            vm.closers = closers.pop_all()
+        with self._lock:
+            self._vms[spec.name] = vm
+        return vm
+
+    def get(self, name: str) -> Vm | None:
+        return self._vms.get(name)
+
+    def delete(self, name: str) -> None:
+        """End a VM and remove all of it. Nothing happens if there is none."""
+        with self._lock:
+            vm = self._vms.pop(name, None)
+        if vm:
+            vm.closers.close()
+
+    def enter(self, name: str, command: Sequence[str] = ()) -> list[str]:
+        """The command line that runs `command` (a shell if empty) inside the VM. Permanent if it is not running."""
+        vm = self.get(name)
+        if vm is None or not vm.alive:
+            raise Permanent(f"There is no running VM named {name}.")
+        return enter_command(vm.pid, command)
+
+    def close(self) -> None:
+        for name in list(self._vms):
+            self.delete(name)
+        self._spawner.shutdown()
+        self._lock_file.close()
+
+    def _start(self, spec: VmSpec, directory: Path, closers: ExitStack) -> Vm:
+        group = limits.create(spec.name, spec.limits)
+        closers.callback(group.remove)
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours.settimeout(_STEP_SECONDS)
+        log = closers.enter_context(serial.SerialLog(directory / record.SERIAL_LOG, spec.limits.serial_log))
+        with ours, theirs, log.writer() as output:
+            process = self._popen(
+                idmap.python("-m", "shared.emulators.vm.inside", str(theirs.fileno())),
+                env=idmap.child_environment(),
+                pass_fds=(theirs.fileno(),),
+                stdin=subprocess.PIPE,
+                stdout=output,
+                stderr=output,
+            )
+            closers.callback(_end, process)
+            theirs.close()
+            record.write(directory, [process.pid], group)
+            group.add(process.pid)
+            assert process.stdin  # noqa: S101 - the pipe was asked for; for the type checker
+            process.stdin.write(json.dumps(self._orders(spec, directory, group)).encode())
+            process.stdin.close()
+            _receive(ours, b"map")
+            idmap.map_ids(process.pid)
+            ours.send(b"mapped")
+            self._serve(spec, _receive_sockets(ours), closers)
+            if spec.network.internet:
+                closers.callback(slirp.open_way(process.pid, self._popen).close)
+            ours.send(b"go")
+            pid, pidfd = _await_guest(ours)
+        closers.callback(os.close, pidfd)
+        closers.callback(_kill, pidfd)
+        record.write(directory, [process.pid, pid], group)
+        (directory / record.PID).write_text(f"{pid}\n", encoding="ascii")
+        return Vm(spec, directory, pid, pidfd, ExitStack())
+
+    def _popen(self, command: Sequence[str], **options: Any) -> "subprocess.Popen[bytes]":
+        return self._spawner.submit(lambda: subprocess.Popen(command, **options)).result()
+
+    def _serve(self, spec: VmSpec, sockets: Sequence[socket.socket], closers: ExitStack) -> None:
+        by_host = front.services(spec, self._platform)
+        context = self._authority.server_context(sorted(by_host), datetime.datetime.now(datetime.UTC))
+        names: dict[str, Sequence[str]] = dict.fromkeys(by_host, RESTRICTED_ADDRESSES)
+        names |= {METADATA_HOST: (METADATA_ADDRESS,), "metadata": (METADATA_ADDRESS,)}
+        zone = dns.Zone(names, dns.host_resolvers() if spec.network.internet else ())
+        answer_metadata = metadata.handler(spec, self._platform.token_key)
+
+        def https(connection: socket.socket) -> None:
+            with suppress(ssl.SSLError):  # a client that does not trust us, or scans
+                front.serve(connection, context, by_host)
+
+        listeners = Listeners(spec.name)
+        listeners.tcp(sockets[0], lambda connection: http1.serve(connection, answer_metadata))
+        listeners.udp(sockets[1], lambda query: dns.answer(zone, query))
+        listeners.tcp(sockets[2], lambda connection: dns.serve_stream(zone, connection))
+        for listener in sockets[3:]:
+            listeners.tcp(listener, https)
+        listeners.start()
+        closers.callback(listeners.close)
+
+    def _orders(self, spec: VmSpec, directory: Path, group: limits.Group) -> Mapping[str, Any]:
+        environment = {"PATH": _PATH, "LANG": "C.UTF-8", **trust.ENVIRONMENT}
+        domain = f"c.{spec.place.project}.internal"
+        files = {
+            _INIT: (Path(__file__).parent / "guest_init.py").read_text(encoding="utf-8"),
+            "/etc/environment": "".join(f"{name}={value}\n" for name, value in environment.items()),
+            "/etc/hostname": f"{spec.name}\n",
+            "/etc/hosts": f"127.0.0.1 localhost\n::1 localhost\n127.0.1.1 {spec.name}.{domain} {spec.name}\n",
+            "/etc/resolv.conf": f"search {domain} google.internal\nnameserver {METADATA_ADDRESS}\n",
+            **self._trust,
+        }
+        return {
+            "parent": os.getpid(),
+            "directory": str(directory.resolve()),
+            "root": str(self._platform.root.resolve()),
+            "hostname": spec.name,
+            "addresses": [METADATA_ADDRESS, *RESTRICTED_ADDRESSES],
+            "listen": _LISTEN,
+            "prohibited": slirp.prohibited() if spec.network.internet else [],
+            "files": files,
+            "rlimits": limits.rlimits(group, spec.limits),
+            "argv": ["/usr/bin/python3", "-I", "-S", _INIT],
+            "environment": environment,
+        }
+
+    def _trust_files(self) -> dict[str, str]:
+        image, host = self._platform.root / trust.BUNDLE.lstrip("/"), self._platform.host_bundle
+        texts = [path.read_text(encoding="utf-8") if path.exists() else "" for path in (image, host)]
+        return trust.files(texts[0], texts[1], self._authority.pem)
+
+
+def enter_command(pid: int, command: Sequence[str] = ()) -> list[str]:
+    """The command line that runs `command` (a shell if empty) in the VM whose first process is `pid`."""
+    root = idmap.child_environment()["PYTHONPATH"]
+    return ["env", f"PYTHONPATH={root}", *idmap.python("-m", "shared.emulators.vm.enter", str(pid), *command)]
+
+
+def _receive(channel: socket.socket, expected: bytes) -> None:
+    _checked(channel.recv(65536), expected)
+
+
+def _receive_sockets(channel: socket.socket) -> list[socket.socket]:
+    space = socket.CMSG_SPACE(len(_LISTEN) * array.array("i").itemsize)
+    message, ancillary, _, _ = channel.recvmsg(65536, space)
+    descriptors = array.array("i")
+    for _, _, data in ancillary:
+        descriptors.frombytes(data)
+    sockets = [socket.socket(fileno=descriptor) for descriptor in descriptors]
+    _checked(message, b"listening")
+    return sockets
+
+
+def _checked(message: bytes, expected: bytes) -> None:
+    if message != expected:
+        reason = json.loads(message)["error"] if message.startswith(b"{") else "it ended early"
+        raise OSError(reason)
+
+
+def _await_guest(channel: socket.socket) -> tuple[int, int]:
+    """Process id of the guest's first process and a descriptor for it, once its own program runs."""
+    pid, pidfd, error = 0, -1, "it ended early"
+    while message := channel.recv(65536):
+        said = json.loads(message)
+        error = said.get("error", error)
+        if "pid" in said:
+            pid = said["pid"]
+            with suppress(ProcessLookupError):
+                pidfd = os.pidfd_open(pid)
+        if "error" in said:
+            pidfd = -1
+    if pidfd < 0:
+        raise OSError(error)
+    return pid, pidfd
+
+
+def _kill(pidfd: int) -> None:
+    """End the guest's first process, and with it all others, and wait until they are gone."""
+    with suppress(ProcessLookupError):
+        signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+    select.select([pidfd], [], [], _STEP_SECONDS)
+
+
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    process.kill()
+    process.wait()

@@ -1,0 +1,56 @@
+"""The one sentence that a VM may say to the platform: publish to its own topic.
+
+Stands for the IAM binding `roles/pubsub.publisher` on one topic. Method and errors:
+https://docs.cloud.google.com/pubsub/docs/reference/rest/v1/projects.topics/publish. Checks, in this order:
+1. POST, and exactly the path /v1/projects/P/topics/T:publish, without query;
+2. a bearer token of this platform, unexpired, minted for this VM's own service account;
+3. a topic that this service account may publish to;
+4. a body of at most 10 MB of messages, in base64 with its JSON around.
+"""
+
+import re
+import time
+from dataclasses import dataclass
+
+from shared.emulators import tokens
+from shared.emulators.vm.backend import Backend
+from shared.emulators.vm.http1 import Exchange, Refused
+from shared.emulators.vm.spec import Identity
+from shared.errors import Permanent
+
+_PATH = re.compile(r"/v1/(projects/[a-z0-9-]+/topics/[A-Za-z][A-Za-z0-9._~+%-]{2,254}):publish")
+# https://docs.cloud.google.com/pubsub/quotas#resource_limits: 10 MB a request; base64 makes 4 of 3 bytes.
+BODY_LIMIT = 10_000_000 * 4 // 3 + 65_536
+
+
+@dataclass(frozen=True)
+class PublishRelay:
+    """For one VM. `pubsub` is the endpoint behind it; None refuses everything."""
+
+    identity: Identity
+    token_key: bytes
+    pubsub: Backend | None
+
+    def serve(self, exchange: Exchange) -> None:
+        match = _PATH.fullmatch(exchange.path)
+        if exchange.command != "POST" or not match or "%" in exchange.path:  # check 1
+            raise Refused(403, "This network lets a VM publish to its own topic and nothing else.")
+        topic = match[1]
+        self._authenticate(exchange.headers.get_all("Authorization") or [])
+        if topic not in self.identity.topics:  # check 3
+            raise Refused(403, f"User not authorized to perform this action on {topic}.")
+        if exchange.body_length > BODY_LIMIT:  # check 4
+            raise Refused(413, f"Request payload size exceeds the limit: {BODY_LIMIT} bytes.")
+        if self.pubsub is None:
+            raise Refused(502, "No Pub/Sub endpoint is configured.")
+        self.pubsub.serve(exchange)
+
+    def _authenticate(self, headers: list[str]) -> None:  # check 2
+        if len(headers) != 1 or not headers[0].startswith("Bearer "):
+            raise Refused(403, "The request needs one bearer token; fetch it from the metadata server.")
+        try:
+            email = tokens.verify(self.token_key, headers[0].removeprefix("Bearer ").strip(), time.time())
+        except (Permanent, ValueError) as error:
+            raise Refused(403, str(error)) from None
+        if email != self.identity.email:
+            raise Refused(403, f"The token belongs to {email}, not to this VM's service account.")
