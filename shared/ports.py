@@ -6,11 +6,12 @@ in-process twins). An adapter turns foreign exceptions into `Permanent` or `Tran
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from shared.errors import Permanent
 from shared.events import Event
 from shared.model.lock import LockedArchive, LockedPython
 from shared.model.package import Package, Release
@@ -66,9 +67,30 @@ class Increment:
 
 Write = Put | Create | Increment
 
+MAX_ID = 1000
+"""Bytes of a document's id. Firestore ends at 1,500 (https://cloud.google.com/firestore/quotas), of which an id that
+it forbids takes four for three."""
+
+
+def checked_id(name: str) -> str:
+    """`name` if a document may have it as its id; Permanent if it may not."""
+    try:
+        size = len(name.encode())
+    except UnicodeEncodeError as error:
+        raise Permanent("A document's id holds half a surrogate pair, which is no text.") from error
+    if size > MAX_ID:
+        raise Permanent(
+            f"A document's id has {size} bytes; the store takes {MAX_ID} bytes at most: shorten the name."
+        )
+    return name
+
 
 class Store(Protocol):
-    """Documents, claims and the outbox. Every method is atomic on its own."""
+    """Documents, claims and the outbox. Every method but `put_many` is atomic on its own.
+
+    A document holds None, booleans, 64-bit integers, floats, text, bytes, lists and maps with named fields; a list
+    holds no list, and the whole ends at 1 MiB. Tuples become lists. What the store cannot hold is Permanent.
+    """
 
     def claim(self, key: str, now: float, lease: float) -> Claim: ...
     def renew(self, claim: Claim, until: float) -> bool:
@@ -80,7 +102,10 @@ class Store(Protocol):
         ...
 
     def finish(self, claim: Claim, writes: Sequence[Write], outbox: Sequence[Event], now: float) -> None:
-        """One batch, fenced by the claim's generation: writes, outbox, done mark. Transient if the fence is lost."""
+        """One batch, fenced by the claim's generation: writes, outbox, done mark.
+
+        Transient if the fence is lost or a `Create` finds its document there: nothing was written then.
+        """
         ...
 
     def outbox(self, key: str) -> Sequence[Event]:
@@ -101,7 +126,9 @@ class Store(Protocol):
         """Bulk write under content-derived ids; order and atomicity are not promised."""
         ...
 
-    def find(self, collection: str, field: str, equals: Any) -> Sequence[tuple[str, Document]]: ...
+    def find(self, collection: str, field: str, equals: Any) -> Sequence[tuple[str, Document]]:
+        """(id, document) of all whose field equals that, by id. `a.b` is the field b of the map a."""
+        ...
 
 
 class Blobs(Protocol):
@@ -196,13 +223,40 @@ class Resolver(Protocol):
     """A real Python resolver over the upstream index."""
 
     def resolve(
-        self, requirements: Sequence[str], preferences: Sequence[Pin], forbidden: Sequence[str], python: str
+        self,
+        requirements: Sequence[str],
+        preferences: Sequence[Pin],
+        forbidden: Sequence[str],
+        python: str,
+        overrides: Sequence[str] = (),
     ) -> tuple[Pin, ...]:
         """Versions that fit together for Linux x86-64 and Python `python`, staying with `preferences` where they fit.
 
         `forbidden` are constraints like `jinja2!=3.1.2`. Permanent with the resolver's explanation if nothing fits.
         """
         ...
+
+
+class Proof(Protocol):
+    """Shows that fetched bytes are what the lock names and the outer VM had; Permanent says what gave them away."""
+
+    def python(self, file: LockedPython, path: Path) -> None: ...
+    def archive(self, file: LockedArchive, path: Path) -> None: ...
+
+
+@dataclass(frozen=True)
+class Upstream:
+    """Everything outside that packages come from. Indexes are read anew for each plan."""
+
+    index: PythonIndex
+    apt: AptIndex
+    downloads: Downloads
+    resolver: Resolver
+    proof: Proof
+    build_requirements: Callable[[IndexFile], Sequence[str]]
+    """A source distribution's build requirements, read from its own files without running them."""
+    unmet: Callable[[Sequence[Archive], Mapping[tuple[str, str], str]], str]
+    """(locked archives, everything installed) to the first dependency that does not hold; empty if all do."""
 
 
 # --- machines and repositories ----------------------------------------------------------------------------------
@@ -270,10 +324,3 @@ class Registry(Protocol):
     def download_generic(
         self, repository: str, package: str, version: str, filename: str, to: Path
     ) -> None: ...
-
-
-class Proof(Protocol):
-    """Proves that downloaded bytes are what the outer VM installed."""
-
-    def wheel(self, file: LockedPython, path: Path) -> None: ...
-    def archive(self, file: LockedArchive, path: Path) -> None: ...

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import base64
 import gzip
-from collections.abc import Callable, Mapping, Sequence
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
 
@@ -21,7 +23,7 @@ from shared.errors import Permanent, Transient
 from shared.events import TYPES, Event
 from shared.gcp.errors import translated
 from shared.model.value import Digest, sha256
-from shared.ports import Claim, Create, Document, Increment, Write
+from shared.ports import Claim, Create, Document, Increment, Write, checked_id
 
 _CHUNK = 900_000
 """Bytes of a blob in one document; Firestore ends at 1 MiB (https://cloud.google.com/firestore/quotas)."""
@@ -49,7 +51,9 @@ class FirestoreStore(_Client):
                 return Claim(key, "won", 1, 1)
             except exceptions.AlreadyExists:
                 held = reference.get()
-            fields = held.to_dict() or {}
+            if not held.exists:
+                raise Transient(f"{key} was removed while it was being claimed.")
+            fields = held.to_dict()
             claim = Claim(key, "busy", fields["attempt"], fields["generation"])
             if fields["done"]:
                 return Claim(key, "done", claim.attempt, claim.generation)
@@ -58,7 +62,7 @@ class FirestoreStore(_Client):
             taken = {"until": now + lease, "generation": claim.generation + 1, "attempt": claim.attempt + 1}
             try:
                 reference.update(taken, option=self._db.write_option(last_update_time=held.update_time))
-            except exceptions.FailedPrecondition:
+            except (exceptions.FailedPrecondition, exceptions.Aborted):
                 return claim
             return Claim(key, "won", claim.attempt + 1, claim.generation + 1)
 
@@ -105,11 +109,8 @@ class FirestoreStore(_Client):
         batch = self._db.batch()
         for one in writes:
             self._write(batch, one)
-        with translated("Writing documents"):
-            try:
-                batch.commit()
-            except exceptions.AlreadyExists as error:
-                raise Transient("A document exists already; somebody else wrote it first.") from error
+        with translated("Writing documents"), _conflicts():
+            batch.commit()
 
     def put_many(self, collection: str, documents: Mapping[str, Document]) -> None:
         # The default ramp begins at 20 writes a second and would take minutes for a few thousand documents.
@@ -136,16 +137,23 @@ class FirestoreStore(_Client):
     def find(self, collection: str, field: str, equals: Any) -> Sequence[tuple[str, Document]]:
         with translated(f"Searching {collection}"):
             query = self._db.collection(collection).where(filter=FieldFilter(field, "==", equals))
-            return [(_name(found.id), found.to_dict()) for found in query.stream()]
+            return sorted(
+                ((_name(found.id), found.to_dict()) for found in query.stream()), key=lambda found: found[0]
+            )
 
     def _write(self, batch: Any, write: Write) -> None:
         reference = self._db.collection(write.collection).document(_id(write.id))
-        if isinstance(write, Increment):
-            batch.set(reference, {write.field: firestore.Increment(write.by)}, merge=True)
-        elif isinstance(write, Create):
-            batch.create(reference, dict(write.fields))
-        else:
-            batch.set(reference, dict(write.fields), merge=write.merge)
+        try:
+            if isinstance(write, Increment):
+                batch.set(reference, {write.field: firestore.Increment(write.by)}, merge=True)
+            elif isinstance(write, Create):
+                batch.create(reference, dict(write.fields))
+            else:
+                batch.set(reference, dict(write.fields), merge=write.merge)
+        except (TypeError, ValueError) as error:
+            raise Permanent(
+                f"{write.collection}/{write.id} holds a value that Firestore cannot take: {error}."
+            ) from error
 
     def _fenced(self, claim: Claim, write: Callable[[Any, Any], None]) -> bool:
         """Run `write` in a transaction if the claim is still ours; False if it is not."""
@@ -159,7 +167,7 @@ class FirestoreStore(_Client):
             write(transaction, reference)
             return True
 
-        with translated(f"Writing the result of {claim.key}"):
+        with translated(f"Writing the result of {claim.key}"), _conflicts():
             return bool(run(self._db.transaction()))
 
 
@@ -187,14 +195,26 @@ class FirestoreBlobs(_Client):
                 raise Permanent(
                     f"There is no stored content {digest}; the run that wrote it has been removed."
                 )
-            packed = b"".join(
-                head.collection("chunks").document(f"{number:06d}").get().to_dict()["data"]
+            chunks = [
+                head.collection("chunks").document(f"{number:06d}").get().to_dict() or {}
                 for number in range(found["chunks"])
-            )
-        data = gzip.decompress(packed)
-        if sha256(data) != digest:
+            ]
+        try:
+            data = gzip.decompress(b"".join(chunk.get("data", b"") for chunk in chunks))
+        except (OSError, EOFError, zlib.error):
+            data = None
+        if data is None or sha256(data) != digest:
             raise Permanent(f"The stored content {digest} has been changed; run the workload again.")
         return data
+
+
+@contextmanager
+def _conflicts() -> Iterator[None]:
+    """A `Create` whose document is there: who tries again will see it."""
+    try:
+        yield
+    except exceptions.AlreadyExists as error:
+        raise Transient("A document exists already; somebody else wrote it first.") from error
 
 
 def _waiting(key: str, event: Event, now: float) -> Document:
@@ -225,8 +245,10 @@ def _outbox_id(key: str, event_id: str) -> str:
 
 
 def _id(name: str) -> str:
-    """A document id for any name: Firestore forbids slashes, '.', '..' and __names__."""
-    if "/" in name or name in (".", "..") or name.startswith("__") or len(name) > 1000:
+    """A document id for any name: Firestore forbids slashes, '', '.', '..' and __names__."""
+    checked_id(name)
+    odd = "/" in name or name in ("", ".", "..") or name.startswith(("__", "~")) or not name.isprintable()
+    if odd:
         return "~" + base64.urlsafe_b64encode(name.encode()).decode()
     return name
 

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
-from shared.events import SUBSCRIBERS, Delivery, Event, timestamp
+from shared.events import SUBSCRIBERS, Delivery, Event, dead_letter_attributes, timestamp
 
 Receiver = Callable[[Delivery], bool]
 """Handles one delivery; False asks for another."""
@@ -52,7 +52,8 @@ class MemoryBus:
                 self._pool.submit(self._deliver, self._receivers[stage], delivery, delay)
 
     def dead_letter(self, body: bytes, attributes: Mapping[str, str], reason: str) -> None:
-        self.dead.append((body, dict(attributes), reason))
+        kept = dead_letter_attributes(attributes, reason)
+        self.dead.append((body, kept, kept.pop("reason")))
 
     def drain(self, timeout: float) -> bool:
         """Wait until nothing is under way; False if that did not happen in `timeout` seconds."""

@@ -10,8 +10,9 @@ from typing import Any
 
 from shared.errors import Permanent, Transient
 from shared.events import Event
+from shared.memory.documents import lookup, merge, same, stored
 from shared.model.value import Digest, sha256
-from shared.ports import Claim, Create, Document, Increment, Write
+from shared.ports import Claim, Create, Document, Increment, Write, checked_id
 
 
 @dataclass
@@ -34,6 +35,7 @@ class MemoryStore:
         self._claims: dict[str, _Claim] = {}
 
     def claim(self, key: str, now: float, lease: float) -> Claim:
+        checked_id(key)
         with self._lock:
             held = self._claims.get(key)
             if held is None:
@@ -89,39 +91,32 @@ class MemoryStore:
 
     def get(self, collection: str, id: str) -> Document | None:
         with self._lock:
-            return copy.deepcopy(self._documents.get((collection, id)))
+            return copy.deepcopy(self._documents.get((collection, checked_id(id))))
 
     def put(self, writes: Sequence[Write]) -> None:
         with self._lock:
+            changed: dict[tuple[str, str], Document] = {}
             for write in writes:
-                if isinstance(write, Create) and (write.collection, write.id) in self._documents:
+                place = (write.collection, checked_id(write.id))
+                before = changed.get(place, self._documents.get(place))
+                if isinstance(write, Create) and before is not None:
                     raise Transient(
                         f"{write.collection}/{write.id} exists already; somebody else wrote it first."
                     )
-            for write in writes:
-                self._apply(write)
-
-    def _apply(self, write: Write) -> None:
-        place = (write.collection, write.id)
-        if isinstance(write, Increment):
-            document = self._documents.setdefault(place, {})
-            document[write.field] = document.get(write.field, 0) + write.by
-        elif isinstance(write, Create) or not write.merge:
-            self._documents[place] = copy.deepcopy(dict(write.fields))
-        else:
-            _merge(self._documents.setdefault(place, {}), write.fields)
+                changed[place] = _after(before, write)
+            self._documents |= changed
 
     def put_many(self, collection: str, documents: Mapping[str, Document]) -> None:
         with self._lock:
             for id, fields in documents.items():
-                self._documents[(collection, id)] = copy.deepcopy(fields)
+                self._documents[(collection, checked_id(id))] = stored(fields)
 
     def find(self, collection: str, field: str, equals: Any) -> Sequence[tuple[str, Document]]:
         with self._lock:
             return [
                 (id, copy.deepcopy(fields))
                 for (where, id), fields in sorted(self._documents.items(), key=lambda item: item[0])
-                if where == collection and field in fields and fields[field] == equals
+                if where == collection and same(lookup(fields, field), equals)
             ]
 
 
@@ -139,13 +134,15 @@ class MemoryBlobs:
     def get(self, digest: Digest) -> bytes:
         if digest not in self._content:
             raise Permanent(f"There is no stored content {digest}; the run that wrote it has been removed.")
+        if sha256(self._content[digest]) != digest:
+            raise Permanent(f"The stored content {digest} has been changed; run the workload again.")
         return self._content[digest]
 
 
-def _merge(document: Document, fields: Mapping[str, Any]) -> None:
-    """As Firestore merges: mappings field by field, everything else as a whole."""
-    for key, value in fields.items():
-        if isinstance(value, dict) and isinstance(document.get(key), dict):
-            _merge(document[key], value)
-        else:
-            document[key] = copy.deepcopy(value)
+def _after(before: Document | None, write: Write) -> Document:
+    """What a write makes of a document."""
+    if isinstance(write, Increment):
+        return stored({**(before or {}), write.field: (before or {}).get(write.field, 0) + write.by})
+    if isinstance(write, Create) or not write.merge:
+        return stored(write.fields)
+    return stored(merge(before or {}, write.fields))

@@ -6,6 +6,7 @@ with the session (prctl(2) PR_SET_PDEATHSIG).
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -13,7 +14,6 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 _PATIENCE = 60.0
@@ -49,13 +49,22 @@ def _firestore(port: int) -> tuple[str, ...]:
     package = "google-cloud-cli-firestore-emulator"
     jar = _only("cloud-firestore-emulator", "cloud-firestore-emulator.jar", package)
     main = "com.google.cloud.datastore.emulator.firestore.CloudFirestore"
-    return (*_java(), "-Duser.language=en", "-cp", str(jar), main, "start", "--host=127.0.0.1", f"--port={port}")
+    return (
+        *_java(),
+        "-Duser.language=en",
+        "-cp",
+        str(jar),
+        main,
+        "start",
+        "--host=127.0.0.1",
+        f"--port={port}",
+    )
 
 
 _COMMANDS = {"pubsub": _pubsub, "firestore": _firestore}
 
 
-@contextmanager
+@contextlib.contextmanager
 def emulator(kind: str, logs: Path) -> Iterator[str]:
     """`host:port` of a running emulator, `pubsub` or `firestore`; it is ended on leaving."""
     port = _free_port()
@@ -101,9 +110,7 @@ def _wait(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
     while time.monotonic() < deadline:
         if process.poll() is not None:
             break
-        try:
-            socket.create_connection(("127.0.0.1", port), 0.3).close()
-            return
-        except OSError:
-            time.sleep(0.02)
+        with contextlib.suppress(OSError):
+            return socket.create_connection(("127.0.0.1", port), 0.3).close()
+        time.sleep(0.02)
     raise Missing(f"The emulator did not start; its log ends: {log.read_text(errors='replace')[-500:]}")
