@@ -10,7 +10,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.emulators import Missing, emulator
+from shared.errors import Permanent
+from tests.support.emulators import emulator
 
 
 @pytest.fixture(scope="session")
@@ -39,5 +40,5 @@ def _emulator(kind: str, paths: pytest.TempPathFactory) -> Iterator[str]:
     try:
         with emulator(kind, paths.mktemp(kind)) as address:
             yield address
-    except Missing as lacking:
+    except Permanent as lacking:
         pytest.fail(str(lacking), pytrace=False)
