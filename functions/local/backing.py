@@ -1,0 +1,90 @@
+"""What stands behind Pub/Sub and Firestore: the SDK's emulators, the same in Docker, or this project's twins."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from functions.local import docker, memory, programs, sdk
+from functions.local.children import Program
+from functions.local.layout import Layout
+from shared.errors import Permanent
+
+KINDS = ("sdk", "docker", "memory")
+
+
+def _nothing() -> None: ...
+
+
+@dataclass(frozen=True)
+class Backing:
+    """One broker and one store."""
+
+    name: str
+    """As reports name the platform."""
+    pubsub: str
+    """HOST:PORT."""
+    firestore: str
+    """HOST:PORT; of the twins' own interface in `memory`."""
+    programs: tuple[Program, ...]
+    environment: Mapping[str, str] = field(default_factory=dict)
+    serves_functions: bool = True
+    """False if the stages run inside it, without functions-framework."""
+    check: Callable[[], None] = _nothing
+    """Permanent if it has ended by itself."""
+    close: Callable[[], None] = _nothing
+
+
+def choose(kind: str, environment: Mapping[str, str], layout: Layout, ports: Mapping[str, int]) -> Backing:
+    """The first that this machine can offer, or the one that `kind` names."""
+    if kind not in ("auto", *KINDS):
+        raise Permanent(f"There is no broker '{kind}'; give one of auto, {', '.join(KINDS)}.")
+    if kind in ("auto", "sdk"):
+        if found := sdk.find(environment):
+            return _sdk(found, ports)
+        if kind == "sdk":
+            raise Permanent(
+                "No Google Cloud SDK with both emulators was found: install google-cloud-cli-pubsub-emulator and "
+                "google-cloud-cli-firestore-emulator, or set CLOUDSDK_ROOT."
+            )
+    if kind in ("auto", "docker"):
+        if docker.usable():
+            return _docker(environment, layout)
+        if kind == "docker":
+            raise Permanent("Docker does not answer: start its daemon, or give another broker.")
+    return _memory(ports)
+
+
+def _hosts(pubsub: str, firestore: str) -> dict[str, str]:
+    return {"PUBSUB_EMULATOR_HOST": pubsub, "FIRESTORE_EMULATOR_HOST": firestore}
+
+
+def _sdk(found: sdk.Sdk, ports: Mapping[str, int]) -> Backing:
+    pubsub, firestore = f"127.0.0.1:{ports['pubsub']}", f"127.0.0.1:{ports['firestore']}"
+    started = programs.sdk_emulators(found, ports["pubsub"], ports["firestore"])
+    return Backing("emulators (SDK)", pubsub, firestore, started, _hosts(pubsub, firestore))
+
+
+def _docker(environment: Mapping[str, str], layout: Layout) -> Backing:
+    running = docker.start(environment, layout)
+    return Backing(
+        "emulators (Docker)",
+        running.pubsub,
+        running.firestore,
+        (),
+        _hosts(running.pubsub, running.firestore),
+        check=running.check,
+        close=running.close,
+    )
+
+
+def _memory(ports: Mapping[str, int]) -> Backing:
+    address = f"127.0.0.1:{ports['pubsub']}"
+    return Backing(
+        "memory",
+        address,
+        address,
+        (memory.program(ports["pubsub"]),),
+        memory.environment(address),
+        serves_functions=False,
+    )

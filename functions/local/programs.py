@@ -1,0 +1,84 @@
+"""The processes of a platform: what each is called with, and how one sees that it answers."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from functions.local import metadata
+from functions.local.children import Program
+from functions.local.layout import CHECKOUT, Layout
+from functions.local.ports import answers
+from functions.local.sdk import Sdk
+
+
+def sdk_emulators(sdk: Sdk, pubsub: int, firestore: int) -> tuple[Program, ...]:
+    """Google's Pub/Sub and Firestore emulators. What they hold is in memory: they are not restarted."""
+    return (
+        Program("the Pub/Sub emulator", "pubsub", sdk.pubsub(pubsub), _speaks_http(pubsub), restart=False),
+        Program(
+            "the Firestore emulator",
+            "firestore",
+            sdk.firestore(firestore),
+            _speaks_http(firestore),
+            restart=False,
+        ),
+    )
+
+
+def emulator(
+    name: str, log: str, module: str, config: Path, port: int, *, patience: float = 1.0, seconds: float = 60.0
+) -> Program:
+    """One of the project's own emulators."""
+    command = (sys.executable, "-P", "-m", module, "--config", os.fspath(config))
+    return Program(
+        name, log, command, lambda: answers(port), _python_path(), patience=patience, seconds=seconds
+    )
+
+
+def function(stage: str, source: Path, port: int, metadata_port: int, run: Path) -> Program:
+    """A stage under functions-framework, as Cloud Run's buildpacks start it. `run` is for its control socket."""
+    framework = (sys.executable, "-P", "-m", "functions.local.under", "functions-framework")
+    listen = ("--host", "127.0.0.1", "--port", str(port))
+    return Program(
+        name=f"the {stage} function",
+        log=stage,
+        command=(*framework, "--source", os.fspath(source), "--target", "handle", *listen),
+        ready=_speaks_http(port),
+        environment=_python_path()
+        | metadata.environment(metadata_port)
+        | {"XDG_RUNTIME_DIR": os.fspath(run)},
+        patience=0.3,  # a stage may be killed at any time: that is what claims and outboxes are for
+    )
+
+
+def write_config(layout: Layout, name: str, content: dict[str, Any]) -> Path:
+    path = layout.configs / f"{name}.json"
+    path.write_text(json.dumps(content, indent=1))
+    return path
+
+
+def _python_path() -> dict[str, str]:
+    return {"PYTHONPATH": os.fspath(CHECKOUT)}
+
+
+def _speaks_http(port: int) -> Callable[[], bool]:
+    """Any answer will do: a port may accept connections long before somebody answers."""
+
+    def ready() -> bool:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=0.2)
+        try:
+            connection.request("GET", "/")
+            connection.getresponse()
+        except (OSError, http.client.HTTPException):
+            return False
+        finally:
+            connection.close()
+        return True
+
+    return ready

@@ -1,0 +1,120 @@
+"""The local project: accounts, who may do what, repositories, networks. What Terraform makes on Google Cloud."""
+
+from __future__ import annotations
+
+import os
+import zlib
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from functions.local.layout import Layout
+from shared.errors import Permanent
+from shared.events import SUBSCRIBERS
+from shared.settings import Settings, read
+
+PROJECT = "dmz-local"
+STAGES = tuple(SUBSCRIBERS)
+OPERATOR = "operator"
+_DOWNLOADS = "artifactregistry.googleapis.com"
+# Foreign credentials and endpoints stay outside: the platform's processes talk to the platform alone.
+_DROPPED = (
+    "GOOGLE_APPLICATION_CREDENTIALS",
+    "GOOGLE_API_USE_CLIENT_CERTIFICATE",
+    "PYTHONDONTWRITEBYTECODE",
+    "PYTHONHOME",
+    "VIRTUAL_ENV",
+)
+
+
+def account(name: str) -> str:
+    """E-mail of a service account of the local project."""
+    return f"{name}@{PROJECT}.iam.gserviceaccount.com"
+
+
+def number() -> int:
+    """The project's number, which the metadata server gives."""
+    return 100_000_000_000 + zlib.crc32(PROJECT.encode())
+
+
+def settings(environment: Mapping[str, str], *, tpu: int, registry: int) -> Settings:
+    """What the stages are configured with: the user's DMZ_ variables, and the platform's own addresses over them."""
+    given = read({**environment, "GOOGLE_CLOUD_PROJECT": PROJECT})
+    return replace(
+        given,
+        outer_service_account=account("outer-vm"),
+        inner_service_account=account("inner-vm"),
+        tpu_endpoint=f"127.0.0.1:{tpu}",
+        registry_endpoint=f"http://127.0.0.1:{registry}",
+    )
+
+
+def base_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """What every process of the platform inherits of the user's environment."""
+    kept = {
+        name: value
+        for name, value in environment.items()
+        if name not in _DROPPED and not name.startswith(("CLOUDSDK_", "DMZ_", "GCE_METADATA_", "FUNCTION_"))
+    }
+    # Loopback is never behind a proxy; gRPC and httpx would ask one that the user has.
+    bypass = ",".join(filter(None, (environment.get("no_proxy"), "127.0.0.1,localhost")))
+    return kept | {"no_proxy": bypass, "NO_PROXY": bypass}
+
+
+def registry_config(layout: Layout, settings: Settings, port: int) -> dict[str, Any]:
+    """Configuration of the Artifact Registry emulator. Nobody may read what he does not need."""
+    private = (settings.python_repository, "trixie", "bookworm", settings.generic_repository)
+    formats = ("PYTHON", "APT", "APT", "GENERIC")
+    operator, sync = account(OPERATOR), account("sync")
+    iam = {name: {"reader": [settings.account("inner"), operator], "writer": [sync]} for name in private}
+    iam[settings.staging_repository] = {"reader": [settings.account("outer"), sync], "writer": [operator]}
+    repositories = [{"name": name, "format": kind} for name, kind in zip(private, formats, strict=True)]
+    repositories.append({"name": settings.staging_repository, "format": "GENERIC"})
+    return {
+        "listen": f"127.0.0.1:{port}",
+        "port_file": os.fspath(layout.configs / "registry.port"),
+        "state_dir": os.fspath(layout.registry),
+        "token_key": os.fspath(layout.token_key),
+        "project": settings.project,
+        "location": settings.location,
+        "repositories": repositories,
+        "iam": iam,
+    }
+
+
+def tpu_config(layout: Layout, settings: Settings, port: int, pubsub: str) -> dict[str, Any]:
+    """Configuration of the TPU API emulator: each VM may publish the one event that it reports with."""
+    registry = settings.registry_endpoint
+    return {
+        "listen": f"127.0.0.1:{port}",
+        "port_file": os.fspath(layout.configs / "tpu.port"),
+        "state_dir": os.fspath(layout.machines),
+        "cache_dir": os.fspath(layout.cache),
+        "token_key": os.fspath(layout.token_key),
+        "project": settings.project,
+        "networks": {
+            # The outer VM fetches the user's own wheels; the private repositories are nothing to it.
+            settings.outer_network: {"kind": "outer", "hosts": [_DOWNLOADS]},
+            settings.inner_network: "inner",
+        },
+        "service_accounts": {
+            settings.account(kind): [f"projects/{settings.project}/topics/{kind}-install-completed"]
+            for kind in ("outer", "inner")
+        },
+        "backends": {
+            f"{settings.location}-python.pkg.dev": registry,
+            f"{settings.location}-apt.pkg.dev": registry,
+            _DOWNLOADS: registry,
+        },
+        "pubsub": f"http://{pubsub}",
+    }
+
+
+def port_base(environment: Mapping[str, str]) -> int | None:
+    """DMZ_PORTS: the first of the consecutive ports to use."""
+    given = environment.get("DMZ_PORTS", "")
+    if not given:
+        return None
+    if not given.isdigit():
+        raise Permanent(f"DMZ_PORTS must be the number of the first port to use, not '{given}'.")
+    return int(given)

@@ -1,0 +1,85 @@
+"""Topics and subscriptions of the local platform, through Pub/Sub's REST interface.
+
+What Terraform makes on Google Cloud. https://cloud.google.com/pubsub/docs/reference/rest
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from shared.errors import Permanent, Transient
+from shared.events import DEAD_LETTERS, SUBSCRIBERS, TYPES
+
+_ACK_SECONDS = 600
+"""Pub/Sub's longest: a handler that is slower is delivered to again while it works."""
+_ATTEMPTS = 10
+HOLD = f"{DEAD_LETTERS}-hold"
+"""Keeps dead letters: a dead-letter topic without a subscription loses them."""
+
+
+@dataclass(frozen=True)
+class PubSub:
+    """One project at one Pub/Sub endpoint."""
+
+    host: str
+    """HOST:PORT, without TLS."""
+    project: str
+
+    def set_up(self, endpoints: Mapping[str, str]) -> None:
+        """All topics, a push subscription `<stage>--<topic>` for each stage in `endpoints` (its base address)."""
+        with httpx.Client(base_url=f"http://{self.host}/v1/projects/{self.project}", timeout=10) as client:
+            for topic in (*TYPES, DEAD_LETTERS):
+                _put(client, f"topics/{topic}", {})
+            _put(
+                client,
+                f"subscriptions/{HOLD}",
+                {"topic": self._topic(DEAD_LETTERS), "ackDeadlineSeconds": 60},
+            )
+            for stage, address in endpoints.items():
+                for topic in SUBSCRIBERS[stage]:
+                    _put(client, f"subscriptions/{stage}--{topic}", self._push(topic, address))
+
+    def publish(self, topic: str, body: bytes, attributes: Mapping[str, str]) -> None:
+        message = {"data": base64.b64encode(body).decode(), "attributes": dict(attributes)}
+        try:
+            answer = httpx.post(
+                f"http://{self.host}/v1/{self._topic(topic)}:publish",
+                json={"messages": [message]},
+                timeout=10,
+            )
+        except httpx.HTTPError as error:
+            raise Transient(f"Pub/Sub at {self.host} did not take a message for {topic}: {error}.") from error
+        if answer.status_code != 200:
+            raise Permanent(
+                f"Pub/Sub at {self.host} refused a message for {topic}: {answer.text.strip()[:300]}"
+            )
+
+    def _topic(self, name: str) -> str:
+        return f"projects/{self.project}/topics/{name}"
+
+    def _push(self, topic: str, address: str) -> dict[str, Any]:
+        return {
+            "topic": self._topic(topic),
+            # The path becomes the CloudEvent's source: functions-framework reads the topic from it.
+            "pushConfig": {"pushEndpoint": f"{address}/{self._topic(topic)}"},
+            "ackDeadlineSeconds": _ACK_SECONDS,
+            "deadLetterPolicy": {
+                "deadLetterTopic": self._topic(DEAD_LETTERS),
+                "maxDeliveryAttempts": _ATTEMPTS,
+            },
+        }
+
+
+def _put(client: httpx.Client, path: str, content: dict[str, Any]) -> None:
+    try:
+        answer = client.put(path, json=content)
+    except httpx.HTTPError as error:
+        raise Permanent(f"Pub/Sub does not answer when {path} is made: {error}.") from error
+    # 409: it exists, as after a restart of the supervisor alone.
+    if answer.status_code not in (200, 409):
+        raise Permanent(f"Pub/Sub refused to make {path}: {answer.text.strip()[:300]}")
