@@ -104,6 +104,18 @@ class ZipAdvisories:
         return self._zips[ecosystem]
 
 
+def records(path: Path) -> Iterator[tuple[str, Any]]:
+    """(member, parsed JSON) of every record in the zip at `path`; Permanent, naming it, if it is broken."""
+    with _explained(path):
+        archive = zipfile.ZipFile(path)
+    with archive:
+        yield from _read(path, archive, _members(archive))
+
+
+def _members(archive: zipfile.ZipFile) -> list[str]:
+    return [name for name in archive.namelist() if name.endswith(".json")]
+
+
 def _open(path: Path, ecosystem: str, now: float) -> _Zip:
     with _explained(path):
         file = path.open("rb")
@@ -112,7 +124,7 @@ def _open(path: Path, ecosystem: str, now: float) -> _Zip:
     members: dict[str, list[str]] = defaultdict(list)
     # Some records carry a date of next year. Taken as the newest, they would make old data look fresh for ever.
     newest, latest = "", datetime.fromtimestamp(now, UTC).isoformat().replace("+00:00", "Z")
-    for member, raw in _read(path, archive, [name for name in archive.namelist() if name.endswith(".json")]):
+    for member, raw in _read(path, archive, _members(archive)):
         for found, name in set(osv.named(raw, f"{member} in {path}")):
             if found.split(":")[0] == ecosystem:
                 members[name].append(member)

@@ -1,0 +1,1 @@
+"""The advisory snapshot, and the script that makes one."""
