@@ -240,7 +240,10 @@ class Resolver(Protocol):
 class Proof(Protocol):
     """Shows that fetched bytes are what the lock names and the outer VM had; Permanent says what gave them away."""
 
-    def python(self, file: LockedPython, path: Path) -> None: ...
+    def wheel(self, file: LockedPython, path: Path) -> None:
+        """A wheel or a source distribution."""
+        ...
+
     def archive(self, file: LockedArchive, path: Path) -> None: ...
 
 

@@ -72,6 +72,9 @@ class PythonPackage(Value):
     direct_url: DirectUrl | None = None
     requested: bool
     """True if the user's command named it, False if it came as a dependency (PEP 376 REQUESTED)."""
+    bundled_by: DebianName | None = None
+    """The dpkg package that carries the very wheel this was installed from, as ensurepip's pip is carried by
+    python3-pip-whl: judged and mirrored there. A claim that the inner VM's own inventory must confirm."""
     requires: Annotated[tuple[Annotated[str, Field(max_length=500)], ...], Field(max_length=500)] = ()
     """Requires-Dist lines."""
     in_base: bool

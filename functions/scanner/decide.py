@@ -1,0 +1,68 @@
+"""Pure decisions of the scanner: which packages a manifest asks about, and what the run learns."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+
+from packaging.utils import InvalidWheelFilename, parse_wheel_filename
+from packaging.version import InvalidVersion
+
+from shared.errors import Permanent
+from shared.model.manifest import ClaimedManifest
+from shared.model.value import Digest
+from shared.model.verdict import Verdict
+from shared.model.workload import Workload
+from shared.policy.judge import Subject
+from shared.ports import Put
+
+
+def subjects(manifest: ClaimedManifest, workload: Workload) -> tuple[Subject, ...]:
+    """Everything on the machine, the base image included, each once, in a fixed order.
+
+    What dpkg manages is judged as a Debian package; a wheel that dpkg carries is judged with its carrier.
+    """
+    own = {_own(wheel.filename) for wheel in workload.wheels}
+    found: dict[str, Subject] = {}
+    for debian in manifest.debian:
+        package = debian.package(manifest.release)
+        found.setdefault(package.purl, Subject(package=package, in_base=debian.in_base))
+    for environment in manifest.environments:
+        for python in environment.packages if not environment.managed_by_dpkg else ():
+            if python.bundled_by is not None:
+                continue
+            url = python.direct_url.url if python.direct_url else ""
+            package = python.package()
+            mine = (python.name, python.version) in own
+            subject = Subject(package=package, direct_url=url, own_wheel=mine, in_base=python.in_base)
+            if package.purl not in found or url:
+                found[package.purl] = subject
+    for file in manifest.generic:
+        package = file.package()
+        found.setdefault(package.purl, Subject(package=package, fetched_by_url=file.url))
+    return tuple(found[purl] for purl in sorted(found))
+
+
+def _own(filename: str) -> tuple[str, str]:
+    """Name and version of a wheel of the user's own, told by its file name."""
+    try:
+        name, version, *_ = parse_wheel_filename(filename)
+    except (InvalidWheelFilename, InvalidVersion) as error:
+        raise Permanent(
+            f"The workload's own wheel {filename} is not named as a wheel is (PEP 427): {error}."
+        ) from error
+    return name, str(version)
+
+
+def judged(run_id: str, verdicts: Iterable[Verdict], digest: Digest, now: float) -> tuple[Put, Counter[str]]:
+    """What the run's document learns, and the counts by decision."""
+    verdicts = tuple(verdicts)
+    counts: Counter[str] = Counter(verdict.decision for verdict in verdicts)
+    source = verdicts[0].advisories.model_dump(mode="json") if verdicts else {}
+    fields = {
+        "stage": "sync",
+        "verdicts": digest,
+        "advisories": source,
+        "stages": {"scanner": {"ended": now}, "sync": {"started": now}},
+    }
+    return Put("runs", run_id, fields, merge=True), counts

@@ -1,0 +1,48 @@
+"""Cloud Run function `scanner`: manifest-published -> verdicts -> verdicts-written."""
+
+from __future__ import annotations
+
+import time
+
+import functions_framework
+from cloudevents.http import CloudEvent
+
+from functions.scanner.stage import Ports, handle_event
+from shared import judgement
+from shared.delivery import Desk
+from shared.gcp.firestore import FirestoreBlobs, FirestoreStore
+from shared.gcp.pubsub import PubSubBus
+from shared.ports import Bus
+from shared.serving import entry_point
+from shared.settings import Settings
+
+
+def wire(settings: Settings) -> Desk:
+    """The stage over Google's services, as `settings` names them."""
+    ports = Ports(
+        store=FirestoreStore(settings.project),
+        blobs=FirestoreBlobs(settings.project),
+        advisories=judgement.advisories(settings),
+        policy=judgement.policy(settings),
+        clock=time.time,
+    )
+    return desk(ports, PubSubBus(settings.project), settings)
+
+
+def desk(ports: Ports, bus: Bus, settings: Settings) -> Desk:
+    return Desk(
+        stage="scanner",
+        store=ports.store,
+        bus=bus,
+        handle=lambda event: handle_event(event, ports),
+        lease=float(settings.lease_seconds),
+    )
+
+
+_handle = entry_point("scanner", wire)
+
+
+@functions_framework.cloud_event
+def handle(cloud_event: CloudEvent) -> None:
+    """Acknowledges by returning; asks for another delivery by 503."""
+    _handle(cloud_event)

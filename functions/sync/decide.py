@@ -1,0 +1,130 @@
+"""Pure decisions of the sync stage: what is wanted, what is missing, how it is split, when it is done."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from shared.errors import Permanent
+from shared.events import Event, SyncCompleted, SyncShardPlanned, derive
+from shared.model.lock import Lock, LockedGeneric, LockedPython
+from shared.model.manifest import ClaimedManifest, Environment
+from shared.model.plan import Plan, Transfer, shard
+from shared.model.value import Digest, sha256
+from shared.model.verdict import Verdict, Verdicts
+from shared.ports import Create, Increment, Put, Write
+
+
+def check_verdicts(manifest: Digest, verdicts: Verdicts) -> None:
+    """What was judged is what is shipped: the verdicts are about this very manifest."""
+    if verdicts.manifest != manifest:
+        raise Permanent(
+            f"The verdicts are about the manifest {verdicts.manifest}, not about {manifest}; refused."
+        )
+
+
+def environments(manifest: ClaimedManifest) -> tuple[Environment, ...]:
+    """Environments that the install made or changed; what dpkg manages comes as archives."""
+    return tuple(
+        environment
+        for environment in manifest.environments
+        if not environment.managed_by_dpkg and any(not package.in_base for package in environment.packages)
+    )
+
+
+def lock_generic(manifest: ClaimedManifest, verdicts: Mapping[str, Verdict]) -> tuple[LockedGeneric, ...]:
+    """Files fetched by URL, if the policy allows them; nothing replaces one that it does not."""
+    for file in manifest.generic:
+        verdict = verdicts.get(file.package().purl)
+        if verdict is None or verdict.decision != "allow":
+            reason = verdict.reason if verdict else "it has no verdict"
+            raise Permanent(
+                f"{file.url} is refused ({reason}), needed by the workload itself; nothing can replace it."
+            )
+    return tuple(
+        LockedGeneric(url=file.url, sha256=file.sha256, size=file.size)
+        for file in sorted(manifest.generic, key=lambda file: (file.sha256, file.url))
+    )
+
+
+def missing(wanted: Sequence[Transfer], held: Mapping[str, set[Digest]]) -> tuple[Transfer, ...]:
+    """Desired state against what the repositories hold, by hash; a name that exists proves nothing."""
+    return tuple(transfer for transfer in wanted if transfer.sha256 not in held[transfer.repository])
+
+
+def plan(lock: Digest, absent: tuple[Transfer, ...], limit: int) -> Plan:
+    return Plan(lock=lock, shards=shard(absent, limit))
+
+
+def sync_id(run_id: str, plan: Digest) -> str:
+    return f"{run_id}-{plan[7:19]}"
+
+
+def lock_name(digest: Digest) -> tuple[str, str, str]:
+    """(package, version, file name) of a lock in the generic repository."""
+    return "lock", digest.removeprefix("sha256:"), "lock.json"
+
+
+def generic_name(digest: Digest) -> tuple[str, str, str]:
+    """(package, version, file name) of a file that was fetched by URL; the guest looks for it there."""
+    return "generic", digest.removeprefix("sha256:"), "file"
+
+
+def planned(
+    run_id: str, lock: Lock, made: Plan, absent: tuple[Transfer, ...], now: float
+) -> tuple[Write, ...]:
+    """The counter that the shards count down, and what the run learns."""
+    digest = made.digest
+    counter = {"run_id": run_id, "lock": lock.digest, "shards": len(made.shards)}
+    return (
+        Put("syncs", sync_id(run_id, digest), counter, merge=True),
+        Put(
+            "runs",
+            run_id,
+            {"lock": lock.digest, "planned": len(absent), "stages": {"sync": {"planned": now}}},
+            merge=True,
+        ),
+        Put(
+            "progress",
+            f"{run_id}-sync",
+            {"run_id": run_id, "total": len(absent), "text": "files"},
+            merge=True,
+        ),
+    )
+
+
+def shard_done(data: SyncShardPlanned, artifacts: int, transferred: int) -> tuple[Write, ...]:
+    """The shard's create-only document and the counters in one batch: a redelivery cannot count twice."""
+    name = sync_id(data.run_id, data.plan)
+    return (
+        Create(
+            "shards",
+            f"{name}-{data.shard}",
+            {"run_id": data.run_id, "artifacts": artifacts, "bytes": transferred},
+        ),
+        Increment("syncs", name, "done", 1),
+        Increment("syncs", name, "artifacts", artifacts),
+        Increment("syncs", name, "bytes", transferred),
+    )
+
+
+def synced(counted: Mapping[str, Any], run: Mapping[str, Any], now: float) -> dict[str, Any]:
+    """What the run learns when its last shard is done; the time of the first closing stays."""
+    ended = run.get("stages", {}).get("sync", {}).get("ended", now)
+    return {
+        "stage": "inner",
+        "mirrored": {"artifacts": counted.get("artifacts", 0), "bytes": counted.get("bytes", 0)},
+        "stages": {"sync": {"ended": ended}, "inner": {"started": ended}},
+    }
+
+
+def completed(cause: Event, run_id: str, lock: Digest, now: float) -> Event:
+    return derive(cause, "sync-completed", SyncCompleted(run_id=run_id, lock=lock), stage="sync", now=now)
+
+
+def check_hash(file: LockedPython, content: bytes) -> None:
+    """The user's own wheel, by the hash that her workload names."""
+    if sha256(content) != file.sha256:
+        raise Permanent(
+            f"The staged wheel {file.filename} has {sha256(content)}, not {file.sha256} as the workload says."
+        )

@@ -1,0 +1,286 @@
+"""Sync stage: the only door into the sealed network. Plans, then applies: fetch, prove, upload, and nothing else."""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from functions.sync import decide
+from shared.delivery import Outcome
+from shared.errors import Permanent, Transient
+from shared.events import Event, SyncShardPlanned, VerdictsWritten, derive
+from shared.judgement import Court, documents
+from shared.locking.debian import DebianLocker, installed_after
+from shared.locking.python import PythonLocker
+from shared.locking.tags import supported
+from shared.model.lock import Change, Lock, LockedArchive, LockedEnvironment, LockedGeneric, LockedPython
+from shared.model.manifest import ClaimedManifest
+from shared.model.package import Package
+from shared.model.plan import Plan, Transfer, transfers
+from shared.model.value import Digest
+from shared.model.verdict import Policy, Verdict, Verdicts
+from shared.model.workload import Workload
+from shared.ports import Advisories, Blobs, Increment, Put, Registry, Store, Upstream
+from shared.settings import Settings
+
+_PARALLEL = 8
+"""Transfers at once in one shard: past this the network, not the waiting, is the limit."""
+
+
+@dataclass(frozen=True)
+class Ports:
+    """What this stage needs from the world."""
+
+    store: Store
+    blobs: Blobs
+    registry: Registry
+    advisories: Advisories
+    policy: Callable[[], Policy]
+    upstream: Callable[[Workload], Upstream]
+    settings: Settings
+    clock: Callable[[], float]
+    scratch: Path
+
+
+def handle_event(event: Event, ports: Ports) -> Outcome:
+    run = ports.store.get("runs", event.run_id) or {}
+    if run.get("state") != "running":
+        return Outcome()
+    if isinstance(event.data, VerdictsWritten):
+        workload = Workload.read(ports.blobs.get(run["workload_digest"]), "The stored workload")
+        return _plan(event, event.data, workload, ports)
+    assert isinstance(event.data, SyncShardPlanned)  # noqa: S101 - the only other topic
+    return _apply(event.data, ports)
+
+
+# --- plan ---
+
+
+def _plan(event: Event, data: VerdictsWritten, workload: Workload, ports: Ports) -> Outcome:
+    manifest = ClaimedManifest.read(ports.blobs.get(data.manifest), f"The manifest {data.manifest}")
+    verdicts = Verdicts.read(ports.blobs.get(data.verdicts), f"The verdicts {data.verdicts}")
+    decide.check_verdicts(data.manifest, verdicts)
+    lock = _lock(event, data.manifest, manifest, verdicts, workload, ports)
+    names = ports.settings
+    wanted = transfers(lock, names.python_repository, manifest.release.codename, names.generic_repository)
+    missing = decide.missing(wanted, _held(wanted, ports))
+    plan = decide.plan(lock.digest, missing, int(names.shard_bytes))
+    ports.blobs.put(lock.canonical())
+    ports.blobs.put(plan.canonical())
+    _publish_lock(lock, ports)
+    now = ports.clock()
+    shards = [
+        SyncShardPlanned(run_id=data.run_id, plan=plan.digest, shard=i) for i in range(len(plan.shards))
+    ]
+    return Outcome(
+        decide.planned(data.run_id, lock, plan, missing, now),
+        tuple(derive(event, "sync-shard-planned", each, stage="sync", now=now) for each in shards),
+    )
+
+
+def _lock(
+    event: Event,
+    digest: Digest,
+    manifest: ClaimedManifest,
+    verdicts: Verdicts,
+    workload: Workload,
+    ports: Ports,
+) -> Lock:
+    upstream = ports.upstream(workload)
+    court = Court(ports.advisories, ports.policy(), manifest.release, ports.clock())
+    judged: dict[str, Verdict] = {}
+
+    def judge(packages: Sequence[Package], is_source: bool) -> Sequence[Verdict]:
+        result = court.packages(packages, is_source)
+        judged.update({verdict.package.purl: verdict for verdict in result})
+        return result
+
+    by_purl = {verdict.package.purl: verdict for verdict in verdicts.verdicts}
+    generic = decide.lock_generic(manifest, by_purl)
+    environments, changes = _lock_python(manifest, workload, upstream, judge, by_purl)
+    archives, moved = _lock_debian(manifest, upstream, judge, by_purl)
+    replaced = {change.after.purl for change in (*changes, *moved)}
+    chosen = [verdict for purl, verdict in judged.items() if purl in replaced]
+    ports.store.put_many("verdicts", documents(event.run_id, chosen))
+    return Lock(
+        workload=workload.name,
+        manifest=digest,
+        release=manifest.release,
+        environments=environments,
+        debian=archives,
+        generic=generic,
+        changes=(*changes, *moved),
+    )
+
+
+def _lock_python(
+    manifest: ClaimedManifest,
+    workload: Workload,
+    upstream: Upstream,
+    judge: Callable[[Sequence[Package], bool], Sequence[Verdict]],
+    verdicts: Mapping[str, Verdict],
+) -> tuple[tuple[LockedEnvironment, ...], tuple[Change, ...]]:
+    locker = PythonLocker(
+        index=upstream.index,
+        resolver=upstream.resolver,
+        judge=judge,
+        build_requirements=upstream.build_requirements,
+        verdicts=verdicts,
+        own={wheel.filename: wheel.sha256 for wheel in workload.wheels},
+        overrides=workload.overrides,
+    )
+    environments: list[LockedEnvironment] = []
+    changes: list[Change] = []
+    for environment in decide.environments(manifest):
+        locked, changed = locker.lock(environment, supported(manifest, environment.python))
+        environments.append(locked)
+        changes += changed
+    return tuple(environments), tuple(changes)
+
+
+def _lock_debian(
+    manifest: ClaimedManifest,
+    upstream: Upstream,
+    judge: Callable[[Sequence[Package], bool], Sequence[Verdict]],
+    verdicts: Mapping[str, Verdict],
+) -> tuple[tuple[LockedArchive, ...], tuple[Change, ...]]:
+    archives = upstream.apt.archives(manifest.release)
+    chosen, changes = DebianLocker(archives, judge, verdicts).lock(manifest)
+    locked = tuple(archive for _, archive in chosen)
+    if unmet := upstream.unmet([found for found, _ in chosen], installed_after(manifest, locked)):
+        raise Permanent(f"The Debian packages do not fit together: {unmet}")
+    return locked, changes
+
+
+def _held(wanted: Sequence[Transfer], ports: Ports) -> dict[str, set[Digest]]:
+    return {
+        repository: {stored.sha256 for stored in ports.registry.stored(repository)}
+        for repository in sorted({transfer.repository for transfer in wanted})
+    }
+
+
+def _publish_lock(lock: Lock, ports: Ports) -> None:
+    """The lock itself is a generic artifact: the inner VM has no other way to it."""
+    package, version, filename = decide.lock_name(lock.digest)
+    with tempfile.TemporaryDirectory(dir=ports.scratch) as folder:
+        path = Path(folder) / filename
+        path.write_bytes(lock.canonical())
+        ports.registry.upload_generic(ports.settings.generic_repository, package, version, filename, path)
+
+
+# --- apply ---
+
+
+def _apply(data: SyncShardPlanned, ports: Ports) -> Outcome:
+    plan = Plan.read(ports.blobs.get(data.plan), f"The sync plan {data.plan}")
+    if data.shard >= len(plan.shards):
+        raise Permanent(
+            f"The sync plan {data.plan} has {len(plan.shards)} shards; there is no shard {data.shard}."
+        )
+    shard = plan.shards[data.shard]
+    held = _held(shard, ports)
+    run = ports.store.get("runs", data.run_id) or {}
+    workload = Workload.read(ports.blobs.get(run["workload_digest"]), "The stored workload")
+    carrier = _Carrier(ports, ports.upstream(workload), data.run_id)
+    with (
+        tempfile.TemporaryDirectory(dir=ports.scratch, prefix="sync-") as folder,
+        ThreadPoolExecutor(_PARALLEL, thread_name_prefix="transfer") as pool,
+    ):
+        todo = [transfer for transfer in shard if transfer.sha256 not in held[transfer.repository]]
+        futures = [pool.submit(carrier.carry, transfer, Path(folder)) for transfer in todo]
+        try:
+            sizes = [future.result() for future in futures]
+        except BaseException:
+            # One refused file ends the shard: what has not begun need not be fetched.
+            pool.shutdown(cancel_futures=True)
+            raise
+    return Outcome(decide.shard_done(data, len(shard), sum(sizes)))
+
+
+@dataclass
+class _Carrier:
+    """Carries single files from upstream into a repository, and counts for whoever watches."""
+
+    ports: Ports
+    upstream: Upstream
+    run_id: str
+    _reported: float = 0.0
+    _done: int = 0
+    _bytes: int = 0
+
+    def __post_init__(self) -> None:
+        self._lock = threading.Lock()
+
+    def carry(self, transfer: Transfer, folder: Path) -> int:
+        """Bytes fetched, proved and uploaded."""
+        path = folder / f"{transfer.sha256[7:]}-{transfer.repository}"
+        size = self._fetch(transfer, path)
+        if transfer.python:
+            self.upstream.proof.wheel(transfer.python, path)
+            self.ports.registry.upload_python(transfer.repository, transfer.python, path)
+        elif transfer.archive:
+            self.upstream.proof.archive(transfer.archive, path)
+            self.ports.registry.upload_apt(transfer.repository, transfer.archive, path)
+        else:
+            package, version, filename = decide.generic_name(transfer.sha256)
+            self.ports.registry.upload_generic(transfer.repository, package, version, filename, path)
+        path.unlink()
+        self._count(size)
+        return size
+
+    def _fetch(self, transfer: Transfer, path: Path) -> int:
+        file = transfer.file
+        if isinstance(file, LockedPython) and file.url.startswith("own:"):
+            staging, name = self.ports.settings.staging_repository, file.sha256[7:]
+            self.ports.registry.download_generic(staging, "wheels", name, file.filename, path)
+            decide.check_hash(file, path.read_bytes())
+            return path.stat().st_size
+        if isinstance(file, LockedGeneric | LockedArchive | LockedPython):
+            return self.upstream.downloads.fetch(file.url, file.sha256, path)
+        raise TypeError(type(file))
+
+    def _count(self, size: int) -> None:
+        """Progress for people: at most twice a second, and never a reason to fail."""
+        with self._lock:
+            self._done += 1
+            self._bytes += size
+            if self.ports.clock() - self._reported < 0.5:
+                return
+            done, total, self._done, self._bytes = self._done, self._bytes, 0, 0
+            self._reported = self.ports.clock()
+        name = f"{self.run_id}-sync"
+        try:
+            self.ports.store.put(
+                [Increment("progress", name, "done", done), Increment("progress", name, "bytes", total)]
+            )
+        except Transient:
+            return
+
+
+# --- close ---
+
+
+def settle(event: Event, ports: Ports) -> Sequence[Event]:
+    """The shard that finishes last closes the run: every file of the lock is there, by hash. Harmless if repeated."""
+    if not isinstance(event.data, SyncShardPlanned):
+        return ()
+    data = event.data
+    counted = ports.store.get("syncs", decide.sync_id(data.run_id, data.plan)) or {}
+    run = ports.store.get("runs", data.run_id) or {}
+    if run.get("state") != "running" or counted.get("done", 0) < counted.get("shards", 1):
+        return ()
+    lock = Lock.read(ports.blobs.get(counted["lock"]), f"The lock {counted['lock']}")
+    names = ports.settings
+    wanted = transfers(lock, names.python_repository, lock.release.codename, names.generic_repository)
+    absent = decide.missing(wanted, _held(wanted, ports))
+    if absent:
+        raise Transient(
+            f"{len(absent)} uploaded files are not listed by the repositories yet, {absent[0].sha256} first."
+        )
+    now = ports.clock()
+    ports.store.put([Put("runs", data.run_id, decide.synced(counted, run, now), merge=True)])
+    return (decide.completed(event, data.run_id, counted["lock"], now),)

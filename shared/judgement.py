@@ -1,0 +1,64 @@
+"""What both the scanner and the sync stage need to judge: the policy, the advisories, and where verdicts are kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from shared.advisories.api import OsvApi
+from shared.advisories.zips import ZipAdvisories
+from shared.model.package import Package, Release
+from shared.model.value import sha256
+from shared.model.verdict import Policy, Verdict
+from shared.policy.judge import Subject, judge_all
+from shared.policy.read import find
+from shared.ports import Advisories, Document
+from shared.settings import Settings
+
+
+def advisories(settings: Settings) -> Advisories:
+    """The advisory source that the settings name; nothing is read before the first question."""
+    if settings.advisories.startswith(("https://", "http://")):
+        return OsvApi(settings.advisories)
+    name = settings.advisories_name or settings.advisories
+    return ZipAdvisories(Path(settings.advisories), source=name)
+
+
+def policy(settings: Settings) -> Callable[[], Policy]:
+    """Reads the policy anew for every event: a mistake in it fails that run with a sentence, not the service."""
+    return lambda: find(settings.policy)
+
+
+@dataclass(frozen=True)
+class Court:
+    """Judges packages of one machine: advisories, then policy."""
+
+    advisories: Advisories
+    policy: Policy
+    release: Release
+    now: float
+
+    def judge(self, subjects: Sequence[Subject]) -> tuple[Verdict, ...]:
+        findings = self.advisories.findings([subject.package for subject in subjects], self.release)
+        return judge_all(subjects, findings, self.policy, self.advisories.source(), self.now)
+
+    def packages(self, packages: Sequence[Package], is_source: bool) -> tuple[Verdict, ...]:
+        return self.judge([Subject(package=package, is_sdist=is_source) for package in packages])
+
+
+def documents(run_id: str, verdicts: Iterable[Verdict]) -> dict[str, Document]:
+    """One document per verdict under a content-derived name: a redelivery writes the same ones again."""
+    result: dict[str, Document] = {}
+    for verdict in verdicts:
+        name = sha256(f"{run_id} {verdict.package.purl}".encode())[7:39]
+        result[name] = {
+            "run_id": run_id,
+            "purl": verdict.package.purl,
+            "ecosystem": verdict.package.ecosystem,
+            "decision": verdict.decision,
+            "reason": verdict.reason,
+            "advisories": [finding.id for finding in verdict.findings],
+            "verdict": verdict.model_dump(mode="json"),
+        }
+    return result
