@@ -1,0 +1,160 @@
+"""Versions that fit together, found by uv's resolver over the index's metadata. Nothing of a package is run.
+
+Requirements come from a hostile machine and end up in files that uv reads, so:
+1. Every line is a requirement of PEP 508 by name: no option, no path, no URL.
+2. uv builds nothing (`--no-build`): of a source distribution it uses the metadata that `known` gives, as a wheel
+   without content in a directory that only the resolver sees.
+3. uv sees no configuration, cache, credential or environment variable but what stands here.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import uv
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import InvalidVersion, Version
+
+from shared.errors import Permanent, Transient
+from shared.model.value import printable
+from shared.ports import Pin
+from shared.upstream import static_metadata
+from shared.upstream.pypi import PYPI
+from shared.upstream.static_metadata import StaticMetadata
+
+PLATFORM = "x86_64-manylinux_2_40"
+"""Linux x86-64 with glibc 2.40 or later, like Debian 13. Ubuntu 22.04 has glibc 2.35, 24.04 2.39, Debian 12 2.36."""
+_PASSED = ("SSL_CERT_FILE", "SSL_CERT_DIR", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY")
+_PYTHON = re.compile(r"3\.[0-9]{1,2}(\.[0-9]{1,2})?", re.ASCII)
+_UNREACHABLE = re.compile(
+    r"error sending request|Failed to fetch|dns error|timed out|Connection refused|HTTP status (server error|client "
+    r"error \(429)|connection closed",
+)
+_NO_WHEEL = re.compile(
+    r"Wheels are required for `([^`]+)` because building from source is disabled[^`]*`--no-build`\)\.?"
+)
+
+
+@dataclass(frozen=True)
+class UvResolver:
+    """`Resolver` by `uv pip compile`."""
+
+    cache: Path
+    """uv's cache; may be shared by resolutions against one index, so that the second is fast."""
+    index: str = PYPI
+    overrides: Sequence[str] = ()
+    """uv overrides: replaces a requirement that a package declares wrongly."""
+    known: Sequence[StaticMetadata] = ()
+    """Metadata of source distributions that may be chosen although the index has no wheel of them."""
+    platform: str = PLATFORM
+    timeout: float = 300.0
+    """Seconds."""
+
+    def resolve(
+        self, requirements: Sequence[str], preferences: Sequence[Pin], forbidden: Sequence[str], python: str
+    ) -> tuple[Pin, ...]:
+        """Pins sorted by name. Permanent with uv's explanation if nothing fits, Transient if the index is away."""
+        if not _PYTHON.fullmatch(python):
+            raise Permanent(f"'{printable(python, 40)}' is not a version of Python 3, like 3.12.")
+        with tempfile.TemporaryDirectory(prefix="resolve-") as directory:
+            work = Path(directory)
+            _write(work / "requirements.in", requirements, "requirement")
+            _write(work / "constraints.txt", forbidden, "constraint")
+            _write(work / "overrides.txt", self.overrides, "override")
+            _write(work / "pins.txt", (f"{pin.name}=={pin.version}" for pin in preferences), "preference")
+            (work / "known").mkdir()
+            for metadata in self.known:
+                static_metadata.write_empty_wheel(metadata, work / "known")
+            self._run(work, python)
+            return _pins((work / "pins.txt").read_text())
+
+    def _run(self, work: Path, python: str) -> None:
+        command = [
+            *(uv.find_uv_bin(), "pip", "compile", "requirements.in", "--output-file", "pins.txt"),
+            *("--constraints", "constraints.txt", "--overrides", "overrides.txt", "--find-links", "known"),
+            *("--python", sys.executable, "--python-version", python, "--python-platform", self.platform),
+            *(
+                "--default-index",
+                self.index,
+                "--no-build",
+                "--no-config",
+                "--no-python-downloads",
+                "--system-certs",
+            ),  # 2
+            *("--cache-dir", str(self.cache.resolve()), "--no-header", "--no-annotate", "--no-progress"),
+            *("--color", "never", "--quiet"),
+        ]
+        environment = {
+            "PATH": "/usr/bin:/bin",
+            "HOME": str(work),
+            "LC_ALL": "C.UTF-8",
+            **{name: os.environ[name] for name in _PASSED if name in os.environ},  # 3
+        }
+        try:
+            done = subprocess.run(
+                command,
+                cwd=work,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                timeout=self.timeout,
+                check=False,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise Transient(f"The resolver found no answer within {self.timeout:.0f} seconds.") from error
+        if done.returncode != 0:
+            raise _failure(done.stderr.decode("utf-8", "replace"), self.index)
+
+
+def _write(path: Path, lines: Iterable[str], what: str) -> None:
+    """One checked line each (check 1)."""
+    checked = []
+    for line in lines:
+        try:
+            requirement = Requirement(line)
+        except InvalidRequirement as error:
+            raise Permanent(
+                f"The {what} '{printable(line, 120)}' is not a requirement of PEP 508."
+            ) from error
+        if requirement.url or not line.isprintable():
+            raise Permanent(f"The {what} '{printable(line, 120)}' does not name a package of the index.")
+        checked.append(f"{requirement}\n")
+    path.write_text("".join(checked))
+
+
+def _pins(text: str) -> tuple[Pin, ...]:
+    pins = []
+    for line in text.splitlines():
+        name, separator, version = line.partition("==")
+        if not line.strip() or line.startswith(("#", "--")):
+            continue
+        try:
+            Version(version)
+        except InvalidVersion as error:
+            raise Permanent(
+                f"The resolver answers '{printable(line, 120)}', which names no version."
+            ) from error
+        if separator:
+            pins.append(Pin(canonicalize_name(name), version.strip()))
+    return tuple(sorted(pins, key=lambda pin: pin.name))
+
+
+def _failure(stderr: str, index: str) -> Permanent | Transient:
+    """uv's explanation as one sentence."""
+    text = " ".join(re.sub(r"[×╰─▶├│╭]|\bhint: |\bcause: ", " ", stderr).split())
+    text = text.removeprefix("error: ").removeprefix("No solution found when resolving dependencies")
+    text = _NO_WHEEL.sub(r"\1 has no usable wheel, and nothing is built to learn what it needs.", text)
+    if "No solution found" not in stderr and _UNREACHABLE.search(stderr):
+        return Transient(f"The resolver cannot reach {index}: {printable(text, 300)}")
+    sentence = printable(text.lstrip(": "), 1500).rstrip(".")
+    return Permanent(
+        f"No versions fit together: {sentence}." if sentence else "The resolver failed without a reason."
+    )
