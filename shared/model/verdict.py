@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from shared.model.package import Package
-from shared.model.value import Digest, Value
+from shared.model.value import Digest, Part, Value
 
 Severity = Literal["UNKNOWN", "NONE", "LOW", "MEDIUM", "HIGH", "CRITICAL"]
 Decision = Literal["allow", "hold", "block"]
@@ -31,7 +31,7 @@ class Finding(Value):
     """Why it could not be decided whether the package is affected; empty where it could. Never clean."""
 
 
-class AdvisorySource(Value):
+class AdvisorySource(Part):
     """Where the advisories came from: shown in every verdict and report."""
 
     source: str
