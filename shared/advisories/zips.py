@@ -26,6 +26,7 @@ from shared.model.package import Package, Release
 from shared.model.value import Digest, canonical, sha256
 from shared.model.verdict import AdvisorySource, Finding
 
+ECOSYSTEMS = ("Debian", "PyPI", "Ubuntu")
 _MAX_RECORD = 64 * 1024 * 1024  # bytes inflated; the largest real record has some 2 MB
 
 
@@ -45,25 +46,28 @@ class ZipAdvisories:
     """The port `Advisories` over local zips. One pass over each zip, then only the records that are asked for.
 
     Permanent, naming the file, if a zip is missing, broken or holds something that is no record: without the whole
-    data nothing can be called clean.
+    data nothing can be called clean. `ecosystems` are those that `source` vouches for; all that are there if None.
     """
 
     def __init__(
         self,
         directory: Path,
-        ecosystems: Sequence[str] = ("PyPI", "Debian"),
+        ecosystems: Sequence[str] | None = None,
         source: str = "osv.dev zips",
         clock: Callable[[], float] = time.time,
     ) -> None:
-        if not ecosystems:
-            raise Permanent("No ecosystem was named for the advisories: give at least PyPI.")
         self._directory, self._source, self._clock = directory, source, clock
-        self._ecosystems = tuple(sorted(set(ecosystems)))
+        self._named = ecosystems
         self._zips: dict[str, _Zip] = {}
 
     def source(self) -> AdvisorySource:
         """The date is that of the zip that is most behind: fresh data of one ecosystem says nothing of another."""
-        zips = {ecosystem: self._zip(ecosystem) for ecosystem in self._ecosystems}
+        names = self._named or [e for e in ECOSYSTEMS if (self._directory / e / "all.zip").exists()]
+        if not names:
+            raise Permanent(
+                f"There is no advisory data in {self._directory}: fetch it, or give another directory."
+            )
+        zips = {ecosystem: self._zip(ecosystem) for ecosystem in sorted(names)}
         return AdvisorySource(
             source=self._source,
             date=min(found.newest for found in zips.values()),
@@ -83,10 +87,6 @@ class ZipAdvisories:
         return match(packages, release, records)
 
     def _records(self, ecosystem: str, queries: set[Query]) -> Iterator[osv.Record]:
-        if ecosystem not in self._ecosystems:
-            raise Permanent(
-                f"There is no advisory data for {ecosystem}, only for {', '.join(self._ecosystems)}: fetch it as well."
-            )
         names = {found.name for found in queries}
         scopes = {found.ecosystem for found in queries}
         zipped = self._zip(ecosystem)
