@@ -24,7 +24,8 @@ def boundary(content_type: str) -> bytes:
         or not 0 < len(value) <= 200
     ):
         raise Problem(400, f"Expected a multipart body with a boundary, not {content_type[:100]!r}.")
-    return value.encode("latin-1", "replace")
+    # gcloud puts it in single quotes, which are not quotes by the RFC, and Google's servers take it.
+    return value.removeprefix("'").removesuffix("'").encode("latin-1", "replace")
 
 
 class Multipart:
@@ -32,20 +33,24 @@ class Multipart:
 
     def __init__(self, body: Body, delimiter: bytes) -> None:
         self._body = body
-        self._mark = b"\r\n--" + delimiter
+        self._delimiter = b"--" + delimiter
+        # gcloud ends lines by a bare line feed, against the RFC; the first boundary's line tells which sort it is.
+        self._newline = b"\n"
         # The first delimiter stands at the very beginning: give it the line end that the others have.
-        self._buffer = b"\r\n"
+        self._buffer = b"\n"
         self._last = False
 
     def parts(self) -> Iterator[Message]:
         """The headers of each part."""
         self.copy(lambda _: None)  # the preamble
+        if b"\r\n" in self._buffer[:2]:
+            self._newline = b"\r\n"
         while not self._last:
             yield self._headers()
 
     def copy(self, write: Callable[[memoryview], object]) -> None:
         """Pass the rest of the current part to `write`, in pieces."""
-        mark = self._mark
+        mark = self._newline + self._delimiter
         while (at := self._buffer.find(mark)) < 0:
             # A delimiter may begin in this piece and end in the next: hold back as much as could be one.
             safe = len(self._buffer) - len(mark) + 1
@@ -71,27 +76,30 @@ class Multipart:
         return bytes(held)
 
     def _after_mark(self) -> None:
+        """Leave the buffer at the end of the boundary's line, that line end included."""
         while len(self._buffer) < 2:
             self._more()
         if self._buffer.startswith(b"--"):
             self._last = True
             return
-        while (end := self._buffer.find(b"\r\n")) < 0:
-            if len(self._buffer) > _HEADER_LIMIT:
-                raise Problem(400, "The multipart body is malformed after a boundary.")
-            self._more()
-        if self._buffer[:end].strip(b" \t"):
+        while (end := self._buffer.find(b"\n")) < 0:
+            self._more_of_head()
+        if self._buffer[:end].strip(b" \t\r"):
             raise Problem(400, "The multipart body is malformed after a boundary.")
-        self._buffer = self._buffer[end:]
+        self._buffer = self._buffer[end - 1 if self._buffer[:end].endswith(b"\r") else end :]
 
     def _headers(self) -> Message:
-        """The current part's headers; the buffer then begins with the line end before its content."""
-        while (end := self._buffer.find(b"\r\n\r\n")) < 0:
-            if len(self._buffer) > _HEADER_LIMIT:
-                raise Problem(400, "The headers of a part of the multipart body are too long.")
-            self._more()
-        head, self._buffer = self._buffer[2 : end + 2], self._buffer[end + 4 :]
+        """The current part's headers; the buffer then begins with its content."""
+        width = len(self._newline)
+        while (end := self._buffer.find(self._newline * 2)) < 0:
+            self._more_of_head()
+        head, self._buffer = self._buffer[width : end + width], self._buffer[end + 2 * width :]
         return BytesHeaderParser().parsebytes(head)
+
+    def _more_of_head(self) -> None:
+        if len(self._buffer) > _HEADER_LIMIT:
+            raise Problem(400, "The headers of a part of the multipart body are too long.")
+        self._more()
 
     def _more(self) -> None:
         piece = self._body.read()
