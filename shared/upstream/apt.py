@@ -14,7 +14,7 @@ import hashlib
 import io
 import lzma
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -24,9 +24,7 @@ from threading import Lock
 import httpx
 
 from shared.errors import Permanent, Transient
-from shared.model.manifest import DebianPackage
 from shared.model.package import Release
-from shared.ports import Archive
 from shared.upstream import http, openpgp, release_file
 from shared.upstream.packages_file import Archives, PackagesFile
 
@@ -89,6 +87,11 @@ class AptIndexClient:
                     files = [*pool.map(lambda source: self._suite(source, release.architecture), wanted)]
                 self._read[release] = Archives([file for suite in files for file in suite])
             return self._read[release]
+
+    def known(self) -> tuple[Archives, ...]:
+        """What `archives` has read so far."""
+        with self._lock:
+            return tuple(self._read.values())
 
     def _suite(self, source: Source, architecture: str) -> list[PackagesFile]:
         base = f"{source.url.rstrip('/')}/"
@@ -159,28 +162,6 @@ def sources(release: Release, mirrors: Mirrors) -> tuple[Source, ...]:
         Source(mirrors.ubuntu, code, both, "Ubuntu", "Suite", "ubuntu.gpg"),
         Source(mirrors.ubuntu, f"{code}-updates", both, "Ubuntu", "Suite", "ubuntu.gpg"),
         Source(mirrors.ubuntu_security, f"{code}-security", both, "Ubuntu", "Suite", "ubuntu.gpg"),
-    )
-
-
-def select(archives: Mapping[tuple[str, str], tuple[Archive, ...]], claim: DebianPackage) -> Archive:
-    """The archive that `claim` says is installed: same name, version, architecture and, where given, sha256.
-
-    Permanent with the reason if the signed indexes have no such archive.
-    """
-    what = f"{claim.name} {claim.version} ({claim.architecture})"
-    versions = archives.get((claim.name, claim.architecture), ())
-    same = [archive for archive in versions if archive.version == claim.version]
-    if not same:
-        offered = ", ".join(archive.version for archive in versions) or "no version"
-        raise Permanent(
-            f"{what}: the signed indexes offer {offered}, not the installed one; it cannot be proved."
-        )
-    for archive in same:
-        if claim.archive in (None, archive.sha256):
-            return archive
-    raise Permanent(
-        f"{what}: the VM installed the archive {claim.archive}, the signed indexes have {same[0].sha256}; it did not "
-        "come from the distribution."
     )
 
 
