@@ -8,16 +8,16 @@ tell. An entry event without an id gets one from message id and publish time: th
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 from cloudevents.abstract import CloudEvent
-from pydantic import Field
+from pydantic import Discriminator, Field, Tag
 
 from shared.errors import Permanent
 from shared.model.value import Digest, Value, canonical, printable
@@ -27,12 +27,20 @@ MAX_BODY = 10_000_000
 """Pub/Sub's own limit in bytes (https://cloud.google.com/pubsub/quotas)."""
 
 RunId = Annotated[str, Field(pattern=r"^run-[0-9a-f]{12}$")]
-Count = Annotated[int, Field(ge=0)]
+Count = Annotated[int, Field(ge=0, le=2**53 - 1)]
+"""As large as every JSON reader keeps exact (RFC 8259, section 6)."""
 Tail = Annotated[str, Field(max_length=16_384)]
+_Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,62}$")]
+_PLAIN = re.compile(r"[!-~]*", re.ASCII)
 
 
 class RunRequested(Value):
-    workload: Annotated[str, Field(max_length=100)] | Workload
+    """A run begins: somebody wants a workload in the inner network."""
+
+    workload: Annotated[
+        Annotated[_Name, Tag("name")] | Annotated[Workload, Tag("workload")],
+        Discriminator(lambda given: "name" if isinstance(given, str) else "workload"),
+    ]
     """Name of a built-in workload, or a whole workload."""
 
 
@@ -43,27 +51,36 @@ class _FromVm(Value):
     state: Literal["installed", "failed"]
     tail: Tail
     """The last lines of the serial console."""
-    seconds: dict[str, float]
+    seconds: Annotated[dict[Annotated[str, Field(pattern=r"^[ -~]{1,60}$")], float], Field(max_length=100)]
+    """How long each step took."""
 
 
 class OuterInstallCompleted(_FromVm):
+    """The outer VM is done, well or badly. From a hostile machine: what it says is a claim."""
+
     claim: str | None
     """base64 of gzip of the JSON of a ClaimedManifest."""
 
 
 class Smoke(Value):
-    exit_code: int
+    """What became of the workload's smoke test."""
+
+    exit_code: Annotated[int, Field(ge=-255, le=255)]
     seconds: float
     tail: Tail
 
 
 class EgressProbe(Value):
+    """One attempt of the inner VM to reach the outside, and what came of it."""
+
     probe: Annotated[str, Field(max_length=100)]
     target: Annotated[str, Field(max_length=200)]
     outcome: Annotated[str, Field(max_length=500)]
 
 
 class InnerInstallCompleted(_FromVm):
+    """The inner VM is done, well or badly: what it holds now, whether the workload works, what it could reach."""
+
     installed: str | None
     """base64 of gzip of the JSON of a ClaimedManifest: the inner inventory."""
     smoke: Smoke | None
@@ -72,11 +89,15 @@ class InnerInstallCompleted(_FromVm):
 
 
 class ManifestPublished(Value):
+    """What the outer VM claims to have installed is stored as a manifest."""
+
     run_id: RunId
     manifest: Digest
 
 
 class VerdictsWritten(Value):
+    """Every package of the manifest has its verdict."""
+
     run_id: RunId
     manifest: Digest
     verdicts: Digest
@@ -86,26 +107,34 @@ class VerdictsWritten(Value):
 
 
 class SyncShardPlanned(Value):
+    """One part of what the private repositories lack, small enough for one delivery."""
+
     run_id: RunId
     plan: Digest
     shard: Count
 
 
 class SyncCompleted(Value):
+    """The private repositories hold every file of the lock."""
+
     run_id: RunId
     lock: Digest
 
 
 class RunCompleted(Value):
+    """The workload is installed in the inner network and works."""
+
     run_id: RunId
     lock: Digest
-    inner_vm: str
+    inner_vm: Annotated[str, Field(max_length=63)]
     """Name of the VM that stays READY; empty if it was deleted."""
 
 
 class RunFailed(Value):
+    """The run ended without a workload in the inner network."""
+
     run_id: RunId
-    stage: str
+    stage: _Name
     reason: Annotated[str, Field(max_length=20_000)]
     tail: Tail = ""
 
@@ -136,6 +165,20 @@ SUBSCRIBERS: dict[str, tuple[str, ...]] = {
     "inner": ("sync-completed", "inner-install-completed", "run-failed", "sweep-requested"),
 }
 """Stage to the topics that are pushed to it, a subscription `<stage>--<topic>` each."""
+
+PUBLISHERS: dict[str, tuple[str, ...]] = {
+    "run-requested": ("operator", "Cloud Scheduler"),
+    "outer-install-completed": ("outer VM",),
+    "manifest-published": ("outer",),
+    "verdicts-written": ("scanner",),
+    "sync-shard-planned": ("sync",),
+    "sync-completed": ("sync",),
+    "inner-install-completed": ("inner VM",),
+    "run-completed": ("inner",),
+    "run-failed": ("outer", "scanner", "sync", "inner"),
+    "sweep-requested": ("Cloud Scheduler", "operator"),
+}
+"""Topic to who publishes it."""
 
 DEAD_LETTERS = "dead-letters"
 """Topic that keeps what could not be handled; its holding subscription is `dead-letters-hold`."""
@@ -253,19 +296,17 @@ def receive(cloud_event: CloudEvent) -> Delivery:
         body = cloud_event.get_data()
         topic = attributes.get("type", "").removeprefix(_PREFIX).removesuffix(_SUFFIX)
         raw = body if isinstance(body, bytes) else json.dumps(body).encode()
-        names = {
-            key if key in ("replay-id", "traceparent") else f"ce-{key}": v for key, v in attributes.items()
-        }
-        if "replayid" in attributes:
-            names["replay-id"] = attributes["replayid"]
+        # A CloudEvents attribute has no hyphen; traceparent is its distributed tracing extension.
+        ours = {"replayid": "replay-id", "traceparent": "traceparent"}
+        names = {ours.get(key, f"ce-{key}"): value for key, value in attributes.items()}
         return Delivery(raw, topic, names, attributes.get("id", ""), attributes.get("time", ""))
     data: Any = cloud_event.get_data()
     message = data.get("message") if isinstance(data, dict) else None
-    if not isinstance(message, dict):
+    if not isinstance(message, dict) or not isinstance(message.get("attributes") or {}, dict):
         raise Permanent("The push carries no Pub/Sub message; publish the event to its topic instead.")
     try:
         body = base64.b64decode(message.get("data") or "", validate=True)
-    except (binascii.Error, TypeError) as error:
+    except (ValueError, TypeError) as error:
         raise Permanent(
             "The message's data is not base64; publish the event with a Pub/Sub client."
         ) from error
@@ -297,23 +338,32 @@ def decode(delivery: Delivery) -> Event:
         )
     data = TYPES[topic].read(delivery.body, f"The {topic} event")
     replay_id = names.get("replay-id", "")
-    if not replay_id.isascii() or len(replay_id) > 64:
-        raise Permanent(f"The {topic} event's replay-id must be plain ASCII of at most 64 characters.")
+    if not _PLAIN.fullmatch(replay_id) or len(replay_id) > 64:
+        raise Permanent(
+            f"The {topic} event's replay-id must be printable ASCII without spaces, at most 64 characters."
+        )
     run_id = str(getattr(data, "run_id", ""))
     if topic in _ENTRY:
-        sent = f"{delivery.message_id} {delivery.publish_time}"
-        event_id = names.get("ce-id") or hashlib.sha256(sent.encode()).hexdigest()[:32]
+        event_id = _entry_id(names.get("ce-id", ""), delivery)
     else:
         event_id = derived_id(run_id, topic, _subject(data), replay_id)
     return Event(
         type=topic,
-        id=printable(event_id, 128),
+        id=event_id,
         source=printable(names.get("ce-source", "/package-dmz/operator"), 200),
         time=printable(names.get("ce-time", delivery.publish_time), 40),
         data=data,
         replay_id=replay_id,
         traceparent=printable(names.get("traceparent", ""), 64),
     )
+
+
+def _entry_id(given: str, delivery: Delivery) -> str:
+    """The sender's own id if it is plain; otherwise its hash, or that of message id and publish time if it has none."""
+    if given and len(given) <= 128 and _PLAIN.fullmatch(given):
+        return given
+    sent = given or f"{delivery.message_id} {delivery.publish_time}"
+    return hashlib.sha256(sent.encode(errors="backslashreplace")).hexdigest()[:32]
 
 
 def _subject(data: Value) -> str:

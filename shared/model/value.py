@@ -115,4 +115,4 @@ def sentence(error: ValidationError, what: str) -> str:
 def printable(text: str, limit: int) -> str:
     """`text` without control or invisible characters, cut to `limit`: safe on a terminal and in a log line."""
     clean = "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in text[: limit + 1])
-    return clean if len(text) <= limit else clean[:limit] + "…"
+    return clean if len(clean) <= limit else clean[:limit] + "…"
