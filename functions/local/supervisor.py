@@ -58,7 +58,7 @@ class Supervisor:
     def run(self) -> None:
         """Up, until `stop`; then down. Permanent if it cannot come up or cannot stay up."""
         self._layout.prepare()
-        with _alone(self._layout):
+        with alone(self._layout):
             leftovers.remove(self._layout)
             ports = choose(_names(), project.port_base(self._choice.environment))
             settings = project.settings(
@@ -222,7 +222,7 @@ def _functions(choice: Choice, ports: dict[str, int], broker: backing.Backing) -
 
 
 @contextmanager
-def _alone(layout: Layout) -> Iterator[None]:
+def alone(layout: Layout) -> Iterator[None]:
     """One supervisor for a state directory; the kernel drops the lock of a killed one."""
     with layout.lock.open("a") as file:
         try:

@@ -1,0 +1,111 @@
+"""The small commands: up, down, status, logs, enter."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from rich.console import Console
+
+from functions.ctl import lifecycle
+from functions.ctl.display import Display
+from functions.ctl.documents import connect
+from functions.ctl.progress import Line
+from functions.ctl.run import kept
+from functions.local import advisories, platform
+from functions.local.layout import CHECKOUT, Layout
+from functions.local.platform import Platform
+from shared.errors import Permanent
+from shared.model.value import printable
+
+_LOG_LINES = 200
+
+
+def up(
+    layout: Layout, environment: Mapping[str, str], console: Console, *, policy: str, source: str, broker: str
+) -> int:
+    """Bring the platform up and leave it up."""
+    found = platform.read(layout.platform)
+    if found:
+        raise Permanent(f"The platform is already up (process {found.pid}); see ./dmz status.")
+    with Display(console) as display:
+
+        def show(text: str) -> None:
+            display.show((Line("platform", "running", None, text),))
+
+        chosen = advisories.choose(layout.cache, policy, source, show)
+        started = lifecycle.start(layout, {**environment, **chosen.environment()}, broker)
+        try:
+            found = lifecycle.wait_until_up(layout, started, show)
+        except BaseException:
+            started.stop()
+            raise
+        display.show((Line("platform", "done", found.seconds, found.name),))
+    started.let_go()
+    print(chosen.note)
+    print(kept(found, ""))
+    return 0
+
+
+def down(layout: Layout) -> int:
+    print("The platform was ended." if lifecycle.down(layout) else "The platform is not up.")
+    return 0
+
+
+def status(layout: Layout) -> int:
+    """Exit code 0 if the platform is up, 3 if it is not (as systemctl has it)."""
+    found = _platform(layout)
+    if not found:
+        print("The platform is not up; start it with ./dmz up, or run a workload with ./dmz run.")
+        return 3
+    judged = found.advisories_name or found.advisories
+    print(
+        f"The platform is up: {found.name}, process {found.pid}, policy {found.policy}, advisories {judged}."
+    )
+    for name, pid in found.pids.items():
+        print(f"  {name:<10} {found.addresses.get(name, ''):<22} process {pid}")
+    connection = connect(found)
+    for vm in connection.vms.all():
+        print(f"  VM {vm.name} {vm.state}")
+    for state in ("running", "completed", "failed"):
+        for run_id, run in connection.documents.find("runs", "state", state):
+            reason = f": {printable(str(run['reason']), 200)}" if run.get("reason") else ""
+            print(f"  {run_id} {run.get('workload', '')} {state} ({run.get('stage', '')}){reason}")
+    return 0
+
+
+def logs(layout: Layout, name: str) -> int:
+    """The log of a part of the platform, or the serial consoles of a run's VMs."""
+    parts = sorted(path.stem for path in layout.logs.glob("*.log"))
+    consoles = {path.parent.name: path for path in (layout.machines / "vms").glob("*/serial.log")}
+    found = [path for vm, path in consoles.items() if name and vm.endswith(name.removeprefix("run-"))]
+    if name in parts:
+        found = [layout.logs / f"{name}.log"]
+    if not found:
+        known = ", ".join((*parts, *sorted(consoles))) or "none yet"
+        raise Permanent(f"There is no log '{printable(name, 60)}'; there are: {known}.")
+    for path in found:
+        lines = path.read_text(errors="replace").splitlines()[-_LOG_LINES:]
+        print("\n".join(printable(line, 500) for line in lines))
+    return 0
+
+
+def enter(layout: Layout, vm: str, command: list[str]) -> int:
+    """Hand over to a shell, or to `command`, inside a VM."""
+    running = {path.parent.name: path for path in (layout.machines / "vms").glob("*/pid")}
+    if not vm and len(running) == 1:
+        (vm,) = running
+    if vm not in running:
+        raise Permanent(
+            f"There is no VM '{printable(vm, 60)}'; running are: {', '.join(sorted(running)) or 'none'}."
+        )
+    pid = running[vm].read_text().strip()
+    os.environ["PYTHONPATH"] = os.fspath(CHECKOUT)
+    module = ("-m", "shared.emulators.vm.enter", pid)
+    os.execv(sys.executable, (sys.executable, "-P", *module, *command))  # noqa: S606 - the shell takes our place
+
+
+def _platform(layout: Layout) -> Platform | None:
+    return platform.read(layout.platform) if Path(layout.home).is_dir() else None

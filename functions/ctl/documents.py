@@ -1,0 +1,62 @@
+"""What the command line reads and writes on a platform that is up."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from functions.local.platform import Platform
+from shared.model.value import Digest
+from shared.ports import Blobs, Document, Registry, Vms, Write
+from shared.settings import Settings, read
+
+
+class Documents(Protocol):
+    """The part of the store that an operator needs."""
+
+    def get(self, collection: str, id: str) -> Document | None: ...
+    def find(self, collection: str, field: str, equals: object) -> Sequence[tuple[str, Document]]: ...
+    def put(self, writes: Sequence[Write]) -> None: ...
+
+
+class Contents(Protocol):
+    """The part of `Blobs` that an operator needs."""
+
+    def get(self, digest: Digest) -> bytes: ...
+
+
+@dataclass(frozen=True)
+class Connection:
+    """Clients of one platform."""
+
+    documents: Documents
+    blobs: Contents
+    registry: Registry
+    vms: Vms
+    settings: Settings
+
+
+def connect(platform: Platform) -> Connection:
+    """Clients with the operator's credentials. They read the environment, so it becomes the platform's."""
+    os.environ.pop("GOOGLE_APPLICATION_CREDENTIALS", None)
+    os.environ.update(platform.environment)
+    # Google's libraries take a second to import: only commands that talk to a platform pay for it.
+    from shared.gcp.registry import ArtifactRegistry
+    from shared.gcp.tpu import TpuVms
+
+    settings = read(platform.environment)
+    documents, blobs = _store(platform)
+    return Connection(documents, blobs, ArtifactRegistry(settings), TpuVms(settings), settings)
+
+
+def _store(platform: Platform) -> tuple[Documents, Contents]:
+    if address := platform.environment.get("DMZ_MEMORY"):
+        from functions.local.twins_client import TwinBlobs, TwinStore
+
+        return TwinStore(address), TwinBlobs(address)
+    from shared.gcp.firestore import FirestoreBlobs, FirestoreStore
+
+    blobs: Blobs = FirestoreBlobs(platform.project)
+    return FirestoreStore(platform.project), blobs

@@ -1,0 +1,250 @@
+"""`./dmz run`: one workload through the whole chain, watched to its end."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import sys
+import time
+import uuid
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from functions.ctl import lifecycle, summary
+from functions.ctl.display import Display
+from functions.ctl.documents import Connection, connect
+from functions.ctl.follow import Follower
+from functions.ctl.progress import Line, lines
+from functions.ctl.report import STAGES, Facts, Report, report
+from functions.local import advisories, platform
+from functions.local.layout import Layout
+from functions.local.platform import Platform
+from functions.local.pubsub import PubSub
+from shared.errors import DmzError, Permanent
+from shared.events import Event, RunFailed, RunRequested, derive, run_id_of, timestamp
+from shared.model.workload import Workload, find
+from shared.ports import Put
+
+INTERRUPTED = 130
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the user asked for."""
+
+    workload: str
+    layout: Layout
+    environment: Mapping[str, str]
+    keep: bool = False
+    report: Path | None = None
+    policy: str = ""
+    advisories: str = ""
+    broker: str = "auto"
+
+
+def run(request: Request, console: Console) -> int:
+    """Exit code 0 only if the run has completed. Permanent for what is wrong before anything starts."""
+    workload, wheels = prepare(request.workload)
+    if request.report:
+        _check_writable(request.report)
+    return _Run(request, console, workload, wheels).watched()
+
+
+def prepare(name_or_path: str) -> tuple[Workload, tuple[Path, ...]]:
+    """The workload, and its own wheels with their hashes checked; a relative path is taken from the workload's file."""
+    workload = find(name_or_path)
+    base = Path(name_or_path).parent
+    wheels = []
+    for wheel in workload.wheels:
+        path = base / wheel.path
+        try:
+            with path.open("rb") as file:
+                found = "sha256:" + hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as error:
+            raise Permanent(f"The workload's own wheel {path} cannot be read: {error.strerror}.") from error
+        if found != wheel.sha256:
+            raise Permanent(f"The workload's own wheel {path} has {found}; the workload says {wheel.sha256}.")
+        if path.suffix != ".whl":
+            raise Permanent(f"The workload's own file {path} is not a wheel: build one with pip wheel.")
+        wheels.append(path)
+    return workload, tuple(wheels)
+
+
+class _Run:
+    def __init__(
+        self, request: Request, console: Console, workload: Workload, wheels: tuple[Path, ...]
+    ) -> None:
+        self._request, self._console = request, console
+        self._workload, self._wheels = workload, wheels
+        self._event = Event(
+            type="run-requested",
+            id=uuid.uuid4().hex,
+            source="/package-dmz/ctl",
+            time=timestamp(time.time()),
+            data=RunRequested(workload=workload),
+        )
+        self._run_id = run_id_of(self._event.id)
+        self._began = time.monotonic()
+        self._started: lifecycle.Started | None = None
+        self._platform_seconds = 0.0
+
+    def watched(self) -> int:
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, _interrupt)
+        with ExitStack() as ending:
+            ending.callback(self._end)
+            with Display(self._console) as display:
+                try:
+                    up = self._up(display)
+                    connection = connect(up)
+                    follower = Follower(connection, self._run_id, self._request.layout.machines)
+                except KeyboardInterrupt:
+                    return self._interrupted()
+                why = self._follow(up, follower, display)
+            made = self._report(up, follower, why)
+            self._console.print(
+                summary.text(made, str(follower.run.get("tail", ""))), markup=False, highlight=False
+            )
+            if self._request.report:
+                self._request.report.write_text(json.dumps(made.document(), indent=1) + "\n")
+            if why == _INTERRUPTED:
+                self._cancel(up, connection)
+                return INTERRUPTED
+            self._leave(up, connection, made)
+            return 0 if made.state == "completed" else 1
+
+    def _up(self, display: Display) -> Platform:
+        """The platform that is up, else a new one."""
+        up = platform.read(self._request.layout.platform)
+        if up:
+            self._check_judgement(up)
+            display.show((Line("platform", "done", 0.0, f"{up.name}, was up"),))
+            return up
+        began = time.monotonic()
+
+        def show(text: str) -> None:
+            waiting = (Line(stage, "waiting", None, "") for stage in STAGES)
+            display.show((Line("platform", "running", time.monotonic() - began, text), *waiting))
+
+        show("fetching advisories")
+        request = self._request
+        chosen = advisories.choose(request.layout.cache, request.policy, request.advisories, show)
+        self._console.print(chosen.note, markup=False, highlight=False, soft_wrap=True)
+        self._started = lifecycle.start(
+            request.layout, {**request.environment, **chosen.environment()}, request.broker
+        )
+        up = lifecycle.wait_until_up(request.layout, self._started, show)
+        self._platform_seconds = time.monotonic() - began
+        return up
+
+    def _check_judgement(self, up: Platform) -> None:
+        """A platform judges by what it was started with; to believe otherwise would be worse than an error."""
+        if self._request.policy or self._request.advisories:
+            raise Permanent(
+                f"The platform that is up judges by the policy {up.policy} on {up.advisories_name or up.advisories}; "
+                "end it with ./dmz down to run with another policy or other advisories."
+            )
+
+    def _follow(self, up: Platform, follower: Follower, display: Display) -> str:
+        """Why there is no end of the run's own; empty if there is one."""
+        state = f"{up.name}, {up.advisories_name or up.advisories}, policy {Path(up.policy).stem}"
+        first = Line("platform", "done", self._platform_seconds, state)
+        try:
+            display.show((first, *(Line(stage, "waiting", None, "") for stage in STAGES)))
+            for wheel, path in zip(self._workload.wheels, self._wheels, strict=True):
+                repository = follower.connection.settings.staging_repository
+                version = wheel.sha256.removeprefix("sha256:")
+                follower.connection.registry.upload_generic(
+                    repository, "wheels", version, wheel.filename, path
+                )
+            PubSub(up.addresses["pubsub"], up.project).publish(
+                self._event.type, self._event.body(), self._event.attributes()
+            )
+            follower.follow(lambda seen: display.show((first, *lines(seen))), lambda: self._trouble(up))
+        except KeyboardInterrupt:
+            return _INTERRUPTED
+        except DmzError as error:
+            return str(error)
+        return ""
+
+    def _trouble(self, up: Platform) -> str:
+        if self._started and (failure := self._started.failure()):
+            return failure
+        return "" if up.alive else "The platform was ended while the run was under way; run it again."
+
+    def _report(self, up: Platform, follower: Follower, why: str) -> Report:
+        seconds = time.monotonic() - self._began
+        facts = Facts(
+            self._run_id, self._workload.name, up.name, self._platform_seconds, seconds, time.time()
+        )
+        try:
+            return report(facts, follower.run, follower.verdicts(), follower.lock(), why)
+        except DmzError as error:
+            return report(facts, follower.run, None, None, why or str(error))
+
+    def _interrupted(self) -> int:
+        print("dmz: interrupted before the run began; everything was ended.", file=sys.stderr)
+        return INTERRUPTED
+
+    def _cancel(self, up: Platform, connection: Connection) -> None:
+        """On a platform that goes on, the run is ended as a stage would: its VMs go."""
+        if self._started:
+            return
+        now = time.time()
+        fields = {"state": "failed", "reason": _INTERRUPTED, "ended": now}
+        connection.documents.put([Put("runs", self._run_id, fields, merge=True)])
+        data = RunFailed(run_id=self._run_id, stage="ctl", reason=_INTERRUPTED)
+        failed = derive(self._event, "run-failed", data, stage="ctl", now=now)
+        PubSub(up.addresses["pubsub"], up.project).publish(failed.type, failed.body(), failed.attributes())
+
+    def _leave(self, up: Platform, connection: Connection, made: Report) -> None:
+        """With --keep the platform and the VM stay; without, the VM goes even if the platform was up before."""
+        vm = f"dmz-inner-{self._run_id.removeprefix('run-')}"
+        if not self._request.keep:
+            if not self._started and made.state == "completed":
+                connection.vms.delete(vm)
+            return
+        if self._started:
+            self._started.let_go()
+            self._started = None
+        self._console.print(
+            kept(up, vm if made.state == "completed" else ""), markup=False, highlight=False, soft_wrap=True
+        )
+
+    def _end(self) -> None:
+        if self._started:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            self._started.stop()
+
+
+_INTERRUPTED = "The run was interrupted by its operator."
+
+
+def kept(up: Platform, vm: str) -> str:
+    """How to go on with a platform that stays up."""
+    settings = " ".join(f"{name}={value}" for name, value in up.gcloud.items())
+    enter = f"  enter the inner VM    ./dmz enter {vm}\n" if vm else ""
+    return (
+        f"The platform stays up.\n{enter}"
+        f"  point gcloud at it    export {settings}\n"
+        "  start another run     gcloud pubsub topics publish run-requested"
+        """ --message='{"workload":"quickstart"}'\n"""
+        f"  end it                ./dmz down"
+    )
+
+
+def _check_writable(path: Path) -> None:
+    if path.is_dir() or not os.access(path.parent, os.W_OK):
+        raise Permanent(
+            f"The report cannot be written to {path}: name a file in a directory that you may write to."
+        )
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
