@@ -26,7 +26,7 @@ from shared.model.workload import Workload
 MAX_BODY = 10_000_000
 """Pub/Sub's own limit in bytes (https://cloud.google.com/pubsub/quotas)."""
 
-RunId = Annotated[str, Field(pattern=r"^run-[0-9a-f]{12}$")]
+RunId = Annotated[str, Field(pattern=r"^run-[0-9a-f]{12}$", description="The run that the event belongs to.")]
 Count = Annotated[int, Field(ge=0, le=2**53 - 1)]
 """As large as every JSON reader keeps exact (RFC 8259, section 6)."""
 Tail = Annotated[str, Field(max_length=16_384)]
@@ -49,10 +49,11 @@ class _FromVm(Value):
     report_token: Annotated[str, Field(min_length=16, max_length=128)]
     """The secret that this run's VM was created with: a report without it is about another run."""
     state: Literal["installed", "failed"]
+    """Whether the install script came to its end."""
     tail: Tail
     """The last lines of the serial console."""
     seconds: Annotated[dict[Annotated[str, Field(pattern=r"^[ -~]{1,60}$")], float], Field(max_length=100)]
-    """How long each step took."""
+    """Seconds that each step took."""
 
 
 class OuterInstallCompleted(_FromVm):
@@ -84,8 +85,11 @@ class InnerInstallCompleted(_FromVm):
     installed: str | None
     """base64 of gzip of the JSON of a ClaimedManifest: the inner inventory."""
     smoke: Smoke | None
+    """What became of the workload's smoke test; null if the install failed before it."""
     egress: Literal["denied", "open"]
+    """`open` if any attempt to reach the outside succeeded."""
     egress_probes: Annotated[tuple[EgressProbe, ...], Field(max_length=200)]
+    """The attempts, one by one."""
 
 
 class ManifestPublished(Value):
@@ -93,6 +97,7 @@ class ManifestPublished(Value):
 
     run_id: RunId
     manifest: Digest
+    """The stored manifest."""
 
 
 class VerdictsWritten(Value):
@@ -100,10 +105,15 @@ class VerdictsWritten(Value):
 
     run_id: RunId
     manifest: Digest
+    """The stored manifest that was judged."""
     verdicts: Digest
+    """The stored verdicts, one for each package."""
     allow: Count
+    """Packages that may enter."""
     hold: Count
+    """Packages that wait for a human."""
     block: Count
+    """Packages that may not enter."""
 
 
 class SyncShardPlanned(Value):
@@ -111,7 +121,9 @@ class SyncShardPlanned(Value):
 
     run_id: RunId
     plan: Digest
+    """The stored plan that the shard is part of."""
     shard: Count
+    """Its number in the plan, from 0."""
 
 
 class SyncCompleted(Value):
@@ -119,6 +131,7 @@ class SyncCompleted(Value):
 
     run_id: RunId
     lock: Digest
+    """The stored lock: the files that the inner VM installs."""
 
 
 class RunCompleted(Value):
@@ -126,6 +139,7 @@ class RunCompleted(Value):
 
     run_id: RunId
     lock: Digest
+    """The stored lock: the files that were installed."""
     inner_vm: Annotated[str, Field(max_length=63)]
     """Name of the VM that stays READY; empty if it was deleted."""
 
@@ -135,8 +149,11 @@ class RunFailed(Value):
 
     run_id: RunId
     stage: _Name
+    """Where it ended."""
     reason: Annotated[str, Field(max_length=20_000)]
+    """What was wrong, where, and what to do."""
     tail: Tail = ""
+    """The last lines of the VM's serial console, if a VM was the reason."""
 
 
 class SweepRequested(Value):
