@@ -25,7 +25,7 @@ def download(
     url: str = BUCKET,
     max_age_hours: float = 6,
     clock: Callable[[], float] = time.time,
-    progress: Callable[[str, int], None] = lambda ecosystem, size: None,
+    progress: Callable[[str, int], None] | None = None,
 ) -> tuple[str, ...]:
     """Put `<directory>/<ecosystem>/all.zip` in place for each ecosystem; those that were fetched now.
 
@@ -53,7 +53,11 @@ def _young(path: Path, max_age_hours: float, now: float) -> bool:
 
 
 def _replace(
-    client: httpx.Client, url: str, path: Path, ecosystem: str, progress: Callable[[str, int], None]
+    client: httpx.Client,
+    url: str,
+    path: Path,
+    ecosystem: str,
+    progress: Callable[[str, int], None] | None,
 ) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -66,7 +70,8 @@ def _replace(
                     _accept(response, url)
                     for chunk in response.iter_bytes(_CHUNK):
                         size += file.write(chunk)
-                        progress(ecosystem, size)
+                        if progress:
+                            progress(ecosystem, size)
                 file.flush()
                 os.fsync(file.fileno())
                 _verify(temporary, url)

@@ -69,8 +69,3 @@ def highest(ratings: Iterable[tuple[Severity, float | None]]) -> tuple[Severity,
         if score is not None and (top is None or score > top):
             top = score
     return severity or "UNKNOWN", top
-
-
-def at_least(severity: Severity, threshold: Severity) -> bool:
-    """True if `severity` is known and not below `threshold`."""
-    return severity != "UNKNOWN" and _RANK[severity] >= _RANK[threshold]

@@ -1,6 +1,6 @@
-"""The order of versions: Debian's, as dpkg has it, and Python's, as PEP 440 has it.
+"""Two orders of versions under one small interface: Debian's, as dpkg has it, and Python's, as PEP 440 has it.
 
-Both come as one small interface, `Scheme`, so that the evaluation of a range does not know which one it works on.
+It is called `Scheme`, so that the evaluation of a range does not know which one it works on.
 A version that cannot be read is None, never an exception: the caller says "undecided".
 """
 
@@ -14,17 +14,12 @@ from typing import Any
 
 from packaging.version import InvalidVersion, Version
 
+from shared.model import debian_version
+
 _MAX_LENGTH = 256
-# deb-version(7); where dpkg only warns (an upstream version that starts with a letter) it is read, too.
-_EPOCH = re.compile(r"[0-9]{1,9}", re.ASCII)
-_UPSTREAM = re.compile(r"[A-Za-z0-9.+~:-]+", re.ASCII)
-_REVISION = re.compile(r"[A-Za-z0-9.+~]+", re.ASCII)
-_PARTS = re.compile(r"([^0-9]*)([0-9]*)", re.ASCII)
 # A leading release of two numbers or more, then a suffix that starts with a letter: `2.6.0-cu124`, `4.6.0.stable11`.
 # A date (`2024-12-04`) or a Debian revision (`7.2.0-12.1`) is no such thing: there the rest is a number that counts.
 _LEADING_RELEASE = re.compile(r"v?((?:[0-9]{1,9}!)?[0-9]{1,9}(?:\.[0-9]{1,9})+)[-._+]?[A-Za-z].*", re.ASCII)
-
-_END = ((0,), 0)
 
 
 @dataclass(frozen=True)
@@ -52,33 +47,12 @@ class Scheme:
     """The version itself and every other form under which an advisory may mean it."""
 
 
-def _debian_order(char: str) -> int:
-    """dpkg's order of characters: ~ before the end of the string (0), before letters, before all else."""
-    if char == "~":
-        return -1
-    return ord(char) if char.isalpha() else ord(char) + 256
-
-
-def _debian_part(text: str) -> tuple[tuple[tuple[int, ...], int], ...]:
-    """A key that sorts like dpkg's verrevcmp; a missing number counts as 0."""
-    pairs = [
-        ((*map(_debian_order, other), 0), int(number or "0"))
-        for other, number in _PARTS.findall(text)
-        if other or number
-    ] or [_END]
-    return (*pairs, _END)
-
-
-@lru_cache(maxsize=100_000)
 def parse_debian(text: str) -> Point | None:
-    """Read `[epoch:]upstream[-revision]` (https://man7.org/linux/man-pages/man7/deb-version.7.html)."""
-    epoch, _, rest = text.partition(":") if ":" in text else ("0", "", text)
-    upstream, _, revision = rest.rpartition("-") if "-" in rest else (rest, "", "0")
-    if len(text) > _MAX_LENGTH or not _EPOCH.fullmatch(epoch):
+    """Read `[epoch:]upstream[-revision]`; never loose."""
+    try:
+        return Point(debian_version.key(text))
+    except ValueError:
         return None
-    if not _UPSTREAM.fullmatch(upstream) or not _REVISION.fullmatch(revision):
-        return None
-    return Point((int(epoch), _debian_part(upstream), _debian_part(revision)))
 
 
 @lru_cache(maxsize=100_000)
