@@ -61,7 +61,7 @@ def _kept(path: Path, scopes: set[str], corrections: list[dict[str, Any]]) -> It
 def _slim(raw: dict[str, Any], scopes: set[str], where: str) -> dict[str, Any]:
     record = osv.read(raw, where, lambda ecosystem, _: scope(ecosystem) in scopes)
     slim = {key: raw[key] for key in ("id", "aliases", "modified", "severity") if raw.get(key)}
-    slim["summary"] = record.summary[:_SUMMARY]
+    slim["summary"] = record.summary[:_SUMMARY].rstrip()
     specific = {key: raw.get("database_specific", {}).get(key) for key in ("severity", "correction")}
     if any(specific.values()):
         slim["database_specific"] = {key: value for key, value in specific.items() if value}
