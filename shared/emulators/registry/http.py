@@ -15,7 +15,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
-from shared.emulators.registry.body import Body, Disconnected
+from shared.emulators.registry.body import Body
 from shared.emulators.registry.problems import Problem, reason
 from shared.emulators.registry.ranges import requested_range
 
@@ -90,7 +90,7 @@ class _Connection(BaseHTTPRequestHandler):
         try:
             request = self._request()
             reply = self.server.handle_request_with(request)
-        except Disconnected:
+        except (ConnectionError, TimeoutError):  # there is nobody to answer
             self.close_connection = True
             return
         except Problem as problem:

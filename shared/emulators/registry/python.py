@@ -28,6 +28,8 @@ from shared.emulators.registry.store import NewFile, Store, StoredFile
 
 _FIELD_LIMIT = 4 << 20  # the long description is one of the fields
 _SIMPLE = re.compile(r"simple/?(?:([^/]+)/?)?")
+# Stricter than packaging, which lets quotes and slashes through in an sdist's name.
+_FILENAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+!-]*")
 _FILE = re.compile(r"([^/]+)/([^/]+)")
 
 
@@ -69,11 +71,11 @@ class PythonFiles:
         """The index page or file at `path`, below the repository; 404 if there is none."""
         if method not in {"GET", "HEAD"}:
             raise Problem(405, f"Method {method} is not allowed here.")
-        if simple := _SIMPLE.fullmatch(path):
-            return self._index(repository, simple[1], path)
         match = _FILE.fullmatch(path)
         file = self._store.file(repository, f"{match[1]}/{unquote(match[2])}") if match else None
-        if file is None:
+        if file is None:  # files first: a project may be called "simple"
+            if simple := _SIMPLE.fullmatch(path):
+                return self._index(repository, simple[1], path)
             raise Problem(404, "Requested entity was not found.", plain=True)
         return Reply(
             content_type="application/octet-stream",
@@ -156,6 +158,9 @@ def _checked(form: dict[str, str], filename: str, staged: Staged) -> NewFile:
 
 
 def _from_filename(filename: str) -> tuple[str, Version]:
+    refused = Problem(400, f"The file name {filename!r} is not that of a wheel or sdist.", plain=True)
+    if not _FILENAME.fullmatch(filename):
+        raise refused
     try:
         if filename.endswith(".whl"):
             name, version, _, _ = parse_wheel_filename(filename)
@@ -165,6 +170,4 @@ def _from_filename(filename: str) -> tuple[str, Version]:
         raise Problem(
             400, f"The file name {filename!r} is not that of a wheel or sdist.", plain=True
         ) from error
-    if "/" in filename:
-        raise Problem(400, f"The file name {filename!r} holds a slash.", plain=True)
     return name, version

@@ -4,6 +4,7 @@ A file becomes visible by one committed row, after its content has its final nam
 rows say. At start, contents without a row (of a process that was killed in between) are removed.
 """
 
+import errno
 import fcntl
 import json
 import os
@@ -218,10 +219,13 @@ class Store:
         self._database.execute("BEGIN IMMEDIATE")
         try:
             yield
-        except BaseException:
-            self._database.execute("ROLLBACK")
+            self._database.execute("COMMIT")
+        except BaseException as error:
+            if self._database.in_transaction:
+                self._database.execute("ROLLBACK")
+            if isinstance(error, sqlite3.OperationalError):  # the disk is full or broken
+                raise OSError(errno.EIO, str(error)) from error
             raise
-        self._database.execute("COMMIT")
 
     def _remove_orphans(self) -> None:
         known = {row[0] for row in self._database.execute("SELECT DISTINCT sha256 FROM files")}

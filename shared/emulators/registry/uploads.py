@@ -21,7 +21,7 @@ from shared.emulators.registry.store import Store
 
 Commit = Callable[[dict[str, Any], Staged], Reply]
 _METADATA_LIMIT = 1 << 16
-_SESSIONS = 1000
+_SESSIONS = 200
 _CONTENT_RANGE = re.compile(r"bytes (?:(\d+)-(\d+)|\*)/(\d+|\*)")
 
 

@@ -140,7 +140,9 @@ def test_a_form_that_does_not_fit_its_file(
     assert "dmz-demo" not in client.get(SIMPLE).text
 
 
-@pytest.mark.parametrize("name", ["dmz_demo.whl", "../dmz_demo-1.0.tar.gz", "dmz_demo-1.0.exe", ""])
+@pytest.mark.parametrize(
+    "name", ["dmz_demo.whl", "../dmz_demo-1.0.tar.gz", "<b>dmz_demo-1.0.tar.gz", "dmz_demo-1.0.exe", ""]
+)
 def test_a_file_name_that_is_none(registry: Registry, name: str) -> None:
     form = {":action": "file_upload", "name": "dmz-demo", "version": "1.0"}
     answer = registry.client(WRITER).post(f"/{PROJECT}/py/", data=form, files={"content": (name, b"x")})
@@ -156,6 +158,14 @@ def test_an_sdist_and_a_local_version(registry: Registry, tmp_path: Path) -> Non
     page = client.get(f"{SIMPLE}torchy/").text
     assert f'href="/{PROJECT}/py/torchy/torchy-1.0%2Bcpu.tar.gz#sha256=' in page
     assert client.get(f"/{PROJECT}/py/torchy/torchy-1.0%2Bcpu.tar.gz").content == b"x"
+
+
+def test_a_project_called_simple(registry: Registry, tmp_path: Path) -> None:
+    client = registry.client(WRITER)
+    wheel = make_wheel(tmp_path, "simple")
+    assert upload_wheel(client, wheel).status_code == 200
+    assert wheel.name in client.get(f"{SIMPLE}simple/").text
+    assert client.get(f"{SIMPLE}{wheel.name}").content == wheel.read_bytes()
 
 
 def test_the_challenge_that_makes_pip_ask(registry: Registry) -> None:
