@@ -36,6 +36,7 @@ from typing import Any
 import grpc
 
 from shared.emulators import tokens
+from shared.emulators.ca import ZONES
 from shared.emulators.tpu_nodes import LocalNetwork, Nodes, Settings
 from shared.emulators.tpu_server import OPERATIONS_SERVICE, TPU_SERVICE, Operations, handlers
 from shared.emulators.vm import image
@@ -82,6 +83,10 @@ def parse_config(text: str) -> Config:
         raise Permanent(f"The configuration is not JSON: {error}.") from None
     _check_fields(raw)
     backends = raw.get("backends", {})
+    if foreign := [host for host in backends if not host.endswith(tuple(f".{zone}" for zone in ZONES))]:
+        raise Permanent(
+            f"The backend {foreign[0]} is not below {' or '.join(ZONES)}, the only names that VMs trust."
+        )
     networks = {name: _network(name, value, backends) for name, value in raw["networks"].items()}
     if not networks or not raw["service_accounts"]:
         raise Permanent("The configuration needs at least one of `networks` and of `service_accounts`.")

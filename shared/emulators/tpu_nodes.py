@@ -89,7 +89,7 @@ class Nodes:
         zone = self._zone(request.parent)
         node_id = request.node_id or f"n-{hashlib.sha256(str(now()).encode()).hexdigest()[:8]}"
         name = f"{request.parent}/nodes/{node_id}"
-        node = cloud_tpu.Node.deserialize(cloud_tpu.Node.serialize(request.node))
+        node = _copy(request.node)
         _check(node, node_id)
         spec = self._spec(node, node_id, zone)
         with self._lock:
@@ -128,15 +128,13 @@ class Nodes:
             if node.state == State.DELETING:
                 raise ApiError(code_pb2.FAILED_PRECONDITION, f"Resource '{request.name}' is being deleted")
             settled, vm = self._settled[request.name], self._vms[request.name]
+            node.state = State.DELETING
 
         def work() -> None:
-            settled.wait()
-            node.state = State.DELETING
+            settled.wait()  # a VM that still boots is booted first
             self._engine.delete(vm)
             self._forget(request.name)
 
-        if settled.is_set():
-            node.state = State.DELETING
         return self._operations.start(request.name.rsplit("/nodes/", 1)[0], request.name, "delete", work)
 
     def accelerator_types(self, request: Any) -> Any:
@@ -218,9 +216,11 @@ class Nodes:
             raise ApiError(code_pb2.INTERNAL, str(error)) from error
         finally:
             settled.set()
-        node.state, node.health = State.READY, cloud_tpu.Node.Health.HEALTHY
-        node.api_version = cloud_tpu.Node.ApiVersion.V2
-        return node
+        with self._lock:
+            if node.state == State.CREATING:  # and not being deleted by now
+                node.state, node.health = State.READY, cloud_tpu.Node.Health.HEALTHY
+            node.api_version = cloud_tpu.Node.ApiVersion.V2
+        return self._observed(node)
 
     def _forget(self, name: str) -> None:
         with self._lock:
@@ -228,14 +228,19 @@ class Nodes:
                 known.pop(name, None)
 
     def _observed(self, node: Any) -> Any:
-        """The node as it is: one whose VM ended by itself is STOPPED."""
-        vm = self._engine.get(self._vms.get(node.name, ""))
-        if node.state == State.READY and (vm is None or not vm.alive):
-            node.state, node.health_description = State.STOPPED, "The VM has ended."
-        return node
+        """The node as it is, for an answer: one whose VM ended by itself is STOPPED."""
+        with self._lock:
+            vm = self._engine.get(self._vms.get(node.name, ""))
+            if node.state == State.READY and (vm is None or not vm.alive):
+                node.state, node.health_description = State.STOPPED, "The VM has ended."
+            return _copy(node)
 
 
 _SCOPES = ("https://www.googleapis.com/auth/cloud-platform",)
+
+
+def _copy(node: Any) -> Any:
+    return cloud_tpu.Node.deserialize(cloud_tpu.Node.serialize(node))
 
 
 def _check(node: Any, node_id: str) -> None:

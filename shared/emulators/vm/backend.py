@@ -109,5 +109,8 @@ def _return(response: Response, exchange: Exchange) -> None:
 
 def _blocks(response: Response) -> Iterator[memoryview]:
     buffer = memoryview(bytearray(_BLOCK))
-    while count := response.readinto(buffer):
-        yield buffer[:count]
+    try:
+        while count := response.readinto(buffer):
+            yield buffer[:count]
+    except http.client.HTTPException as error:
+        raise ConnectionError(f"the backend's answer broke off: {error}") from error

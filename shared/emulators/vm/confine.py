@@ -5,7 +5,8 @@ The namespaces do the rest. Checks, each with a probe in tests/emulators/vm:
    no namespace, AF_PACKET and AF_ALG are attack surface that an install does not need.
 2. No io_uring: it opens sockets without socket(2).
 3. No 32-bit or x32 system calls: their numbers would pass the filter unseen (socketcall).
-4. No further namespaces, and none of the capabilities that reach past a file system tree.
+4. No kernel keyrings: the guest would possess the session keyring that its starter was started with.
+5. No further namespaces, and none of the capabilities that reach past a file system tree.
 """
 
 import platform
@@ -32,9 +33,9 @@ CAPABILITIES = {
 }
 _FAMILIES = (1, 2, 10, 16)  # AF_UNIX, AF_INET, AF_INET6, AF_NETLINK
 _IO_URING = (425, 426, 427)  # setup, enter, register: one number on every architecture
-_ARCHITECTURES = {  # AUDIT_ARCH_*, __NR_socket, __NR_socketpair
-    "x86_64": (0xC000003E, 41, 53),
-    "aarch64": (0xC00000B7, 198, 199),
+_ARCHITECTURES = {  # AUDIT_ARCH_*, __NR_socket, __NR_socketpair, those of add_key, request_key, keyctl
+    "x86_64": (0xC000003E, 41, 53, (248, 249, 250)),
+    "aarch64": (0xC00000B7, 198, 199, (217, 218, 219)),
 }
 _LOAD, _EQUAL, _AT_LEAST, _RETURN = 0x20, 0x15, 0x35, 0x06  # BPF_LD|W|ABS, BPF_JMP|JEQ, |JGE, BPF_RET
 _NUMBER, _ARCH, _ARGUMENT = 0, 4, 16  # offsets in struct seccomp_data (little endian)
@@ -44,14 +45,14 @@ _X32 = 0x40000000
 
 
 def socket_filter(machine: str | None = None) -> bytes:
-    """The classic BPF program for checks 1 to 3 on `machine` (uname -m). ValueError for an unknown architecture."""
+    """The classic BPF program for checks 1 to 4 on `machine` (uname -m). ValueError for an unknown architecture."""
     machine = machine or platform.machine()
     if machine not in _ARCHITECTURES:
         raise ValueError(f"No system call filter for {machine}: VMs run on {', '.join(_ARCHITECTURES)} only.")
-    arch, socket, socketpair = _ARCHITECTURES[machine]
+    arch, socket, socketpair, keys = _ARCHITECTURES[machine]
     program = [(_LOAD, 0, 0, _ARCH), (_EQUAL, 1, 0, arch), (_RETURN, 0, 0, _KILL)]
     program += [(_LOAD, 0, 0, _NUMBER), (_AT_LEAST, 0, 1, _X32), (_RETURN, 0, 0, _ENOSYS)]
-    for number in _IO_URING:
+    for number in (*_IO_URING, *keys):
         program += [(_EQUAL, 0, 1, number), (_RETURN, 0, 0, _ENOSYS)]
     program += [(_EQUAL, 2, 0, socket), (_EQUAL, 1, 0, socketpair), (_RETURN, 0, 0, _ALLOW)]
     program += [(_LOAD, 0, 0, _ARGUMENT)]
@@ -62,7 +63,7 @@ def socket_filter(machine: str | None = None) -> bytes:
 
 
 def forbid_namespaces() -> None:
-    """Check 4: no user namespace may be made in ours, so none of the others either. Before the capabilities go."""
+    """Check 5: no user namespace may be made in ours, so none of the others either. Before the capabilities go."""
     Path("/proc/sys/user/max_user_namespaces").write_bytes(b"0")
 
 

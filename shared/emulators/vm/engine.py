@@ -31,6 +31,7 @@ from shared.errors import Permanent, Transient
 
 _log = logging.getLogger(__name__)
 _STEP_SECONDS = 30
+_TOOL_LOG_NAME, _TOOL_LOG = "slirp4netns.log", 256 * 1024
 _INIT = "/usr/lib/package-dmz/init.py"
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _LISTEN: tuple[tuple[str, str, int], ...] = (
@@ -90,8 +91,8 @@ class Engine:
             closers.callback(record.remove, directory)
             try:
                 vm = self._start(spec, directory, closers)
-            except (OSError, TimeoutError) as error:
-                said = serial.tail(directory / record.SERIAL_LOG)
+            except (OSError, Transient) as error:
+                said = " ".join(serial.tail(directory / name) for name in (record.SERIAL_LOG, _TOOL_LOG_NAME))
                 raise Transient(f"VM {spec.name} did not start: {error}. {said}".strip()) from error
             vm.closers = closers.pop_all()
         with self._lock:
@@ -148,7 +149,7 @@ class Engine:
             ours.send(b"mapped")
             self._serve(spec, _receive_sockets(ours), closers)
             if spec.network.internet:
-                closers.callback(slirp.open_way(process.pid, self._popen).close)
+                self._open_way(process.pid, directory, closers)
             ours.send(b"go")
             pid, pidfd = _await_guest(ours)
         closers.callback(os.close, pidfd)
@@ -156,6 +157,11 @@ class Engine:
         record.write(directory, [process.pid, pid], group)
         (directory / record.PID).write_text(f"{pid}\n", encoding="ascii")
         return Vm(spec, directory, pid, pidfd, ExitStack())
+
+    def _open_way(self, pid: int, directory: Path, closers: ExitStack) -> None:
+        log = closers.enter_context(serial.SerialLog(directory / _TOOL_LOG_NAME, _TOOL_LOG))
+        with log.writer() as output:
+            closers.callback(slirp.open_way(pid, self._popen, output).close)
 
     def _popen(self, command: Sequence[str], **options: Any) -> "subprocess.Popen[bytes]":
         return self._spawner.submit(lambda: subprocess.Popen(command, **options)).result()

@@ -50,7 +50,9 @@ class PublishRelay:
             raise Refused(403, "The request needs one bearer token; fetch it from the metadata server.")
         try:
             email = tokens.verify(self.token_key, headers[0].removeprefix("Bearer ").strip(), time.time())
-        except (Permanent, ValueError) as error:
+        except Permanent as error:
             raise Refused(403, str(error)) from None
+        except (ValueError, TypeError, LookupError):  # not even the shape of a token
+            raise Refused(403, "The bearer token is malformed; fetch one from the metadata server.") from None
         if email != self.identity.email:
             raise Refused(403, f"The token belongs to {email}, not to this VM's service account.")

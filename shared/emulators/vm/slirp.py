@@ -1,9 +1,9 @@
 """A way out for one VM, in user mode: slirp4netns, which gives its network namespace a device that reaches what this
 process could reach, except the host itself.
 
-Source: slirp4netns(1), Debian 12. Kept out: 127.0.0.0/8 and 10.0.2.2 of the host (--disable-host-loopback), its own
-resolver (--disable-dns; ours answers), and by prohibiting routes inside: every other address of the host, and the
-link-local range where clouds keep the metadata of the machine that we run on.
+Source: slirp4netns(1), Debian 12. Kept out: the host's loopback (--disable-host-loopback), its own resolver
+(--disable-dns; ours answers), and by prohibiting routes inside: every other IPv4 address that the host has when the VM
+boots, and the link-local range where clouds keep the metadata of the machine that we run on. IPv6 is not offered.
 """
 
 import os
@@ -18,8 +18,9 @@ from shared.errors import Permanent, Transient
 
 _READY_SECONDS = 10
 LINK_LOCAL = "169.254.0.0/16"
-# slirp4netns's own addresses for the host and its resolver.
-_GATEWAY, _RESOLVER = "10.0.2.2/32", "10.0.2.3/32"
+# slirp4netns's own network, in two halves: longer than its connected route, so they win. libslirp takes any address in
+# it for the host's loopback. Packets to elsewhere only pass its gateway, which the default route has resolved already.
+_OWN_NETWORK = ("10.0.2.0/25", "10.0.2.128/25")
 
 Popen = Callable[..., "subprocess.Popen[bytes]"]
 
@@ -40,21 +41,18 @@ class WayOut:
             self.process.wait()
 
 
-def open_way(pid: int, popen: Popen) -> WayOut:
-    """Connect the network namespace of process `pid`. Permanent if the tool is missing, Transient if it fails."""
+def open_way(pid: int, popen: Popen, log: int) -> WayOut:
+    """Connect the network namespace of process `pid`; what the tool says goes to the descriptor `log`.
+
+    Permanent if the tool is missing, Transient if it fails.
+    """
     if not shutil.which("slirp4netns"):
         raise Permanent("slirp4netns is missing: install Debian's or Ubuntu's `slirp4netns`.")
     held, leash = os.pipe()
     ready, told = os.pipe()
     command = ["slirp4netns", "--configure", "--mtu=65520", "--disable-host-loopback", "--disable-dns"]
     command += ["--enable-seccomp", f"--exit-fd={held}", f"--ready-fd={told}", str(pid), "tap0"]
-    process = popen(
-        command,
-        pass_fds=(held, told),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-    )
+    process = popen(command, pass_fds=(held, told), stdin=subprocess.DEVNULL, stdout=log, stderr=log)
     os.close(held)
     os.close(told)
     way = WayOut(process, leash)
@@ -63,14 +61,13 @@ def open_way(pid: int, popen: Popen) -> WayOut:
     os.close(ready)
     if not answered:
         way.close()
-        said = process.stderr.read().decode(errors="replace") if process.stderr else ""
-        raise Transient(f"slirp4netns did not come up: {said.strip()[-300:] or 'no answer in 10 s'}.")
+        raise Transient("slirp4netns did not connect the VM")
     return way
 
 
 def prohibited(fib_trie: Path = Path("/proc/net/fib_trie")) -> list[str]:
     """Destinations, in CIDR notation, that a VM with a way out must not reach."""
-    return [LINK_LOCAL, _GATEWAY, _RESOLVER, *(f"{address}/32" for address in host_addresses(fib_trie))]
+    return [LINK_LOCAL, *_OWN_NETWORK, *(f"{address}/32" for address in host_addresses(fib_trie))]
 
 
 def host_addresses(fib_trie: Path = Path("/proc/net/fib_trie")) -> list[str]:
