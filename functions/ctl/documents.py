@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from functions.local import memory
 from functions.local.platform import Platform
 from shared.model.value import Digest
 from shared.ports import Blobs, Document, Registry, Vms, Write
@@ -52,10 +53,8 @@ def connect(platform: Platform) -> Connection:
 
 
 def _store(platform: Platform) -> tuple[Documents, Contents]:
-    if address := platform.environment.get("DMZ_MEMORY"):
-        from functions.local.twins_client import TwinBlobs, TwinStore
-
-        return TwinStore(address), TwinBlobs(address)
+    if address := platform.environment.get(memory.ADDRESS):
+        return memory.TwinStore(address), memory.TwinBlobs(address)
     from shared.gcp.firestore import FirestoreBlobs, FirestoreStore
 
     blobs: Blobs = FirestoreBlobs(platform.project)

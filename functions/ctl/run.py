@@ -109,7 +109,10 @@ class _Run:
                 why = self._follow(up, follower, display)
             made = self._report(up, follower, why)
             self._console.print(
-                summary.text(made, str(follower.run.get("tail", ""))), markup=False, highlight=False
+                summary.text(made, str(follower.run.get("tail", ""))),
+                markup=False,
+                highlight=False,
+                soft_wrap=True,
             )
             if self._request.report:
                 self._request.report.write_text(json.dumps(made.document(), indent=1) + "\n")

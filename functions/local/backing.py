@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from functions.local import docker, memory, programs, sdk
+from functions.local import docker, memory, metadata, programs, sdk
 from functions.local.children import Program
 from functions.local.layout import Layout
 from shared.errors import Permanent
@@ -80,11 +80,6 @@ def _docker(environment: Mapping[str, str], layout: Layout) -> Backing:
 
 def _memory(ports: Mapping[str, int]) -> Backing:
     address = f"127.0.0.1:{ports['pubsub']}"
-    return Backing(
-        "memory",
-        address,
-        address,
-        (memory.program(ports["pubsub"]),),
-        memory.environment(address),
-        serves_functions=False,
-    )
+    # One process for all stages has one service account: the one that may write what they write.
+    twins = memory.program(ports["pubsub"], metadata.environment(ports["metadata-sync"]))
+    return Backing("memory", address, address, (twins,), {memory.ADDRESS: address}, serves_functions=False)

@@ -41,6 +41,11 @@ class Layout:
         return self.home / "vms"
 
     @property
+    def scratch(self) -> Path:
+        """Temporary files of the stages."""
+        return self.home / "tmp"
+
+    @property
     def gcloud(self) -> Path:
         """A configuration directory for gcloud of the platform's own: never the user's accounts."""
         return self.home / "gcloud"
@@ -67,6 +72,7 @@ class Layout:
             self.configs,
             self.registry,
             self.machines,
+            self.scratch,
             self.gcloud,
             self.cache,
         ):

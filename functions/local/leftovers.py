@@ -6,6 +6,7 @@ Every process of a platform carries the state directory in its environment, and 
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -15,6 +16,9 @@ from shared.errors import Permanent
 
 MARK = "DMZ_PLATFORM_STATE"
 """Environment variable of the platform's processes: the state directory they belong to."""
+
+_RESOLVER_CACHE = "package-dmz-resolver"
+"""Among the stages' temporary files: index pages that the next resolution need not fetch again."""
 
 
 def processes(home: Path) -> list[Process]:
@@ -50,4 +54,7 @@ def remove(layout: Layout) -> None:
         raise Permanent(f"Processes of an earlier platform do not end: {pids}. End them, then try again.")
     for point in mounts(layout.home):
         subprocess.run(("umount", "--lazy", point), check=False, capture_output=True)
+    for entry in layout.scratch.iterdir() if layout.scratch.is_dir() else ():
+        if entry.name != _RESOLVER_CACHE:
+            shutil.rmtree(entry, ignore_errors=True) if entry.is_dir() else entry.unlink()
     layout.platform.unlink(missing_ok=True)

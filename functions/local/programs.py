@@ -41,7 +41,7 @@ def emulator(
     )
 
 
-def function(stage: str, source: Path, port: int, metadata_port: int, run: Path) -> Program:
+def function(stage: str, source: Path, port: int, metadata_port: int, run: Path, scratch: Path) -> Program:
     """A stage under functions-framework, as Cloud Run's buildpacks start it. `run` is for its control socket."""
     framework = (sys.executable, "-P", "-m", "functions.local.under", "functions-framework")
     listen = ("--host", "127.0.0.1", "--port", str(port))
@@ -52,7 +52,7 @@ def function(stage: str, source: Path, port: int, metadata_port: int, run: Path)
         ready=_speaks_http(port),
         environment=_python_path()
         | metadata.environment(metadata_port)
-        | {"XDG_RUNTIME_DIR": os.fspath(run)},
+        | {"XDG_RUNTIME_DIR": os.fspath(run), "TMPDIR": os.fspath(scratch)},
         patience=0.3,  # a stage may be killed at any time: that is what claims and outboxes are for
     )
 

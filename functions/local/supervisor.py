@@ -216,6 +216,7 @@ def _functions(choice: Choice, ports: dict[str, int], broker: backing.Backing) -
             ports[stage],
             ports[f"metadata-{stage}"],
             choice.layout.home / "run" / stage,
+            choice.layout.scratch,
         )
         for stage in project.STAGES
     ]
