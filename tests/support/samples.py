@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from shared.events import Event, ManifestPublished, SyncShardPlanned, VerdictsWritten, derived_id
+from shared.events import Event, ManifestPublished, SyncShardPlanned, VerdictsWritten, derive, derived_id
 from shared.model.value import sha256
 
 RUN = "run-0123456789ab"
@@ -35,5 +35,4 @@ def verdicts_written(run: str = RUN) -> Event:
 
 def shard_planned(shard: int, run: str = RUN) -> Event:
     data = SyncShardPlanned(run_id=run, plan=SOME, shard=shard)
-    id = derived_id(run, "sync-shard-planned", str(shard))
-    return Event("sync-shard-planned", id, "/package-dmz/sync", "2026-11-21T20:00:02Z", data)
+    return derive(verdicts_written(run), "sync-shard-planned", data, stage="sync", now=1_795_291_202)
