@@ -1,0 +1,155 @@
+"""The inner VM: install exactly the lock from the private repositories, see that it works and that nothing gets out."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import deque
+from collections.abc import Sequence
+from typing import Any
+
+from shared.guest import (
+    artifacts,
+    egress,
+    fetch,
+    inventory,
+    locked_apt,
+    locked_python,
+    outer,
+    private,
+    process,
+    report,
+    tools,
+)
+from shared.guest.config import Config
+from shared.guest.console import TAIL_BYTES, TAIL_LINES, Console, clean
+from shared.guest.failure import GuestError
+from shared.guest.metadata import Metadata
+
+_SMOKE_SECONDS = 1800.0
+
+
+def nothing(probes: Sequence[egress.Outcome]) -> dict[str, Any]:
+    """What a failed inner VM reports beyond the common part."""
+    return {"installed": None, "smoke": None} | egress.summary(probes)
+
+
+def run(config: Config, metadata: Metadata, console: Console, seconds: dict[str, float]) -> dict[str, Any]:
+    """Install, inventory, smoke, probes; what the report says beyond its common part."""
+    deadline = time.monotonic() + config.workload.install_minutes * 60
+    clock = _Clock(seconds)
+    console.step("inventory of the base image")
+    before = inventory.take()
+    clock.add("inventory")
+    lock = read_lock(config, metadata)
+    console.step(_contents(lock))
+    access = private.Access(config, metadata)
+    access.keep_fresh()
+    access.replace_sources()
+    environment = _configure(config, access, lock)
+    with tools.no_services():
+        console.step(f"apt: {len(lock['debian'])} locked archives")
+        native = lock["release"]["architecture"]
+        locked_apt.install(lock["debian"], native, environment, console.line)
+        clock.add("apt")
+        _install_python(lock, before, access, console)
+        clock.add("python")
+        outer.install(config, console, environment, deadline)
+        clock.add("install")
+    console.step("inventory of what was installed")
+    installed = inventory.claim(config.workload.name, before, inventory.take())
+    packed = report.pack(installed)
+    console.step(outer.summary(installed))
+    clock.add("inventory")
+    result = smoke(config, console, environment)
+    clock.add("smoke")
+    console.step("trying to get out")
+    ways = egress.summary(egress.probe())
+    for each in ways["egress_probes"]:
+        console.line(f"  {each['probe']} {each['target']}: {each['outcome']}")
+    return {"installed": packed, "smoke": result} | ways
+
+
+def read_lock(config: Config, metadata: Metadata) -> dict[str, Any]:
+    """The lock, held to its hash; it stays on the VM for dmz-fetch."""
+    if config.lock is None:
+        raise GuestError("dmz-config of an inner VM must name its lock.")
+    artifacts.fetch(
+        config, metadata, config.lock.repository, config.lock.file_id, config.lock.sha256, fetch.LOCK
+    )
+    lock = json.loads(fetch.LOCK.read_text("utf-8"))
+    if not isinstance(lock, dict) or lock.get("format") != "package-dmz/lock/v1":
+        raise GuestError("The lock is of a format that this guest does not know.")
+    return lock
+
+
+def smoke(config: Config, console: Console, environment: dict[str, str]) -> dict[str, Any]:
+    """Run the smoke script: its exit code, seconds and last lines. Killed after half an hour with exit code 124."""
+    console.step("smoke script")
+    lines: deque[str] = deque(maxlen=TAIL_LINES)
+
+    def on_line(line: str) -> None:
+        console.line(line)
+        lines.append(clean(line))
+
+    started = time.monotonic()
+    at = inventory.HOME / "smoke.sh"
+    try:
+        code = process.script(config.workload.smoke, at, environment, on_line, _SMOKE_SECONDS).exit_code
+    except GuestError as error:
+        on_line(str(error))
+        code = 124
+    taken = round(time.monotonic() - started, 3)
+    console.step(f"smoke script ended with {code} after {taken:.1f} s")
+    tail = "\n".join(lines).encode()[-TAIL_BYTES:].decode("utf-8", "ignore")
+    return {"exit_code": code, "seconds": taken, "tail": tail}
+
+
+def _configure(config: Config, access: private.Access, lock: dict[str, Any]) -> dict[str, str]:
+    """Index, constraints and overrides for every command: the only difference from the outer VM."""
+    pinned = locked_python.pins(lock["environments"])
+    settings = tools.configure(
+        pinned,
+        locked_python.overrides(config.workload.overrides, pinned),
+        {"index-url": access.index_url, "extra-index-url": "", "find-links": "", "no-input": "true"},
+    )
+    index = {
+        "UV_DEFAULT_INDEX": access.index_url,
+        "UV_PYTHON_DOWNLOADS": "never",
+        "NETRC": str(private.NETRC),
+    }
+    fetch.install_tool(config)
+    return tools.environment(config.workload.environment, settings, index)
+
+
+def _install_python(
+    lock: dict[str, Any], before: inventory.Snapshot, access: private.Access, console: Console
+) -> None:
+    index = {"PIP_INDEX_URL": access.index_url, "NETRC": str(private.NETRC)}
+    installer = locked_python.Installer(tools.environment(index), console.line)
+    present = {each["path"]: each["packages"] for each in before.environments if not each["managed_by_dpkg"]}
+    for each in lock["environments"]:
+        console.step(f"pip: {len(each['packages'])} locked packages into {each['path']}")
+        count = installer.install(each, present.get(each["path"], []))
+        console.step(f"pip: {count} of them installed into {each['path']}")
+    installer.clean()
+
+
+def _contents(lock: dict[str, Any]) -> str:
+    python = sum(len(each["packages"]) for each in lock["environments"])
+    return (
+        f"lock: {len(lock['debian'])} Debian archives, {python} Python packages "
+        f"in {len(lock['environments'])} environments, {len(lock['generic'])} files"
+    )
+
+
+class _Clock:
+    """Adds up the seconds of each phase."""
+
+    def __init__(self, seconds: dict[str, float]) -> None:
+        self._seconds, self._last = seconds, time.monotonic()
+
+    def add(self, name: str) -> None:
+        now = time.monotonic()
+        self._seconds[name] = self._seconds.get(name, 0.0) + now - self._last
+        self._last = now

@@ -1,0 +1,71 @@
+"""How pip, uv and apt are set up for a role: files below /etc and the environment of every command.
+
+Settings stand in both places: a script may clean its environment, and a tool may read no file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from shared.guest import process
+
+ETC = Path("/etc/dmz")
+CONSTRAINTS = ETC / "constraints.txt"
+OVERRIDES = ETC / "overrides.txt"
+WHEELS = Path("/opt/dmz/wheels")
+POLICY = Path("/usr/sbin/policy-rc.d")
+
+_APT = """// Written by the DMZ guest: the archives are hashed after the install.
+APT::Keep-Downloaded-Packages "true";
+Binary::apt::APT::Keep-Downloaded-Packages "true";
+Binary::apt-get::APT::Keep-Downloaded-Packages "true";
+APT::Get::Assume-Yes "true";
+APT::Install-Recommends "false";
+Dpkg::Use-Pty "false";
+Dpkg::Options { "--force-confdef"; "--force-confold"; };
+Acquire::Retries "5";
+"""
+
+
+def configure(constraints: Sequence[str], overrides: Sequence[str], pip: Mapping[str, str]) -> dict[str, str]:
+    """Write the settings; the environment that points every command at them. `pip` are more keys of pip.conf."""
+    ETC.mkdir(parents=True, exist_ok=True)
+    CONSTRAINTS.write_text(_lines(constraints), encoding="utf-8")
+    settings = {"constraint": str(CONSTRAINTS), "disable-pip-version-check": "true"} | dict(pip)
+    content = "\n".join(f"{key} = {value}" for key, value in settings.items())
+    Path("/etc/pip.conf").write_text(f"[global]\n{content}\n", encoding="utf-8")
+    Path("/etc/apt/apt.conf.d/99dmz").write_text(_APT, encoding="utf-8")
+    environment = {"UV_CONSTRAINT": str(CONSTRAINTS)}
+    environment |= {f"PIP_{key.upper().replace('-', '_')}": value for key, value in settings.items()}
+    if overrides:
+        OVERRIDES.write_text(_lines(overrides), encoding="utf-8")
+        environment["UV_OVERRIDE"] = str(OVERRIDES)
+    return environment
+
+
+@contextmanager
+def no_services() -> Iterator[None]:
+    """No daemon starts while packages are unpacked (https://people.debian.org/~hmh/invokerc.d-policyrc.d-specification.txt)."""
+    mine = not POLICY.exists()
+    if mine:
+        POLICY.write_text("#!/bin/sh\nexit 101\n", encoding="utf-8")
+        POLICY.chmod(0o755)
+    try:
+        yield
+    finally:
+        if mine:
+            POLICY.unlink(missing_ok=True)
+
+
+def environment(*more: Mapping[str, str]) -> dict[str, str]:
+    """The guest's own environment of a command, and what later mappings add or replace."""
+    merged = dict(process.BASE)
+    for each in more:
+        merged |= each
+    return merged
+
+
+def _lines(items: Sequence[str]) -> str:
+    return "".join(f"{item}\n" for item in items)
