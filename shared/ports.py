@@ -228,7 +228,6 @@ class Resolver(Protocol):
         preferences: Sequence[Pin],
         forbidden: Sequence[str],
         python: str,
-        overrides: Sequence[str] = (),
     ) -> tuple[Pin, ...]:
         """Versions that fit together for Linux x86-64 and Python `python`, staying with `preferences` where they fit.
 

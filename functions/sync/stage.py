@@ -131,7 +131,6 @@ def _lock_python(
         build_requirements=upstream.build_requirements,
         verdicts=verdicts,
         own={wheel.filename: wheel.sha256 for wheel in workload.wheels},
-        overrides=workload.overrides,
     )
     environments: list[LockedEnvironment] = []
     changes: list[Change] = []

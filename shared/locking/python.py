@@ -46,8 +46,6 @@ class PythonLocker:
     """By purl: what the scanner said of the claims."""
     own: Mapping[str, Digest]
     """File name to sha256 of the user's own wheels."""
-    overrides: Sequence[str] = ()
-    """Requirements that replace wrongly declared ones, as the workload says."""
 
     def lock(
         self, environment: Environment, tags: Sequence[Tag]
@@ -255,7 +253,7 @@ class PythonLocker:
         else:
             requirements += [f"{c.name}=={c.version}" for c in others]
         pins = self.resolver.resolve(
-            requirements, [Pin(c.name, c.version) for c in others], (), environment.python, self.overrides
+            requirements, [Pin(c.name, c.version) for c in others], (), environment.python
         )
         mine = [Pin(c.name, c.version) for c in claims.values() if self._own_wheel(c) is not None]
         return (*pins, *mine)
