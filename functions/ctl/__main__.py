@@ -14,7 +14,7 @@ from functions.local.backing import KINDS
 from functions.local.layout import layout
 from shared.errors import DmzError
 
-BAD_INPUT = 2
+BAD_INPUT, INTERRUPTED = 2, 130
 
 
 def parser() -> argparse.ArgumentParser:
@@ -67,7 +67,15 @@ def main(words: list[str] | None = None) -> int:
         print(f"dmz: {explained(error)}", file=sys.stderr)
     except KeyboardInterrupt:
         print("dmz: interrupted.", file=sys.stderr)
-        return 130
+        return INTERRUPTED
+    except Exception as error:
+        if os.environ.get("DMZ_DEBUG"):
+            raise
+        words = " ".join(str(error).split())
+        print(
+            f"dmz: a defect of dmz itself, {type(error).__name__}: {words}; DMZ_DEBUG=1 shows where.",
+            file=sys.stderr,
+        )
     return 1
 
 

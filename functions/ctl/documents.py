@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -37,6 +38,12 @@ class Connection:
     registry: Registry
     vms: Vms
     settings: Settings
+
+
+def preload() -> None:
+    """Import what `connect` will need."""
+    for module in ("firestore", "registry", "tpu"):
+        importlib.import_module(f"shared.gcp.{module}")
 
 
 def connect(platform: Platform) -> Connection:

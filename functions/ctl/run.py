@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import sys
+import threading
 import time
 import uuid
 from collections.abc import Mapping
@@ -18,7 +19,7 @@ from rich.console import Console
 
 from functions.ctl import lifecycle, summary
 from functions.ctl.display import Display
-from functions.ctl.documents import Connection, connect
+from functions.ctl.documents import Connection, connect, preload
 from functions.ctl.follow import Follower
 from functions.ctl.progress import Line, lines
 from functions.ctl.report import STAGES, Facts, Report, report
@@ -108,12 +109,7 @@ class _Run:
                     return self._interrupted()
                 why = self._follow(up, follower, display)
             made = self._report(up, follower, why)
-            self._console.print(
-                summary.text(made, str(follower.run.get("tail", ""))),
-                markup=False,
-                highlight=False,
-                soft_wrap=True,
-            )
+            self._say(summary.text(made, str(follower.run.get("tail", ""))))
             if self._request.report:
                 self._request.report.write_text(json.dumps(made.document(), indent=1) + "\n")
             if why == _INTERRUPTED:
@@ -138,11 +134,15 @@ class _Run:
         show("fetching advisories")
         request = self._request
         chosen = advisories.choose(request.layout.cache, request.policy, request.advisories, show)
-        self._console.print(chosen.note, markup=False, highlight=False, soft_wrap=True)
+        self._say(chosen.note)
         self._started = lifecycle.start(
             request.layout, {**request.environment, **chosen.environment()}, request.broker
         )
+        # Google's libraries take a second to import; the platform takes longer to start.
+        threading.Thread(target=preload, daemon=True).start()
         up = lifecycle.wait_until_up(request.layout, self._started, show)
+        if up.name == "memory":
+            self._say(_NO_EMULATORS)
         self._platform_seconds = time.monotonic() - began
         return up
 
@@ -216,9 +216,10 @@ class _Run:
         if self._started:
             self._started.let_go()
             self._started = None
-        self._console.print(
-            kept(up, vm if made.state == "completed" else ""), markup=False, highlight=False, soft_wrap=True
-        )
+        self._console.print(kept(up, vm if made.state == "completed" else ""))
+
+    def _say(self, text: str) -> None:
+        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def _end(self) -> None:
         if self._started:
@@ -226,6 +227,10 @@ class _Run:
             self._started.stop()
 
 
+_NO_EMULATORS = (
+    "Neither the Google Cloud SDK's emulators nor Docker were found: "
+    "broker and store are this project's own, in memory."
+)
 _INTERRUPTED = "The run was interrupted by its operator."
 
 
