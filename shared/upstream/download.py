@@ -24,7 +24,6 @@ from shared.upstream import http
 
 MAX_SIZE = 16 * 1024**3
 _RANGE = re.compile(r"bytes ([0-9]+)-[0-9]+/(?:[0-9]+|\*)", re.ASCII)
-_CHUNK = 1024 * 1024
 
 
 class Downloader:
@@ -95,7 +94,7 @@ class _Part:
         try:
             with self._client.stream("GET", self._url, headers=headers) as response:
                 self._check(response)
-                for chunk in response.iter_raw(_CHUNK):
+                for chunk in response.iter_raw():
                     self._append(chunk)
         except (httpx.InvalidURL, httpx.UnsupportedProtocol, httpx.TooManyRedirects) as error:
             raise Permanent(f"{self._url} cannot be fetched: {error}.") from error

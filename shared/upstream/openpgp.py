@@ -20,7 +20,9 @@ from pathlib import Path
 from shared.errors import Permanent
 
 _SHA2 = frozenset({"8", "9", "10"})  # RFC 9580 section 9.5
-_REFUSED = frozenset({"BADSIG", "EXPSIG", "EXPKEYSIG", "REVKEYSIG", "UNEXPECTED", "BADARMOR", "FAILURE"})
+_REFUSED = frozenset(
+    {"BADSIG", "EXPSIG", "EXPKEYSIG", "REVKEYSIG", "UNEXPECTED", "BADARMOR", "ERROR", "FAILURE"}
+)
 _TIMEOUT = 60
 
 
@@ -71,14 +73,13 @@ def _gpgv(arguments: Sequence[str], keyring: Path, home: str) -> list[list[str]]
 
 
 def _judge(status: list[list[str]], clear: bool, what: str) -> None:
-    words = [line[0] for line in status]
     for line in status:
         if line[0] in _REFUSED:  # 3
             raise Permanent(f"{what} carries a signature that does not hold (gpgv: {' '.join(line)[:120]}).")
-    if clear and words.count("PLAINTEXT") > 1:  # 4
-        raise Permanent(f"{what} holds more than one signed text, which is refused.")
     if not any(_holds(block) for block in _signatures(status)):  # 2
         raise Permanent(f"{what} has no valid signature of a key that this project trusts; it is not used.")
+    if clear and [line[0] for line in status].count("PLAINTEXT") != 1:  # 4
+        raise Permanent(f"{what} does not hold exactly one signed text; it is refused.")
 
 
 def _signatures(status: list[list[str]]) -> list[list[list[str]]]:

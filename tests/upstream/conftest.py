@@ -31,7 +31,7 @@ class Signer:
         return self._gpg(text, *options, "--clearsign")
 
     def detached(self, text: bytes) -> bytes:
-        return self._gpg(text, "--armor", "--detach-sign")
+        return self._gpg(text, "--detach-sign")
 
     def _gpg(self, text: bytes, *options: str) -> bytes:
         command = ["gpg", "--homedir", self.home, "--batch", "--quiet", "--pinentry-mode", "loopback"]

@@ -1,0 +1,184 @@
+"""Downloads by hash over loopback: whole and right, or nothing."""
+
+from __future__ import annotations
+
+import errno
+import os
+import random
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import pytest
+
+from shared.errors import Permanent, Transient
+from shared.upstream import download, http
+from shared.upstream.download import Downloader
+from tests.upstream.support import Reply, Request, Web, digest, ranged
+
+CONTENT = random.Random(1).randbytes(300_000)  # noqa: S311 - test data, repeatable
+
+
+@pytest.fixture(autouse=True)
+def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http.time, "sleep", lambda _: None)
+
+
+def only(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_file_arrives(web: Web, tmp_path: Path) -> None:
+    web.routes["/f"] = Reply(CONTENT)
+    to = tmp_path / "new" / "folder" / "f"
+    assert Downloader().fetch(f"{web.url}/f", digest(CONTENT), to) == len(CONTENT)
+    assert to.read_bytes() == CONTENT
+    assert only(to.parent) == ["f"]
+
+
+def test_an_empty_file_arrives(web: Web, tmp_path: Path) -> None:
+    web.routes["/f"] = Reply(b"")
+    assert Downloader().fetch(f"{web.url}/f", digest(b""), tmp_path / "f") == 0
+
+
+def test_other_content_leaves_nothing_behind(web: Web, tmp_path: Path) -> None:
+    web.routes["/f"] = Reply(CONTENT[:-1] + b"!")
+    (tmp_path / "f").write_bytes(b"what was there")
+    with pytest.raises(Permanent, match="not the expected"):
+        Downloader().fetch(f"{web.url}/f", digest(CONTENT), tmp_path / "f")
+    assert only(tmp_path) == ["f"]
+    assert (tmp_path / "f").read_bytes() == b"what was there"
+
+
+def test_a_broken_connection_is_resumed(web: Web, tmp_path: Path) -> None:
+    web.routes["/f"] = ranged(CONTENT, first_cut=100_000)
+    assert Downloader().fetch(f"{web.url}/f", digest(CONTENT), tmp_path / "f") == len(CONTENT)
+    first, second = web.asked("/f")
+    assert "range" not in first.headers
+    start = int(second.headers["range"].removeprefix("bytes=").removesuffix("-"))
+    assert 0 < start <= 100_000
+
+
+def test_what_was_sent_before_the_break_counts_for_the_hash(web: Web, tmp_path: Path) -> None:
+    def lies(request: Request) -> Reply:
+        if request.number == 1:
+            return Reply(b"\x00" * len(CONTENT), cut=100_000)
+        return ranged(CONTENT)(request)
+
+    web.routes["/f"] = lies
+    with pytest.raises(Permanent, match="not the expected"):
+        Downloader().fetch(f"{web.url}/f", digest(CONTENT), tmp_path / "f")
+    assert only(tmp_path) == []
+
+
+def test_a_server_without_ranges_starts_anew(web: Web, tmp_path: Path) -> None:
+    web.routes["/f"] = lambda request: Reply(CONTENT, cut=100_000 if request.number == 1 else None)
+    assert Downloader().fetch(f"{web.url}/f", digest(CONTENT), tmp_path / "f") == len(CONTENT)
+
+
+@pytest.mark.parametrize("span", ["bytes 5-9/10", "", "bytes */10", "bytes x-y/z"])
+def test_a_resumption_elsewhere_starts_anew(web: Web, tmp_path: Path, span: str) -> None:
+    def elsewhere(request: Request) -> Reply:
+        if request.number == 1:
+            return Reply(CONTENT, cut=100_000)
+        if "range" in request.headers:
+            return Reply(CONTENT[:50], 206, headers={"Content-Range": span})
+        return Reply(CONTENT)
+
+    web.routes["/f"] = elsewhere
+    assert Downloader().fetch(f"{web.url}/f", digest(CONTENT), tmp_path / "f") == len(CONTENT)
+    assert (tmp_path / "f").read_bytes() == CONTENT
+
+
+def test_a_file_that_shrank_starts_anew(web: Web, tmp_path: Path) -> None:
+    short = CONTENT[:1000]
+
+    def shrinks(request: Request) -> Reply:
+        if request.number == 1:
+            return Reply(CONTENT, cut=100_000)
+        return Reply(status=416) if "range" in request.headers else Reply(short)
+
+    web.routes["/f"] = shrinks
+    assert Downloader().fetch(f"{web.url}/f", digest(short), tmp_path / "f") == 1000
+
+
+def test_a_server_that_always_breaks_is_transient(web: Web, tmp_path: Path) -> None:
+    web.routes["/f"] = Reply(CONTENT, cut=0)
+    with pytest.raises(Transient, match="cannot be reached or broke off"):
+        Downloader(attempts=3).fetch(f"{web.url}/f", digest(CONTENT), tmp_path / "f")
+    assert len(web.asked("/f")) == 3
+    assert only(tmp_path) == []
+
+
+def test_a_server_that_is_not_there_is_transient(tmp_path: Path) -> None:
+    with pytest.raises(Transient, match="cannot be reached"):
+        Downloader(attempts=2).fetch("http://127.0.0.1:9/f", digest(b""), tmp_path / "f")
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+def test_a_busy_server_is_asked_again(web: Web, tmp_path: Path, status: int) -> None:
+    web.routes["/f"] = lambda request: Reply(status=status) if request.number < 3 else Reply(CONTENT)
+    assert Downloader().fetch(f"{web.url}/f", digest(CONTENT), tmp_path / "f") == len(CONTENT)
+
+
+@pytest.mark.parametrize("status", [401, 403, 404, 204])
+def test_a_refusal_is_permanent_and_asked_once(web: Web, tmp_path: Path, status: int) -> None:
+    web.routes["/f"] = Reply(status=status)
+    with pytest.raises(Permanent, match=f"HTTP status {status}"):
+        Downloader().fetch(f"{web.url}/f", digest(CONTENT), tmp_path / "f")
+    assert len(web.asked("/f")) == 1
+    assert only(tmp_path) == []
+
+
+def test_too_much_is_refused_before_it_fills_the_disk(web: Web, tmp_path: Path) -> None:
+    web.routes["/f"] = Reply(CONTENT)
+    with pytest.raises(Permanent, match="too large"):
+        Downloader(max_size=len(CONTENT) - 1).fetch(f"{web.url}/f", digest(CONTENT), tmp_path / "f")
+    assert only(tmp_path) == []
+
+
+def test_a_compressed_transfer_is_not_asked_for(web: Web, tmp_path: Path) -> None:
+    web.routes["/f"] = Reply(CONTENT)
+    Downloader().fetch(f"{web.url}/f", digest(CONTENT), tmp_path / "f")
+    assert web.requests[0].headers["accept-encoding"] == "identity"
+
+
+def test_a_full_disk_is_a_sentence(web: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    web.routes["/f"] = Reply(CONTENT)
+
+    def full(self: object, chunk: bytes) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(download._Part, "_append", full)
+    with pytest.raises(Permanent, match="no space left"):
+        Downloader().fetch(f"{web.url}/f", digest(CONTENT), tmp_path / "f")
+    assert only(tmp_path) == []
+
+
+def test_a_place_that_cannot_be_written_is_a_sentence(web: Web, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(Permanent, match="cannot be written"):
+        Downloader().fetch(f"{web.url}/f", digest(CONTENT), tmp_path / "file" / "f")
+
+
+def test_many_at_once(web: Web, tmp_path: Path) -> None:
+    bodies = {f"/f{number}": CONTENT[number * 1000 :] for number in range(100)}
+    web.routes.update({path: Reply(body) for path, body in bodies.items()})
+    downloader = Downloader()
+    with ThreadPoolExecutor(32) as pool:
+        sizes = pool.map(
+            lambda item: downloader.fetch(f"{web.url}{item[0]}", digest(item[1]), tmp_path / item[0][1:]),
+            bodies.items(),
+        )
+        assert list(sizes) == [len(body) for body in bodies.values()]
+
+
+def test_a_way_out_of_tls_is_refused() -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.url.scheme == "https":
+            return httpx.Response(302, headers={"Location": "http://elsewhere.example/f"})
+        return httpx.Response(200, content=CONTENT)
+
+    client = httpx.Client(transport=httpx.MockTransport(answer), follow_redirects=True)
+    with pytest.raises(Permanent, match="without TLS"):
+        http.get(client, "https://index.example/f", 1 << 20)
