@@ -96,7 +96,7 @@ def _python(manifest: ClaimedManifest, lock: Lock) -> set[str]:
     items = set()
     for environment in manifest.environments:
         for package in environment.packages if not environment.managed_by_dpkg else ():
-            if package.in_base or package.bundled_by is not None:
+            if package.in_base:
                 items.add(_item(environment, package, package.record))
     for locked in lock.environments:
         for file in locked.packages:

@@ -29,8 +29,6 @@ def subjects(manifest: ClaimedManifest, workload: Workload) -> tuple[Subject, ..
         found.setdefault(package.purl, Subject(package=package, in_base=debian.in_base))
     for environment in manifest.environments:
         for python in environment.packages if not environment.managed_by_dpkg else ():
-            if python.bundled_by is not None:
-                continue
             url = python.direct_url.url if python.direct_url else ""
             package = python.package()
             mine = (python.name, python.version) in own

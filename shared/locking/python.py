@@ -51,11 +51,7 @@ class PythonLocker:
         self, environment: Environment, tags: Sequence[Tag]
     ) -> tuple[LockedEnvironment, tuple[Change, ...]]:
         """The environment's files, and the changes. Permanent with the reason if there is no such set."""
-        claims = {
-            package.name: package
-            for package in environment.packages
-            if not package.in_base and package.bundled_by is None
-        }
+        claims = {package.name: package for package in environment.packages if not package.in_base}
         refused = {name: self._verdict(claim) for name, claim in claims.items() if self._refused(claim)}
         pins = (
             self._replace(environment, claims, refused)

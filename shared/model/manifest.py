@@ -72,9 +72,6 @@ class PythonPackage(Value):
     direct_url: DirectUrl | None = None
     requested: bool
     """True if the user's command named it, False if it came as a dependency (PEP 376 REQUESTED)."""
-    bundled_by: DebianName | None = None
-    """The dpkg package that carries the very wheel this was installed from, as ensurepip's pip is carried by
-    python3-pip-whl: judged and mirrored there. A claim that the inner VM's own inventory must confirm."""
     requires: Annotated[tuple[Annotated[str, Field(max_length=500)], ...], Field(max_length=500)] = ()
     """Requires-Dist lines."""
     in_base: bool
@@ -91,7 +88,7 @@ class Environment(Value):
     python: Annotated[str, Field(pattern=r"^3\.[0-9]{1,2}\.[0-9]{1,2}[a-z0-9+]*$")]
     virtual: bool
     managed_by_dpkg: bool
-    """True for dist-packages, whose content belongs to dpkg: judged there, not here."""
+    """True for what belongs to dpkg, or was installed from a wheel that a dpkg package carries: judged there, not here."""
     packages: Annotated[tuple[PythonPackage, ...], Field(max_length=20_000)]
 
 
