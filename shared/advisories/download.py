@@ -47,9 +47,9 @@ def download(
 def _young(path: Path, max_age_hours: float, now: float) -> bool:
     try:
         age = now - path.stat().st_mtime
-    except FileNotFoundError:
-        return False
-    return 0 <= age < max_age_hours * 3600 and zipfile.is_zipfile(path)
+        return 0 <= age < max_age_hours * 3600 and zipfile.is_zipfile(path)
+    except OSError:
+        return False  # what is in the way is said when the file is put in place
 
 
 def _replace(

@@ -166,4 +166,6 @@ def _explained(path: Path) -> Iterator[None]:
             f"The advisory data {path} is broken ({error}): delete it and fetch it again."
         ) from error
     except OSError as error:
-        raise Permanent(f"The advisory data {path} cannot be read: {error.strerror or error}.") from error
+        raise Permanent(
+            f"The advisory data {path} cannot be read ({error.strerror or error}): fetch it again."
+        ) from error

@@ -1,0 +1,225 @@
+"""Findings to verdicts: each rule, the worst answer, reasons that name what they are about, the same bytes."""
+
+from __future__ import annotations
+
+import calendar
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.model.value import sha256
+from shared.model.verdict import AdvisorySource, Decision, Finding, Policy, Verdict
+from shared.policy.judge import Subject, judge, judge_all
+from shared.policy.read import find
+from tests.advisories.build import deb, pypi
+
+DEFAULT, OFFLINE = find("default"), find("offline")
+SOURCE = AdvisorySource(source="test", date="2026-11-20T12:00:00Z", digest=sha256(b"data"))
+NOW = float(calendar.timegm((2026, 11, 21, 12, 0, 0)))
+
+
+def finding(id: str = "GHSA-aaaa-bbbb-cccc", **more: Any) -> Finding:
+    values: dict[str, Any] = {
+        "id": id,
+        "aliases": ("CVE-2026-1",),
+        "severity": "HIGH",
+        "score": 7.5,
+        "fixed": ("2.0",),
+        "malicious": False,
+        "summary": "bad",
+    }
+    return Finding(**{**values, **more})
+
+
+def verdict(subject: Subject, *findings: Finding, policy: Policy = DEFAULT, now: float = NOW) -> Verdict:
+    return judge(subject, findings, policy, SOURCE, now)
+
+
+def answers(verdict: Verdict) -> dict[str, Decision]:
+    return {rule.rule: rule.answer for rule in verdict.rules}
+
+
+PYPI, DEB = Subject(pypi()), Subject(deb("thing", "1.0"))
+
+
+@pytest.mark.parametrize(
+    ("findings", "decision", "rule"),
+    [
+        ([], "allow", ""),
+        ([{}], "block", "severity"),
+        ([{"severity": "CRITICAL", "score": 9.8}], "block", "severity"),
+        ([{"severity": "MEDIUM", "score": 6.9}], "allow", ""),
+        ([{"severity": "LOW"}, {"severity": "HIGH"}], "block", "severity"),
+        ([{"severity": "UNKNOWN", "score": None}], "block", "unknown_severity"),
+        ([{"severity": "LOW", "malicious": True}], "block", "malicious"),
+        ([{"undecided": "PYSEC-1: it names no versions"}], "hold", "undecided"),
+        ([{"undecided": "PYSEC-1: it names no versions", "malicious": True}], "block", "malicious"),
+        ([{"undecided": "x"}, {"severity": "HIGH"}], "block", "severity"),
+    ],
+)
+def test_python_packages(findings: list[dict[str, Any]], decision: str, rule: str) -> None:
+    found = [finding(f"GHSA-{i}", **more) for i, more in enumerate(findings)]
+    result = verdict(PYPI, *found)
+    assert result.decision == decision
+    assert [name for name, answer in answers(result).items() if answer == decision != "allow"] == (
+        [rule] if rule else []
+    )
+    assert result.findings == tuple(found)
+    assert list(answers(result)) == [
+        "advisory_age",
+        "malicious",
+        "severity",
+        "unknown_severity",
+        "undecided",
+        "direct_url",
+        "source_distribution",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("findings", "decision"),
+    [
+        ([], "allow"),
+        ([{}], "block"),
+        ([{"severity": "UNKNOWN", "score": None}], "block"),
+        ([{"severity": "NONE", "score": 0.0}], "block"),
+        ([{"fixed": ()}], "allow"),
+        ([{"severity": "CRITICAL", "fixed": ()}], "allow"),
+        ([{"fixed": ()}, {}], "block"),
+        ([{"fixed": (), "undecided": "x"}], "hold"),
+        ([{"fixed": (), "malicious": True}], "block"),
+    ],
+)
+def test_debian_packages_are_judged_by_whether_there_is_a_fix(
+    findings: list[dict[str, Any]], decision: str
+) -> None:
+    found = [finding(f"CVE-2026-{i}", **more) for i, more in enumerate(findings)]
+    result = verdict(DEB, *found)
+    assert result.decision == decision
+    assert result.findings == tuple(found)  # an unfixed one is shown, too
+    assert list(answers(result)) == ["advisory_age", "malicious", "fix_available", "unfixed", "undecided"]
+
+
+def test_a_reason_names_advisory_severity_and_fix() -> None:
+    blocked = verdict(PYPI, finding(fixed=("2.0", "3.1")))
+    assert blocked.reason == "GHSA-aaaa-bbbb-cccc (CVE-2026-1) - severity HIGH 7.5; fixed in 2.0 or 3.1"
+    unfixed = verdict(DEB, finding("CVE-2026-1", aliases=(), severity="UNKNOWN", score=None, fixed=()))
+    (rule,) = [rule for rule in unfixed.rules if rule.rule == "unfixed"]
+    assert (rule.answer, rule.reason) == ("allow", "CVE-2026-1 - severity UNKNOWN; no fix known")
+    many = verdict(PYPI, *(finding(f"GHSA-{i}", score=7.0 + i / 10) for i in range(8)))
+    assert many.reason.startswith("GHSA-7 (CVE-2026-1) - severity HIGH 7.7")
+    assert many.reason.endswith(" and 3 more")
+
+
+def test_every_answer_has_a_reason() -> None:
+    for subject in (PYPI, DEB, Subject(_generic(), fetched_by_url="https://example.org/tool")):
+        for findings in ((), (finding(),)):
+            assert all(rule.reason for rule in verdict(subject, *findings).rules)
+
+
+def _generic() -> Any:
+    from shared.model.package import Package
+
+    return Package(ecosystem="generic", name="tool", version="sha256:" + "0" * 64)
+
+
+def test_where_a_python_package_came_from() -> None:
+    direct = Subject(pypi(), direct_url="git+https://example.org/x")
+    assert verdict(direct).decision == "block"
+    assert "git+https://example.org/x" in verdict(direct).reason
+    own = Subject(pypi(), direct_url="file:///w/own.whl", own_wheel=True)
+    assert verdict(own).decision == "allow"
+    assert verdict(own, finding()).decision == "block"
+    source = Subject(pypi(), is_sdist=True)
+    assert verdict(source).decision == "allow"
+    strict = DEFAULT.model_copy(
+        update={"pypi": DEFAULT.pypi.model_copy(update={"source_distribution": "hold"})}
+    )
+    assert verdict(source, policy=strict).decision == "hold"
+    assert verdict(PYPI, policy=strict).decision == "allow"
+
+
+def test_a_url_from_a_hostile_machine_is_printable() -> None:
+    reason = verdict(Subject(pypi(), direct_url="https://x/\x1b[2J\n" + "y" * 3000)).reason
+    assert reason.isprintable()
+    assert len(reason) < 300
+
+
+def test_a_file_fetched_by_url() -> None:
+    subject = Subject(_generic(), fetched_by_url="https://example.org/tool")
+    assert verdict(subject).decision == "allow"
+    held = DEFAULT.model_copy(
+        update={"generic": DEFAULT.generic.model_copy(update={"fetched_by_url": "hold"})}
+    )
+    assert "https://example.org/tool" in verdict(subject, policy=held).reason
+
+
+def test_packages_of_the_base_image_are_judged_alike_and_say_so() -> None:
+    base = Subject(deb("thing", "1.0"), in_base=True)
+    assert verdict(base).decision == "allow"
+    assert verdict(base, finding()).decision == "block"
+    assert verdict(base, finding()).reason.endswith("; it is part of the base image")
+
+
+@pytest.mark.parametrize(
+    ("date", "decision", "word"),
+    [
+        ("2026-11-18T12:00:01Z", "allow", ""),
+        ("2026-11-18T11:59:59Z", "hold", "older than the policy's 72 hours"),
+        ("2026-11-22T11:00:00Z", "allow", ""),
+        ("2026-11-23T12:00:00Z", "hold", "in the future"),
+        ("2026-11-20T12:00:00.123456Z", "allow", ""),
+        ("", "hold", "no readable date"),
+        ("yesterday", "hold", "no readable date"),
+        ("2026-11-20T12:00:00", "hold", "no readable date"),  # without a zone it is no instant
+    ],
+)
+def test_old_data_holds_every_package(date: str, decision: str, word: str) -> None:
+    source = SOURCE.model_copy(update={"date": date})
+    for subject in (PYPI, DEB, Subject(_generic())):
+        result = judge(subject, (), DEFAULT, source, NOW)
+        assert result.decision == decision
+        assert word in result.reason
+        assert judge(subject, (), OFFLINE, source, NOW).decision == "allow"
+    assert judge(PYPI, (finding(),), DEFAULT, source, NOW).decision == "block"
+
+
+_decisions = st.sampled_from(["allow", "hold", "block"])
+
+
+@given(st.lists(_decisions, min_size=5, max_size=5), st.booleans(), st.booleans())
+def test_the_worst_answer_wins(choice: list[Decision], is_sdist: bool, direct: bool) -> None:
+    rules = DEFAULT.pypi.model_copy(
+        update={
+            "unknown_severity": choice[0],
+            "malicious": choice[1],
+            "undecided": choice[2] if choice[2] != "allow" else "hold",
+            "direct_url": choice[3],
+            "source_distribution": choice[4],
+        }
+    )
+    subject = Subject(pypi(), is_sdist=is_sdist, direct_url="https://x/y" if direct else "")
+    found = [finding("A", severity="UNKNOWN"), finding("B", severity="LOW", malicious=True)]
+    result = verdict(subject, *found, policy=DEFAULT.model_copy(update={"pypi": rules}))
+    asked = set(answers(result).values())
+    assert result.decision == ("block" if "block" in asked else "hold" if "hold" in asked else "allow")
+
+
+def test_a_verdict_is_the_same_bytes_for_the_same_inputs() -> None:
+    subjects = [Subject(pypi("b")), Subject(pypi("a")), Subject(deb("c", "1.0"), in_base=True)]
+    findings = {pypi("a").purl: (finding(),), deb("c", "1.0").purl: (finding("CVE-2026-1", aliases=()),)}
+    first = judge_all(subjects, findings, DEFAULT, SOURCE, NOW)
+    again = judge_all(subjects[::-1], dict(reversed(findings.items())), find("default"), SOURCE, NOW + 3600)
+    assert [one.canonical() for one in first] == [one.canonical() for one in again]
+    assert [one.package.name for one in first] == ["c", "a", "b"]
+    assert {one.policy for one in first} == {DEFAULT.digest}
+    assert Verdict.read(first[0].canonical(), "a verdict") == first[0]
+
+
+def test_a_package_that_is_there_twice_gets_the_worse_verdict() -> None:
+    twice = [Subject(pypi()), Subject(pypi(), direct_url="https://x/y")]
+    for order in (twice, twice[::-1]):
+        (result,) = judge_all(order, {}, DEFAULT, SOURCE, NOW)
+        assert result.decision == "block"
