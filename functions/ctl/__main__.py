@@ -71,9 +71,9 @@ def main(words: list[str] | None = None) -> int:
     except Exception as error:
         if os.environ.get("DMZ_DEBUG"):
             raise
-        words = " ".join(str(error).split())
+        said = " ".join(str(error).split())
         print(
-            f"dmz: a defect of dmz itself, {type(error).__name__}: {words}; DMZ_DEBUG=1 shows where.",
+            f"dmz: a defect of dmz itself, {type(error).__name__}: {said}; DMZ_DEBUG=1 shows where.",
             file=sys.stderr,
         )
     return 1
