@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+import zipfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from shared.guest import process
+from shared.guest import process, record
 from shared.guest.failure import GuestError
 
 ARCHIVES = Path("/var/cache/apt/archives")
@@ -85,11 +87,35 @@ def file_hash(path: Path) -> str:
     return "sha256:" + digest.hexdigest()
 
 
-def owned_metadata(info: Path = _INFO) -> frozenset[str]:
-    """Paths below a dist-info or egg-info, or such a file itself, that belong to a dpkg package."""
-    owned = set()
+@dataclass(frozen=True)
+class Owned:
+    """What of Python's world belongs to dpkg: judged as Debian packages, not as PyPI's."""
+
+    metadata: frozenset[str] = frozenset()
+    """Paths of METADATA or PKG-INFO files (or of an egg-info that is a file)."""
+    wheels: frozenset[str] = frozenset()
+    """RECORD digests of the wheels that ensurepip copies into new environments. Debian's pip is patched: it has the
+    version of PyPI's, but other bytes."""
+
+
+def owned(info: Path = _INFO) -> Owned:
+    metadata, wheels = set(), set()
     for listing in info.glob("*.list"):
         for line in listing.read_text("utf-8", "surrogateescape").splitlines():
             if "-packages/" in line and (".dist-info" in line or ".egg-info" in line):
-                owned.add(os.path.realpath(line))
-    return frozenset(owned)
+                metadata.add(os.path.realpath(line))
+            elif line.endswith(".whl"):
+                wheels.add(_wheel_digest(line))
+    return Owned(frozenset(metadata), frozenset(wheels) - {""})
+
+
+def _wheel_digest(path: str) -> str:
+    try:
+        with zipfile.ZipFile(path) as wheel:
+            for name in wheel.namelist():
+                folder, _, file = name.rpartition("/")
+                if file == "RECORD" and folder.endswith(".dist-info") and "/" not in folder:
+                    return record.from_wheel(wheel.read(name).decode(), folder)
+    except (OSError, ValueError, zipfile.BadZipFile):
+        pass
+    return ""

@@ -28,7 +28,7 @@ class Snapshot:
 
 
 def take() -> Snapshot:
-    return Snapshot(dpkg_inventory.packages(), python_inventory.environments(dpkg_inventory.owned_metadata()))
+    return Snapshot(dpkg_inventory.packages(), python_inventory.environments(dpkg_inventory.owned()))
 
 
 def claim(workload: str, before: Snapshot, after: Snapshot, fetched: Path = FETCHED) -> Entry:

@@ -4,11 +4,15 @@ download only, compare each file's sha256 with the lock, install without downloa
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from shared.guest import dpkg_inventory, process
 from shared.guest.failure import GuestError
+
+DOWNLOADS = Path("/opt/dmz/archives")
 
 Archive = Mapping[str, Any]
 
@@ -19,15 +23,17 @@ def install(
     """Install exactly `archives`; GuestError if the repository lacks one or has other bytes under its name."""
     if not archives:
         return
+    process.check(["apt-get", "update"], environment, on_line)
+    shutil.rmtree(DOWNLOADS, ignore_errors=True)
+    DOWNLOADS.mkdir(parents=True)
+    shutil.chown(DOWNLOADS, "_apt")  # apt's download methods drop root for this user
+    wanted = [_name(each, native) for each in archives]
+    process.check(["apt-get", "download", "--", *wanted], environment, on_line, cwd=DOWNLOADS)
+    shutil.chown(DOWNLOADS, "root")
+    compare(archives, dpkg_inventory.archive_hashes(DOWNLOADS))
     cache = dpkg_inventory.ARCHIVES
     cache.mkdir(parents=True, exist_ok=True)
-    process.check(["apt-get", "update"], environment, on_line)
-    for old in cache.glob("*.deb"):
-        old.unlink()
-    wanted = [_name(each, native) for each in archives]
-    process.check(["apt-get", "download", "--", *wanted], environment, on_line, cwd=cache)
-    compare(archives, dpkg_inventory.archive_hashes(cache))
-    files = sorted(str(path) for path in cache.glob("*.deb"))
+    files = [str(path.replace(cache / path.name)) for path in sorted(DOWNLOADS.glob("*.deb"))]
     # A dependency outside the lock cannot be had: without a download apt stops and names it.
     argv = ["apt-get", "install", "--yes", "--no-download", "--no-install-recommends", "--allow-downgrades"]
     process.check([*argv, "--", *files], environment, on_line)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import zipfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,14 @@ from shared.guest.failure import GuestError
 
 SCRATCH = Path("/opt/dmz/scratch")
 """Helper and build environments, gone before the inventory."""
+
+# Debian and Ubuntu keep ensurepip's wheels in one place (package python3-pip-whl), others within the module.
+_PIP_WHEELS = (
+    "l*/lib/python3*/ensurepip/_bundled/pip-*.whl",
+    "lib/python3*/ensurepip/_bundled/pip-*.whl",
+    "share/python-wheels/pip-*.whl",
+)
+_SYSTEM_PIP = Path("/usr/lib/python3/dist-packages/pip")
 
 Locked = Mapping[str, Any]
 Entry = Mapping[str, Any]
@@ -61,7 +70,9 @@ class Installer:
             interpreter, more = site_target(prefix, locked["python"])
         own_pip = any(each["name"] == "pip" for each in present)
         pip = [str(interpreter), "-I", *(["-m", "pip"] if own_pip else [str(self._helper())])]
-        self._install(pip, lines, [*more, "--find-links", str(wheels)], SCRATCH / "requirements.txt")
+        if wheels.is_dir():
+            more = [*more, "--find-links", str(wheels)]
+        self._install(pip, lines, more, SCRATCH / "requirements.txt")
         return len(missing)
 
     def clean(self) -> None:
@@ -75,22 +86,22 @@ class Installer:
         )
 
     def _helper(self) -> Path:
-        """A pip that any interpreter can run: that of a scratch environment made by ensurepip, or the system's."""
+        """A pip that any interpreter can run, for environments without one of their own.
+
+        It is the one that the base image gives to new environments (ensurepip's wheel), else the system's.
+        """
         if self._pip is None:
-            home = SCRATCH / "pip"
-            made = process.run(
-                ["/usr/bin/python3", "-m", "venv", str(home)], self._environment, self._on_line
-            )
-            found = [*home.glob("lib/python3*/site-packages/pip"), Path("/usr/lib/python3/dist-packages/pip")]
-            self._pip = next((each for each in found if (each / "__main__.py").exists()), None)
-            if made.exit_code and self._pip is None:
+            wheels = [path for pattern in _PIP_WHEELS for path in sorted(Path("/usr").glob(pattern))]
+            if wheels:
+                self._pip = SCRATCH / "pip" / "pip"
+                with zipfile.ZipFile(wheels[-1]) as wheel:
+                    wheel.extractall(self._pip.parent)
+            elif (_SYSTEM_PIP / "__main__.py").exists():
+                self._pip = _SYSTEM_PIP
+            else:
                 raise GuestError(
                     "This machine has no pip to install with: add python3-venv to the workload's apt."
                 )
-        if self._pip is None:
-            raise GuestError(
-                "This machine's venv module makes no pip: add python3-venv to the workload's apt."
-            )
         return self._pip
 
     def _build(self, locked: Locked, version: str, wheels: Path) -> str:

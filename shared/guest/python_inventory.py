@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from shared.guest import intact, process
+from shared.guest.dpkg_inventory import Owned
 
 Entry = dict[str, Any]
 
@@ -24,24 +25,32 @@ _VERSION = re.compile(r"3\.[0-9]{1,2}\.[0-9]{1,2}(?:(?:a|b|rc)[0-9]+)?")
 _MAX_METADATA = 4 << 20
 
 
-def environments(dpkg_owned: frozenset[str], root: Path = Path("/")) -> list[Entry]:
-    """All environments below `root`, sorted by path; site directories without a distribution are left out."""
+def environments(owned: Owned, root: Path = Path("/")) -> list[Entry]:
+    """All environments below `root`, sorted by path; site directories without a distribution are left out.
+
+    Where both dpkg's packages and others lie in one place, the place stands there twice, `managed_by_dpkg` or not:
+    what pip put into a directory of dpkg's is judged as pip's, and the pip that Debian's venv module copied into a
+    virtual environment as Debian's.
+    """
     prefixes, sites = _find(root)
     found = []
     for prefix in prefixes:
         mine = [site for site in sites if site.is_relative_to(prefix)]
         sites = [site for site in sites if site not in mine]
-        found.append(_environment(prefix, _cfg_version(prefix), True, False, _distributions(mine)))
+        packages = [_distribution(path) for site in mine for path in _metadata_paths(site)]
+        copied = [each for each in packages if each["record"] in owned.wheels]
+        version = _cfg_version(prefix)
+        rest = [each for each in packages if each not in copied]
+        found.append(_environment(prefix, version, True, False, rest))
+        if copied:
+            found.append(_environment(prefix, version, True, True, copied))
     for site in sites:
-        version = _site_version(site)
-        theirs: list[Entry] = []
-        own: list[Entry] = []
-        for path in _metadata_paths(site):
-            (theirs if _is_owned(path, dpkg_owned) else own).append(_distribution(path))
-        # What pip put into a directory of dpkg's is no part of dpkg's: it is told, and judged, apart.
-        for managed, packages in ((True, theirs), (False, own)):
-            if packages:
-                found.append(_environment(site, version, False, managed, packages))
+        paths = list(_metadata_paths(site))
+        theirs = [path for path in paths if _is_owned(path, owned)]
+        for managed, some in ((True, theirs), (False, [path for path in paths if path not in theirs])):
+            if some:
+                packages = [_distribution(path) for path in some]
+                found.append(_environment(site, _site_version(site), False, managed, packages))
     return sorted(found, key=lambda each: (each["path"], each["managed_by_dpkg"]))
 
 
@@ -119,10 +128,6 @@ def _metadata_paths(site: Path) -> Iterator[Path]:
             yield path / "EGG-INFO"
 
 
-def _distributions(sites: Iterable[Path]) -> list[Entry]:
-    return [_distribution(path) for site in sites for path in _metadata_paths(site)]
-
-
 def _distribution(path: Path) -> Entry:
     """One distribution by its dist-info or egg-info."""
     text = _read(
@@ -167,9 +172,9 @@ def _direct_url(path: Path) -> Entry | None:
     return reduced
 
 
-def _is_owned(path: Path, dpkg_owned: frozenset[str]) -> bool:
+def _is_owned(path: Path, owned: Owned) -> bool:
     inside = path / "METADATA" if path.suffix == ".dist-info" else path / "PKG-INFO"
-    return str(inside if path.is_dir() else path) in dpkg_owned
+    return str(inside if path.is_dir() else path) in owned.metadata
 
 
 def _read(path: Path) -> str:
