@@ -77,12 +77,13 @@ def _equal(scheme: Scheme, point: Point, listed: str) -> bool:
 class _At:
     kind: str
     point: Point | None
-    """None for the beginning of time, `introduced: 0`, and for `limit: *`."""
+    """None for the beginning of time, which OSV writes as 0, and for `limit: *`."""
 
 
 def _place(scheme: Scheme, event: Event) -> _At | None:
     """None if the event's version cannot be read."""
-    if (event.kind, event.version) in (("introduced", "0"), ("limit", "*")):
+    # `fixed: 0` is how Debian's records say "never affected"; 0~git sorts before 0 and is no exception.
+    if (event.kind, event.version) in (("introduced", "0"), ("fixed", "0"), ("limit", "*")):
         return _At(event.kind, None)
     point = scheme.parse(event.version)
     return None if point is None else _At(event.kind, point)

@@ -39,6 +39,8 @@ def answer(version: str, *ranges: dict[str, Any], **more: Any) -> str:
         ("9", [(INTRO, "1.0")], "affected"),
         ("1.0", [(INTRO, "1.0"), (FIXED, "1.0")], "clean"),  # as written: introduced, then fixed
         ("1.0", [(FIXED, "1.0"), (INTRO, "1.0")], "affected"),  # as written: fixed, then introduced
+        ("0.dev0", [(INTRO, "0"), (FIXED, "0")], "clean"),  # never affected
+        ("1.0", [(INTRO, "0"), (FIXED, "0")], "clean"),
         ("1.5", [(INTRO, "0"), (LIMIT, "1.0")], "clean"),
         ("0.5", [(INTRO, "0"), (LIMIT, "1.0")], "affected"),
         ("1.5", [(INTRO, "0"), (LIMIT, "*")], "affected"),
