@@ -72,7 +72,7 @@ class PythonPackage(Value):
     direct_url: DirectUrl | None = None
     requested: bool
     """True if the user's command named it, False if it came as a dependency (PEP 376 REQUESTED)."""
-    requires: Annotated[tuple[Annotated[str, Field(max_length=500)], ...], Field(max_length=500)] = ()
+    requires: Annotated[tuple[Annotated[str, Field(max_length=2000)], ...], Field(max_length=5000)] = ()
     """Requires-Dist lines."""
     in_base: bool
 
