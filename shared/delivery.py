@@ -89,7 +89,7 @@ class Desk:
             self._work(event, claim)
         for waiting in self.store.outbox(key):
             self._send(key, waiting)
-        for following in self.settle(event):
+        for following in self._settled(event):
             self.bus.publish(following)
 
     def _claim(self, key: str) -> Claim:
@@ -104,26 +104,42 @@ class Desk:
             self.sleep(min(0.5, self.lease / 10))
 
     def _work(self, event: Event, claim: Claim) -> None:
+        if claim.attempt > ATTEMPTS:
+            died = f"The {self.stage} stage died over this event again and again, {claim.attempt - 1} times."
+            return self._give_up(event, claim, Permanent(died))
         try:
             with self._renewed(claim):
                 outcome = self.handle(event)
+            self.store.finish(claim, outcome.writes, outcome.events, self.clock())
         except Permanent as error:
-            outcome = self._failure(event, error)
+            self._give_up(event, claim, error)
         except Transient as error:
             if claim.attempt < ATTEMPTS:
                 self.store.release(claim, str(error))
                 raise
-            outcome = self._failure(event, Permanent(f"{str(error).rstrip('.')}, {claim.attempt} times."))
+            self._give_up(event, claim, Permanent(f"{str(error).rstrip('.')}, {claim.attempt} times."))
         except Exception as error:
             # A mistake of ours: the same event would fail for ever, and silence is the enemy.
-            self.store.release(claim, repr(error))
             if claim.attempt < ATTEMPTS:
+                self.store.release(claim, repr(error))
                 raise
             name = type(error).__name__
-            outcome = self._failure(
-                event, Permanent(f"The {self.stage} stage has a defect: {name}: {error}.")
-            )
+            self._give_up(event, claim, Permanent(f"The {self.stage} stage has a defect: {name}: {error}."))
+
+    def _give_up(self, event: Event, claim: Claim, error: Permanent) -> None:
+        """Ends the event with its reason, unless another worker has taken over: then its result counts alone."""
+        if not self.store.renew(claim, self.clock() + self.lease):
+            raise Transient(f"Another worker has taken over {claim.key}; its result counts.") from error
+        outcome = self._failure(event, error)
         self.store.finish(claim, outcome.writes, outcome.events, self.clock())
+
+    def _settled(self, event: Event) -> Sequence[Event]:
+        try:
+            return self.settle(event)
+        except Permanent as error:
+            outcome = self._failure(event, error)
+            self.store.put(outcome.writes)
+            return outcome.events
 
     def _failure(self, event: Event, error: DmzError) -> Outcome:
         """The event is kept with its reason, and its run ends."""
@@ -134,6 +150,7 @@ class Desk:
         return fail(event, event.run_id, self.stage, reason, "", self.clock())
 
     def _sweep(self, event: Event) -> None:
+        troubles = self._publish_what_was_left()
         for name, outcome in self.sweep(event):
             key = f"{self.stage}:sweep:{name}"
             claim = self.store.claim(key, self.clock(), self.lease)
@@ -141,9 +158,19 @@ class Desk:
                 self.store.finish(claim, outcome.writes, outcome.events, self.clock())
                 for waiting in self.store.outbox(key):
                     self._send(key, waiting)
+        if troubles:
+            raise Transient(f"{len(troubles)} events stay in the outbox of {self.stage}: {troubles[0]}")
+
+    def _publish_what_was_left(self) -> list[DmzError]:
+        """Empty the outbox of those that died before they could; one that fails keeps no other back."""
+        troubles: list[DmzError] = []
         for key, waiting in self.store.stale_outbox(self.clock() - _STALE_OUTBOX):
             if key.startswith(f"{self.stage}:"):
-                self._send(key, waiting)
+                try:
+                    self._send(key, waiting)
+                except DmzError as error:
+                    troubles.append(error)
+        return troubles
 
     def _send(self, key: str, event: Event) -> None:
         self.bus.publish(event)
@@ -159,8 +186,8 @@ class Desk:
                 try:
                     if not self.store.renew(claim, self.clock() + self.lease):
                         return
-                except Transient:
-                    continue
+                except DmzError:
+                    continue  # the next try may succeed; if none does, the fence keeps the result out
 
         thread = threading.Thread(target=renew, name=f"lease {claim.key}", daemon=True)
         thread.start()

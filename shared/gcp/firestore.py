@@ -91,7 +91,7 @@ class FirestoreStore(_Client):
 
     def stale_outbox(self, before: float) -> Sequence[tuple[str, Event]]:
         with translated("Reading the outbox"):
-            query = self._db.collection("outbox").where(filter=FieldFilter("since", "<", before)).limit(100)
+            query = self._db.collection("outbox").where(filter=FieldFilter("since", "<", before))
             return [
                 (fields["key"], _event(fields)) for fields in (found.to_dict() for found in query.stream())
             ]

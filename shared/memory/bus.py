@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import random
 import threading
@@ -12,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from shared.events import SUBSCRIBERS, Delivery, Event, dead_letter_attributes, timestamp
 
 Receiver = Callable[[Delivery], bool]
-"""Handles one delivery; False asks for another."""
+"""Handles one delivery; False, or an exception, asks for another."""
 
 
 class MemoryBus:
@@ -67,8 +68,9 @@ class MemoryBus:
         try:
             for attempt in range(self._attempts):
                 time.sleep(delay if attempt == 0 else 0.05 * attempt)
-                if receiver(delivery):
-                    return
+                with contextlib.suppress(BaseException):  # who raises or dies has not acknowledged
+                    if receiver(delivery):
+                        return
             self.dead_letter(
                 delivery.body, delivery.attributes, f"not handled after {self._attempts} deliveries"
             )
