@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import csv
 import gzip
 import hashlib
 import io
@@ -107,7 +108,9 @@ def digest(content: bytes) -> str:
 
 def record_row(path: str, content: bytes) -> str:
     encoded = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=").decode()
-    return f"{path},sha256={encoded},{len(content)}\n"
+    row = io.StringIO()
+    csv.writer(row, lineterminator="\n").writerow([path, f"sha256={encoded}", len(content)])
+    return row.getvalue()
 
 
 def metadata(name: str, version: str, requires: Iterable[str] = (), more: str = "") -> bytes:
