@@ -7,6 +7,7 @@ Message format: RFC 1035 section 4; negative answers: RFC 2308.
 import socket
 import struct
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -94,13 +95,14 @@ def _response(query: bytes, end: int, code: int, addresses: Sequence[str] = ()) 
 
 
 def _forward(resolvers: Sequence[str], query: bytes, *, stream: bool) -> bytes | None:
-    for resolver in resolvers:
-        try:
-            response = _ask_stream(resolver, query) if stream else _ask_datagram(resolver, query)
-        except OSError:
-            continue
-        if response[:2] == query[:2]:
-            return response
+    # Some resolvers answer datagrams only: then a truncated answer is better than none.
+    ways = (_ask_stream, _ask_datagram) if stream else (_ask_datagram,)
+    for ask in ways:
+        for resolver in resolvers:
+            with suppress(OSError, struct.error):
+                response = ask(resolver, query)
+                if response[:2] == query[:2]:
+                    return response
     return None
 
 

@@ -42,7 +42,7 @@ def engine(root: Path, tmp_path: Path) -> Iterator[Engine]:
 def spec(name: str = "vm", *, internet: bool = False, script: str | None = None, **network: str) -> VmSpec:
     attributes = {} if script is None else {"startup-script": script}
     return VmSpec(
-        name, Network(internet, network), IDENTITY, PLACE, attributes, Limits(memory=2**31, processes=512)
+        name, Network(internet, network), IDENTITY, PLACE, attributes, Limits(memory=2**29, processes=512)
     )
 
 
