@@ -16,6 +16,7 @@ from tests.emulators.registry.support import (
     Registry,
     make_wheel,
     need,
+    repository,
     run,
     upload_wheel,
 )
@@ -141,12 +142,21 @@ def test_a_form_that_does_not_fit_its_file(
 
 
 @pytest.mark.parametrize(
-    "name", ["dmz_demo.whl", "../dmz_demo-1.0.tar.gz", "<b>dmz_demo-1.0.tar.gz", "dmz_demo-1.0.exe", ""]
+    ("project", "name"),
+    [
+        ("dmz-demo", "dmz_demo.whl"),
+        ("dmz-demo", "dmz_demo-1.0.exe"),
+        ("dmz-demo", ""),
+        ("..-dmz-demo", "../dmz_demo-1.0.tar.gz"),
+        ("<b>dmz-demo", "<b>dmz_demo-1.0.tar.gz"),
+    ],
 )
-def test_a_file_name_that_is_none(registry: Registry, name: str) -> None:
-    form = {":action": "file_upload", "name": "dmz-demo", "version": "1.0"}
+def test_a_file_name_that_is_none(registry: Registry, project: str, name: str) -> None:
+    digest = hashlib.sha256(b"x").hexdigest()
+    form = {":action": "file_upload", "name": project, "version": "1.0", "sha256_digest": digest}
     answer = registry.client(WRITER).post(f"/{PROJECT}/py/", data=form, files={"content": (name, b"x")})
     assert answer.status_code == 400
+    assert registry.client(READER).get(f"/v1/{repository('py')}/files").json() == {}
 
 
 def test_an_sdist_and_a_local_version(registry: Registry, tmp_path: Path) -> None:
