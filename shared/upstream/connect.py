@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from shared.errors import Permanent
 from shared.model.workload import Workload
 from shared.ports import Archive, Downloads, IndexFile, Upstream
 from shared.settings import Settings
@@ -13,8 +14,12 @@ from shared.upstream import depends, http, sdist
 from shared.upstream.apt import AptIndexClient, Mirrors
 from shared.upstream.download import Downloader
 from shared.upstream.proof import Prover
-from shared.upstream.pypi import PythonIndexClient
+from shared.upstream.pypi import PythonIndexClient, only_as_source, source_distribution
 from shared.upstream.resolver import UvResolver
+from shared.upstream.static_metadata import StaticMetadata
+
+_SOURCES_TRIED = 8
+"""Versions of a package without wheels whose source distributions are fetched to learn what they need."""
 
 
 def upstream(settings: Settings, workload: Workload) -> Upstream:
@@ -22,14 +27,16 @@ def upstream(settings: Settings, workload: Workload) -> Upstream:
     client = http.client()
     downloads = Downloader(client)
     apt = AptIndexClient(Mirrors(settings.debian_mirror, settings.debian_security_mirror), client=client)
+    index = PythonIndexClient(settings.python_index, client)
     return Upstream(
-        index=PythonIndexClient(settings.python_index, client),
+        index=index,
         apt=apt,
         downloads=downloads,
         resolver=UvResolver(
             cache=Path(tempfile.gettempdir()) / "package-dmz-resolver",
             index=settings.python_index,
             overrides=workload.overrides,
+            sources=_sources(index, downloads),
         ),
         proof=Prover(),
         build_requirements=_build_requirements(downloads),
@@ -37,14 +44,34 @@ def upstream(settings: Settings, workload: Workload) -> Upstream:
     )
 
 
-def _build_requirements(downloads: Downloads) -> Callable[[IndexFile], Sequence[str]]:
-    def read(file: IndexFile) -> Sequence[str]:
-        with tempfile.TemporaryDirectory(prefix="sdist-") as folder:
-            path = Path(folder) / file.filename
-            downloads.fetch(file.url, file.sha256, path)
-            return sdist.prove(path, file.filename).build_requires
+def _sources(
+    index: PythonIndexClient, downloads: Downloads
+) -> Callable[[str, str], Sequence[StaticMetadata]]:
+    def read(name: str, version: str) -> Sequence[StaticMetadata]:
+        files = index.files(name)
+        versions = [version] if version else only_as_source(files, name)[:_SOURCES_TRIED]
+        found = [file for one in versions if (file := source_distribution(files, name, one))]
+        return [metadata for file in found if (metadata := stated(file))]
+
+    def stated(file: IndexFile) -> StaticMetadata | None:
+        try:
+            return _proven(file, downloads).metadata
+        except Permanent:
+            # A broken file is no candidate; the resolver says what is missing without it.
+            return None
 
     return read
+
+
+def _build_requirements(downloads: Downloads) -> Callable[[IndexFile], Sequence[str]]:
+    return lambda file: _proven(file, downloads).build_requires
+
+
+def _proven(file: IndexFile, downloads: Downloads) -> sdist.ProvenSdist:
+    with tempfile.TemporaryDirectory(prefix="sdist-") as folder:
+        path = Path(folder) / file.filename
+        downloads.fetch(file.url, file.sha256, path)
+        return sdist.prove(path, file.filename)
 
 
 def _unmet(apt: AptIndexClient) -> Callable[[Sequence[Archive], Mapping[tuple[str, str], str]], str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
@@ -93,13 +93,43 @@ def select(files: Sequence[IndexFile], claim: PythonPackage) -> IndexFile:
         raise Permanent(
             f"{what}: the index has several wheels that it could be ({names}); none is taken by guess."
         )
-    sources = sorted(
-        (file for file in files if _is_sdist(file.filename, claim.name, version)),
-        key=lambda file: (not file.filename.endswith(".tar.gz"), file.filename),
-    )
-    if not sources:  # 4
+    source = source_distribution(files, claim.name, claim.version)  # 4
+    if source is None:
         raise Permanent(_none(files, claim, version))
-    return sources[0]
+    return source
+
+
+def source_distribution(files: Sequence[IndexFile], name: str, version: str) -> IndexFile | None:
+    """The project's source distribution of that version, .tar.gz before .zip; None if there is none."""
+    found = [file for its_version, file in _sources(files, name) if its_version == Version(version)]
+    return max(found, key=lambda file: (file.filename.endswith(".tar.gz"), file.filename), default=None)
+
+
+def only_as_source(files: Sequence[IndexFile], name: str) -> list[str]:
+    """Versions of the project that have a source distribution and no wheel at all, newest first."""
+    wheels = {version for file in files if (version := _wheel_version(file.filename, name)) is not None}
+    usable = {
+        version for version, file in _sources(files, name) if not file.yanked and not version.is_prerelease
+    }
+    return [str(version) for version in sorted(usable - wheels, reverse=True)]
+
+
+def _sources(files: Sequence[IndexFile], name: str) -> Iterator[tuple[Version, IndexFile]]:
+    for file in files:
+        try:
+            its_name, its_version = parse_sdist_filename(file.filename)
+        except (InvalidSdistFilename, InvalidVersion):
+            continue
+        if its_name == canonicalize_name(name):
+            yield its_version, file
+
+
+def _wheel_version(filename: str, name: str) -> Version | None:
+    try:
+        its_name, its_version, _, _ = parse_wheel_filename(filename)
+    except (InvalidWheelFilename, InvalidVersion):
+        return None
+    return its_version if its_name == canonicalize_name(name) else None
 
 
 def _by_hash(files: Sequence[IndexFile], claim: PythonPackage, what: str) -> IndexFile:
@@ -124,13 +154,6 @@ def _wheel_tags(filename: str, name: str, version: Version, build: str) -> froze
     if its_name != canonicalize_name(name) or its_version != version:
         return None
     return frozenset(tags) if "".join(map(str, its_build)) == build.lstrip("0") else None
-
-
-def _is_sdist(filename: str, name: str, version: Version) -> bool:
-    try:
-        return parse_sdist_filename(filename) == (canonicalize_name(name), version)
-    except (InvalidSdistFilename, InvalidVersion):
-        return False
 
 
 def _none(files: Sequence[IndexFile], claim: PythonPackage, version: Version) -> str:

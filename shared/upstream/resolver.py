@@ -2,8 +2,8 @@
 
 Requirements come from a hostile machine and end up in files that uv reads, so:
 1. Every line is a requirement of PEP 508 by name: no option, no path, no URL.
-2. uv builds nothing (`--no-build`): of a source distribution it uses the metadata that `known` gives, as a wheel
-   without content in a directory that only the resolver sees.
+2. uv builds nothing (`--no-build`): where it stops because a package has no wheel, the metadata that the package's
+   source distribution states is put before it as a wheel without content, in a directory that only uv sees.
 3. uv sees no configuration, cache, credential or environment variable but what stands here.
 """
 
@@ -14,7 +14,7 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,6 +41,12 @@ _UNREACHABLE = re.compile(
 _NO_WHEEL = re.compile(
     r"Wheels are required for `([^`]+)` because building from source is disabled[^`]*`--no-build`\)\.?"
 )
+_WITHOUT_WHEEL = re.compile(r"Wheels are required for `([A-Za-z0-9._-]+)`")
+_MAX_SOURCES = 50
+
+
+def _no_sources(_name: str, _version: str) -> Sequence[StaticMetadata]:
+    return ()
 
 
 @dataclass(frozen=True)
@@ -52,31 +58,56 @@ class UvResolver:
     index: str = PYPI
     overrides: Sequence[str] = ()
     """uv overrides: replaces a requirement that a package declares wrongly."""
-    known: Sequence[StaticMetadata] = ()
-    """Metadata of source distributions that may be chosen although the index has no wheel of them."""
+    sources: Callable[[str, str], Sequence[StaticMetadata]] = _no_sources
+    """(name, version, or empty where no version is asked for) to what the package's source distributions state."""
     platform: str = PLATFORM
     timeout: float = 300.0
     """Seconds."""
 
     def resolve(
-        self, requirements: Sequence[str], preferences: Sequence[Pin], forbidden: Sequence[str], python: str
+        self,
+        requirements: Sequence[str],
+        preferences: Sequence[Pin],
+        forbidden: Sequence[str],
+        python: str,
+        absent: Sequence[str] = (),
     ) -> tuple[Pin, ...]:
         """Pins sorted by name. Permanent with uv's explanation if nothing fits, Transient if the index is away."""
         if not _PYTHON.fullmatch(python):
             raise Permanent(f"'{printable(python, 40)}' is not a version of Python 3, like 3.12.")
         with tempfile.TemporaryDirectory(prefix="resolve-") as directory:
             work = Path(directory)
-            _write(work / "requirements.in", requirements, "requirement")
+            wanted = _write(work / "requirements.in", requirements, "requirement")
             _write(work / "constraints.txt", forbidden, "constraint")
-            _write(work / "overrides.txt", self.overrides, "override")
-            _write(work / "pins.txt", (f"{pin.name}=={pin.version}" for pin in preferences), "preference")
+            # An override that never holds takes a requirement away, whoever has it.
+            away = [f"{name} ; python_version < '3'" for name in absent]
+            _write(work / "overrides.txt", [*self.overrides, *away], "override")
+            preferred = _write(
+                work / "pins.txt", (f"{p.name}=={p.version}" for p in preferences), "preference"
+            )
             (work / "known").mkdir()
-            for metadata in self.known:
-                static_metadata.write_empty_wheel(metadata, work / "known")
-            self._run(work, python)
+            versions = preferred | wanted
+            tried: set[str] = set()
+            while (errors := self._run(work, python)) is not None:
+                names = set(_WITHOUT_WHEEL.findall(errors)) - tried
+                if len(tried) > _MAX_SOURCES or not self._add_sources(names, versions, work / "known"):
+                    raise _failure(errors, self.index)
+                tried |= names
             return _pins((work / "pins.txt").read_text())
 
-    def _run(self, work: Path, python: str) -> None:
+    def _add_sources(self, names: Iterable[str], versions: Mapping[str, str], known: Path) -> bool:
+        """Put what source distributions state before uv (check 2); False if there is nothing to add."""
+        found = [
+            metadata
+            for name in sorted(names)
+            for metadata in self.sources(name, versions.get(canonicalize_name(name), ""))
+        ]
+        for metadata in found:
+            static_metadata.write_empty_wheel(metadata, known)
+        return bool(found)
+
+    def _run(self, work: Path, python: str) -> str | None:
+        """uv's words if it fails, None if it has written its answer."""
         command = [
             *(uv.find_uv_bin(), "pip", "compile", "requirements.in", "--output-file", "pins.txt"),
             *("--constraints", "constraints.txt", "--overrides", "overrides.txt", "--find-links", "known"),
@@ -110,13 +141,13 @@ class UvResolver:
             )
         except subprocess.TimeoutExpired as error:
             raise Transient(f"The resolver found no answer within {self.timeout:.0f} seconds.") from error
-        if done.returncode != 0:
-            raise _failure(done.stderr.decode("utf-8", "replace"), self.index)
+        return done.stderr.decode("utf-8", "replace") if done.returncode != 0 else None
 
 
-def _write(path: Path, lines: Iterable[str], what: str) -> None:
-    """One checked line each (check 1)."""
-    checked = []
+def _write(path: Path, lines: Iterable[str], what: str) -> dict[str, str]:
+    """One checked line each (check 1); the versions that they pin, by name."""
+    checked: list[str] = []
+    pinned: dict[str, str] = {}
     for line in lines:
         try:
             requirement = Requirement(line)
@@ -127,7 +158,11 @@ def _write(path: Path, lines: Iterable[str], what: str) -> None:
         if requirement.url or not line.isprintable():
             raise Permanent(f"The {what} '{printable(line, 120)}' does not name a package of the index.")
         checked.append(f"{requirement}\n")
+        for specifier in requirement.specifier:
+            if specifier.operator == "==" and "*" not in specifier.version:
+                pinned[canonicalize_name(requirement.name)] = specifier.version
     path.write_text("".join(checked))
+    return pinned
 
 
 def _pins(text: str) -> tuple[Pin, ...]:

@@ -11,6 +11,7 @@ Checks:
 
 from __future__ import annotations
 
+import re
 import tarfile
 import tomllib
 import zipfile
@@ -25,12 +26,14 @@ from packaging.version import InvalidVersion
 
 from shared.errors import Permanent
 from shared.model.value import printable
+from shared.upstream import static_metadata
+from shared.upstream.static_metadata import StaticMetadata
 from shared.upstream.wheel import check_identity, check_path
 
 MAX_MEMBERS = 200_000
 MAX_INFLATED = 8 * 1024**3
 _MAX_TEXT = 4 * 1024**2
-_WANTED = frozenset({"PKG-INFO", "pyproject.toml", "setup.py"})
+_WANTED = re.compile(r"PKG-INFO|pyproject\.toml|(?:[^/]+/)?[^/]+\.egg-info/(?:PKG-INFO|requires\.txt)")
 DEFAULT_REQUIRES = ("setuptools>=40.8.0", "wheel")
 """What a build front end assumes without [build-system] (PEP 518)."""
 
@@ -45,6 +48,8 @@ class ProvenSdist:
     """[build-system].requires, as written; the default where there is none."""
     backend: str
     """[build-system].build-backend; setuptools' legacy one where there is none."""
+    metadata: StaticMetadata | None
+    """Its dependencies as far as they are written down; None if only a build would tell them."""
 
     @property
     def asks_at_build_time(self) -> bool:
@@ -75,7 +80,15 @@ def prove(path: Path, filename: str) -> ProvenSdist:
         raise Permanent(f"{filename} has no PKG-INFO in its top directory; it is not a source distribution.")
     check_identity(files["PKG-INFO"], name, version, filename)  # 3
     requires, backend = _build_system(files.get("pyproject.toml"), filename)
-    return ProvenSdist(name, str(version), requires, backend)
+    return ProvenSdist(name, str(version), requires, backend, _metadata(files))
+
+
+def _metadata(files: dict[str, bytes]) -> StaticMetadata | None:
+    eggs = [path.rpartition("/")[0] for path in files if path.endswith(".egg-info/PKG-INFO")]
+    known = static_metadata.from_pkg_info(files["PKG-INFO"])
+    if known or len(eggs) != 1:
+        return known
+    return static_metadata.from_egg_info(files["PKG-INFO"], files.get(f"{eggs[0]}/requires.txt", b""))
 
 
 def _build_system(pyproject: bytes | None, filename: str) -> tuple[tuple[str, ...], str]:
@@ -142,7 +155,7 @@ def _tar_texts(path: Path, filename: str) -> dict[str, bytes]:
     with tarfile.open(path, "r:gz") as archive:
         for info in _tar_members(archive, filename):
             inside = members.check(info.name, info.size)
-            if inside in _WANTED and info.isreg() and info.size <= _MAX_TEXT:
+            if _WANTED.fullmatch(inside) and info.isreg() and info.size <= _MAX_TEXT:
                 content = archive.extractfile(info)
                 texts[inside] = content.read() if content else b""
     return texts
@@ -174,6 +187,6 @@ def _zip_texts(path: Path, filename: str) -> dict[str, bytes]:
     with zipfile.ZipFile(path) as archive:
         for info in archive.infolist():
             inside = members.check(info.filename, info.file_size)
-            if inside in _WANTED and info.file_size <= _MAX_TEXT:
+            if _WANTED.fullmatch(inside) and info.file_size <= _MAX_TEXT:
                 texts[inside] = archive.read(info)
     return texts
