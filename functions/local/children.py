@@ -79,7 +79,7 @@ class Children:
                 child.was_ready = child.program.ready()
                 if not child.was_ready and time.monotonic() - started > child.program.seconds:
                     raise Permanent(
-                        f"{child.program.name} did not answer within {child.program.seconds:.0f} s. "
+                        f"{_capital(child.program.name)} did not answer within {child.program.seconds:.0f} s. "
                         f"{self._quote(child.program)}"
                     )
             time.sleep(0.02)
@@ -140,8 +140,7 @@ class Children:
     def _ended(self, child: _Child) -> str:
         code = child.running.returncode
         how = f"was ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
-        name = child.program.name
-        return f"{name[0].upper()}{name[1:]} {how}."
+        return f"{_capital(child.program.name)} {how}."
 
     def _quote(self, program: Program) -> str:
         path = self._logs / f"{program.log}.log"
@@ -152,3 +151,7 @@ class Children:
         )
         quoted = " | ".join(printable(line.strip(), 300) for line in lines[-_QUOTED:]) or "(nothing)"
         return f"Its log {path} ends: {quoted}"
+
+
+def _capital(text: str) -> str:
+    return text[0].upper() + text[1:]
