@@ -16,17 +16,20 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from shared.errors import DmzError, Permanent, Transient, Untrusted
 from shared.events import Delivery, Event, RunFailed, decode, derive
 from shared.model.value import printable
-from shared.ports import Bus, Claim, Put, Store, Write
+from shared.ports import Bus, Claim, Create, Put, Store, Write
 
 ATTEMPTS = 6
 """Tries of one event before a passing trouble counts as final: Pub/Sub's own limit (10 here) must not come first."""
+ENDED = ("completed", "failed")
+"""States of a run in which nothing more happens to it."""
+_MAX_REASON = 20_000
 _STALE_OUTBOX = 30.0
 """Seconds after which an unpublished outbox was left behind by a death, not by work under way."""
 
@@ -41,7 +44,7 @@ class Outcome:
 
 Handle = Callable[[Event], Outcome]
 Settle = Callable[[Event], Sequence[Event]]
-Sweep = Callable[[Event], Sequence[tuple[str, Outcome]]]
+Sweep = Callable[[Event], Iterable[tuple[str, Outcome]]]
 
 
 def nothing_to_settle(_event: Event) -> Sequence[Event]:
@@ -49,7 +52,7 @@ def nothing_to_settle(_event: Event) -> Sequence[Event]:
     return ()
 
 
-def nothing_to_sweep(_event: Event) -> Sequence[tuple[str, Outcome]]:
+def nothing_to_sweep(_event: Event) -> Iterable[tuple[str, Outcome]]:
     """For stages that own nothing that could be left behind."""
     return ()
 
@@ -137,9 +140,8 @@ class Desk:
         try:
             return self.settle(event)
         except Permanent as error:
-            outcome = self._failure(event, error)
-            self.store.put(outcome.writes)
-            return outcome.events
+            self._commit(f"{self.stage}:settle:{event.id}", self._failure(event, error))
+            return ()
 
     def _failure(self, event: Event, error: DmzError) -> Outcome:
         """The event is kept with its reason, and its run ends."""
@@ -147,19 +149,29 @@ class Desk:
         self.bus.dead_letter(event.body(), {**event.attributes(), "topic": event.type}, reason)
         if not event.run_id or event.type == "run-failed" or isinstance(error, Untrusted):
             return Outcome()
+        if (self.store.get("runs", event.run_id) or {}).get("state") in ENDED:
+            return Outcome()
         return fail(event, event.run_id, self.stage, reason, "", self.clock())
 
     def _sweep(self, event: Event) -> None:
-        troubles = self._publish_what_was_left()
+        troubles, unwritten = self._publish_what_was_left(), []
         for name, outcome in self.sweep(event):
-            key = f"{self.stage}:sweep:{name}"
-            claim = self.store.claim(key, self.clock(), self.lease)
-            if claim.state == "won":
-                self.store.finish(claim, outcome.writes, outcome.events, self.clock())
-                for waiting in self.store.outbox(key):
-                    self._send(key, waiting)
+            try:
+                self._commit(f"{self.stage}:sweep:{name}", outcome)
+            except Transient as error:
+                unwritten.append(error)  # somebody else has ended the run meanwhile, or the store is away
         if troubles:
             raise Transient(f"{len(troubles)} events stay in the outbox of {self.stage}: {troubles[0]}")
+        if unwritten:
+            raise Transient(f"{len(unwritten)} findings of the sweep are not written: {unwritten[0]}")
+
+    def _commit(self, key: str, outcome: Outcome) -> None:
+        """An outcome that no delivery waits for, once per key."""
+        claim = self.store.claim(key, self.clock(), self.lease)
+        if claim.state == "won":
+            self.store.finish(claim, outcome.writes, outcome.events, self.clock())
+            for waiting in self.store.outbox(key):
+                self._send(key, waiting)
 
     def _publish_what_was_left(self) -> list[DmzError]:
         """Empty the outbox of those that died before they could; one that fails keeps no other back."""
@@ -198,11 +210,16 @@ class Desk:
             thread.join()
 
 
+def ending(run_id: str, state: str, now: float) -> Create:
+    """Stands in the batch that ends a run: a run ends once, and whoever comes second is told by the store."""
+    return Create("endings", run_id, {"state": state, "at": now})
+
+
 def fail(cause: Event, run_id: str, stage: str, reason: str, tail: str, now: float) -> Outcome:
     """The end of a run that cannot go on: its document says why, and everybody hears of it."""
-    data = RunFailed(run_id=run_id, stage=stage, reason=reason, tail=tail)
-    fields = {"state": "failed", "stage": stage, "reason": reason, "tail": tail, "ended": now}
+    data = RunFailed(run_id=run_id, stage=stage, reason=reason[:_MAX_REASON], tail=tail)
+    fields = {"state": "failed", "stage": stage, "reason": data.reason, "tail": data.tail, "ended": now}
     return Outcome(
-        (Put("runs", run_id, fields, merge=True),),
+        (ending(run_id, "failed", now), Put("runs", run_id, fields, merge=True)),
         (derive(cause, "run-failed", data, stage=stage, now=now),),
     )

@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 from cloudevents.abstract import CloudEvent
-from pydantic import Discriminator, Field, Tag
+from pydantic import AfterValidator, Discriminator, Field, Tag
 
 from shared.errors import Permanent
 from shared.model.value import Digest, Value, canonical, printable
@@ -29,7 +29,15 @@ MAX_BODY = 10_000_000
 RunId = Annotated[str, Field(pattern=r"^run-[0-9a-f]{12}$", description="The run that the event belongs to.")]
 Count = Annotated[int, Field(ge=0, le=2**53 - 1)]
 """As large as every JSON reader keeps exact (RFC 8259, section 6)."""
-Tail = Annotated[str, Field(max_length=16_384)]
+
+
+def _shown(text: str) -> str:
+    """`text` without what a terminal or a log would obey; as long as before."""
+    return "".join(c if c.isprintable() or c in "\n\t" else "\ufffd" for c in text)
+
+
+Tail = Annotated[str, Field(max_length=16_384), AfterValidator(_shown)]
+"""Lines that a VM wrote: people read them on a terminal."""
 _Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,62}$")]
 _PLAIN = re.compile(r"[!-~]*", re.ASCII)
 
@@ -74,9 +82,9 @@ class Smoke(Value):
 class EgressProbe(Value):
     """One attempt of the inner VM to reach the outside, and what came of it."""
 
-    probe: Annotated[str, Field(max_length=100)]
-    target: Annotated[str, Field(max_length=200)]
-    outcome: Annotated[str, Field(max_length=500)]
+    probe: Annotated[str, Field(max_length=100), AfterValidator(_shown)]
+    target: Annotated[str, Field(max_length=200), AfterValidator(_shown)]
+    outcome: Annotated[str, Field(max_length=500), AfterValidator(_shown)]
 
 
 class InnerInstallCompleted(_FromVm):
@@ -279,6 +287,14 @@ def run_id_of(event_id: str) -> str:
 def derived_id(run_id: str, topic: str, subject: str = "", replay_id: str = "") -> str:
     """Content-derived: the same cause gives the same id, however often it is published."""
     return hashlib.sha256(canonical([run_id, topic, subject, replay_id])).hexdigest()[:32]
+
+
+def report_id(run_id: str, topic: str, report_token: str, replay_id: str = "") -> str:
+    """The id of the one report that a VM owes.
+
+    Its subject is the secret: a forged report cannot take the place of the true one.
+    """
+    return derived_id(run_id, topic, hashlib.sha256(report_token.encode()).hexdigest(), replay_id)
 
 
 def derive(cause: Event, topic: str, data: Value, *, stage: str, now: float) -> Event:

@@ -16,6 +16,9 @@ from shared.policy.read import find
 from shared.ports import Advisories, Document
 from shared.settings import Settings
 
+_SHOWN = 100
+"""Findings that a verdict's document shows."""
+
 
 def advisories(settings: Settings) -> Advisories:
     """The advisory source that the settings name; nothing is read before the first question."""
@@ -44,7 +47,10 @@ class Court:
         return judge_all(subjects, findings, self.policy, self.advisories.source(), self.now)
 
     def packages(self, packages: Sequence[Package], is_source: bool) -> tuple[Verdict, ...]:
-        return self.judge([Subject(package=package, is_sdist=is_source) for package in packages])
+        """Verdicts about packages, in the order of the packages."""
+        verdicts = self.judge([Subject(package=package, is_sdist=is_source) for package in packages])
+        found = {verdict.package.purl: verdict for verdict in verdicts}
+        return tuple(found[package.purl] for package in packages)
 
 
 def documents(run_id: str, verdicts: Iterable[Verdict]) -> dict[str, Document]:
@@ -58,7 +64,13 @@ def documents(run_id: str, verdicts: Iterable[Verdict]) -> dict[str, Document]:
             "ecosystem": verdict.package.ecosystem,
             "decision": verdict.decision,
             "reason": verdict.reason,
-            "advisories": [finding.id for finding in verdict.findings],
-            "verdict": verdict.model_dump(mode="json"),
+            "advisories": [finding.id for finding in verdict.findings[:_SHOWN]],
+            "findings": len(verdict.findings),
+            "verdict": _shortened(verdict).model_dump(mode="json"),
         }
     return result
+
+
+def _shortened(verdict: Verdict) -> Verdict:
+    """A kernel has thousands of findings, a document ends at 1 MiB; the stored verdicts hold them all."""
+    return verdict.model_copy(update={"findings": verdict.findings[:_SHOWN]})

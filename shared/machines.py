@@ -1,22 +1,22 @@
 """The life of a run's VM, which the outer and the inner stage share: asked for, reported, ended.
 
-A VM's record is `vms/<name>`: {run_id, kind, report_token, operation, deadline, state: asked|reported|ended}. Its name
-follows from the run, so a request that is delivered again finds the VM that it made.
+A VM's record is `vms/<name>`: {run_id, kind, report_token, report, carried, lock, operation, asked, deadline,
+state: asked|reported|ended}. Its name follows from the run, so a request that is delivered again finds the VM that it
+made. Once it has left the state `asked`, no VM is made for it any more.
 """
 
 from __future__ import annotations
 
 import base64
-import binascii
 import hmac
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from shared.delivery import Outcome, fail
-from shared.errors import Permanent, Untrusted
-from shared.events import Event
+from shared.delivery import ENDED, Outcome, fail
+from shared.errors import DmzError, Permanent, Transient, Untrusted
+from shared.events import Event, InnerInstallCompleted, OuterInstallCompleted, report_id
 from shared.guest.config import Wheel, WorkloadConfig
 from shared.model.manifest import ClaimedManifest
 from shared.model.workload import Workload
@@ -26,7 +26,10 @@ Kind = Literal["outer", "inner"]
 RUN_LABEL, KIND_LABEL = "dmz-run", "dmz-kind"
 _GRACE = 300.0
 """Seconds for boot and report beyond the workload's own limit."""
-_MAX_CLAIM = 64 * 1024 * 1024
+_UNSEEN = 120.0
+"""Seconds after which a VM that was asked for must be visible."""
+_MAX_CLAIM = 16 * 1024 * 1024
+"""Bytes: 20,000 packages have some 6 MB. What is read takes twenty times as much memory."""
 _GONE = ("PREEMPTED", "TERMINATED", "STOPPED")
 
 
@@ -44,45 +47,69 @@ class Machines:
     clock: Callable[[], float]
     secret: Callable[[], str]
 
-    def record(self, run_id: str, minutes: int) -> Document:
+    def record(self, event: Event, minutes: int, lock: str = "") -> Document:
         """The VM's record with its secret, made once: a second delivery gets what the first one wrote."""
-        name = vm_name(self.kind, run_id)
+        name = vm_name(self.kind, event.run_id)
         if found := self.store.get("vms", name):
             return found
+        token, now = self.secret(), self.clock()
         fields = {
-            "run_id": run_id,
+            "run_id": event.run_id,
             "kind": self.kind,
-            "report_token": self.secret(),
+            "report_token": token,
+            "report": report_id(event.run_id, self.topic, token, event.replay_id),
+            "carried": carried(event),
+            "lock": lock,
             "operation": "",
-            "deadline": self.clock() + minutes * 60 + _GRACE,
+            "asked": now,
+            "deadline": now + minutes * 60 + _GRACE,
             "state": "asked",
         }
         self.store.put([Create("vms", name, fields)])
         return fields
 
+    @property
+    def topic(self) -> str:
+        """Where these VMs report."""
+        return f"{self.kind}-install-completed"
+
     def create(
-        self, run_id: str, accelerator_type: str, runtime_version: str, metadata: dict[str, str]
+        self, record: Document, accelerator_type: str, runtime_version: str, metadata: dict[str, str]
     ) -> None:
-        """Ask for the VM and return; one that exists already is the one that an earlier delivery asked for."""
-        name = vm_name(self.kind, run_id)
-        labels = {RUN_LABEL: run_id, KIND_LABEL: self.kind}
+        """Ask for the VM and return; one that exists already is the one that an earlier delivery asked for.
+
+        A VM that has reported may be gone already: a late duplicate must not make another.
+        """
+        if record["state"] != "asked":
+            return
+        name = vm_name(self.kind, record["run_id"])
+        labels = {RUN_LABEL: record["run_id"], KIND_LABEL: self.kind}
         operation = self.vms.create(
             VmSpec(name, self.kind, accelerator_type, runtime_version, metadata, labels)
         )
         if operation:
             self.store.put([Put("vms", name, {"operation": operation}, merge=True)])
 
-    def authenticate(self, run_id: str, report_token: str) -> None:
-        """1. The run has such a VM. 2. The report carries the secret that this VM was created with."""
-        record = self.store.get("vms", vm_name(self.kind, run_id))
-        if record is None:
+    def authenticate(self, event: Event, report: OuterInstallCompleted | InnerInstallCompleted) -> Document:
+        """The record of the VM whose report this is.
+
+        1. The run has such a VM. 2. The report carries the secret that this VM was created with. 3. It is the one
+        report that the VM owes: with a replay id of its own making it could tell several tales.
+        """
+        record = self.store.get("vms", vm_name(self.kind, report.run_id))
+        if record is None:  # 1
             raise Untrusted(
-                f"A report names the run {run_id}, which has no {self.kind} VM: it was not made by one of ours."
+                f"A report names the run {report.run_id}, which has no {self.kind} VM: it was not made by one of ours."
             )
-        if not hmac.compare_digest(str(record["report_token"]), report_token):
+        if not hmac.compare_digest(str(record["report_token"]).encode(), report.report_token.encode()):  # 2
             raise Untrusted(
-                f"A report about {run_id} does not carry the secret of its {self.kind} VM: it is from elsewhere."
+                f"A report about {report.run_id} does not carry the secret of its {self.kind} VM: it is from elsewhere."
             )
+        if event.id != record["report"]:  # 3
+            raise Untrusted(
+                f"A further report about {report.run_id} came with another replay id; the first one counts."
+            )
+        return record
 
     def reported(self, run_id: str) -> Put:
         return Put("vms", vm_name(self.kind, run_id), {"state": "reported"}, merge=True)
@@ -90,42 +117,65 @@ class Machines:
     def end(self, run_id: str) -> None:
         """Delete the VM for certain: a TPU left running costs money."""
         name = vm_name(self.kind, run_id)
-        self.vms.delete(name)
+        # Written first: a VM that is gone and still owes its report would look as if it had vanished.
         if self.store.get("vms", name):
             self.store.put([Put("vms", name, {"state": "ended"}, merge=True)])
+        self.vms.delete(name)
 
-    def sweep(self, event: Event, stage: str) -> Sequence[tuple[str, Outcome]]:
-        """Runs whose VM will never report, each with why; and every VM without a reason to live is deleted."""
-        present = {vm.name: vm for vm in self.vms.all() if vm.labels.get(KIND_LABEL) == self.kind}
-        failed = []
+    def sweep(self, event: Event, stage: str) -> Iterator[tuple[str, Outcome]]:
+        """Runs whose VM will never report, each with why; then every VM without a reason to live is deleted."""
+        troubles: list[DmzError] = []
         for name, record in self.store.find("vms", "state", "asked"):
-            if record["kind"] == self.kind and (reason := self._silent(name, record, present.get(name))):
-                run_id = str(record["run_id"])
-                failed.append((name, fail(event, run_id, stage, reason, "", self.clock())))
-        for vm in present.values():
-            self._delete_if_idle(vm)
-        return failed
+            if record["kind"] != self.kind:
+                continue
+            try:
+                if self._state(str(record["run_id"])) in ENDED:
+                    self.end(str(record["run_id"]))
+                elif reason := self._silent(name, record):
+                    yield name, fail(event, str(record["run_id"]), stage, reason, "", self.clock())
+            except DmzError as error:
+                troubles.append(error)
+        for vm in self.vms.all():
+            try:
+                if vm.labels.get(KIND_LABEL) == self.kind and self._is_idle(vm):
+                    self.vms.delete(vm.name)
+            except DmzError as error:
+                troubles.append(error)
+        if troubles:
+            raise Transient(f"{len(troubles)} {self.kind} VMs could not be looked after: {troubles[0]}")
 
-    def _silent(self, name: str, record: Document, vm: Vm | None) -> str:
+    def _silent(self, name: str, record: Document) -> str:
         """Why a VM will not report; empty while it still may."""
-        if record["operation"] and (words := self.vms.failure(str(record["operation"]))):
+        asked = bool(record["operation"])
+        if asked and (words := self.vms.failure(str(record["operation"]))):
             return f"The {self.kind} VM {name} could not be created: {words}"
+        vm = self.vms.get(name)
+        if (self.store.get("vms", name) or record)["state"] != "asked":
+            return ""  # it reported while we looked
         if vm is not None and vm.state in _GONE:
             return (
                 f"The {self.kind} VM {name} was {vm.state.lower()} before it reported; request the run again."
             )
-        if vm is None and record["operation"]:
+        if vm is None and asked and self.clock() > float(record["asked"]) + _UNSEEN:
             return f"The {self.kind} VM {name} vanished before it reported; request the run again."
         if self.clock() > float(record["deadline"]):
             return f"The {self.kind} VM {name} was silent too long; read its serial console, or raise install_minutes."
         return ""
 
-    def _delete_if_idle(self, vm: Vm) -> None:
-        run = self.store.get("runs", vm.labels.get(RUN_LABEL, ""))
-        ended = run is None or run.get("state") in ("completed", "failed")
-        spared = run is not None and run.get("state") == "completed" and run.get("after") == "keep"
-        if ended and vm.state != "DELETING" and not (self.kind == "inner" and spared):
-            self.vms.delete(vm.name)
+    def _is_idle(self, vm: Vm) -> bool:
+        """1. Its run has ended or is unknown, and it is not the inner VM of a completed run that keeps it. 2. Or its
+        work is done while the run goes on."""
+        if vm.state == "DELETING":
+            return False
+        run_id = vm.labels.get(RUN_LABEL, "")
+        run = self.store.get("runs", run_id) or {"state": "failed"}
+        record = self.store.get("vms", vm.name) or {}
+        if run.get("state") == "completed" and run.get("after") == "keep" and self.kind == "inner":
+            return False
+        return run.get("state") in ENDED or record.get("state") == "ended"
+
+    def _state(self, run_id: str) -> str:
+        return str((self.store.get("runs", run_id) or {}).get("state", ""))
 
 
 def unpack(packed: str, what: str) -> ClaimedManifest:
@@ -134,12 +184,14 @@ def unpack(packed: str, what: str) -> ClaimedManifest:
         data = base64.b64decode(packed, validate=True)
         inflater = zlib.decompressobj(wbits=31)
         text = inflater.decompress(data, _MAX_CLAIM)
-    except (binascii.Error, zlib.error) as error:
+    except (ValueError, zlib.error) as error:
         raise Permanent(
             f"{what} is not base64 of gzip ({error}); it was not made by our guest scripts."
         ) from error
-    if inflater.unconsumed_tail or not inflater.eof:
-        raise Permanent(f"{what} unpacks to more than {_MAX_CLAIM >> 20} MiB or ends early; it was refused.")
+    if inflater.unconsumed_tail:
+        raise Permanent(f"{what} unpacks to more than {_MAX_CLAIM >> 20} MiB; it was refused.")
+    if not inflater.eof or inflater.unused_data:
+        raise Permanent(f"{what} ends early, or something follows it; it was refused.")
     return ClaimedManifest.read(text, what)
 
 

@@ -228,10 +228,12 @@ class Resolver(Protocol):
         preferences: Sequence[Pin],
         forbidden: Sequence[str],
         python: str,
+        absent: Sequence[str] = (),
     ) -> tuple[Pin, ...]:
         """Versions that fit together for Linux x86-64 and Python `python`, staying with `preferences` where they fit.
 
-        `forbidden` are constraints like `jinja2!=3.1.2`. Permanent with the resolver's explanation if nothing fits.
+        `forbidden` are constraints like `jinja2!=3.1.2`; `absent` are names that the index is not to be asked for,
+        whoever requires them. Permanent with the resolver's explanation if nothing fits.
         """
         ...
 

@@ -2,41 +2,42 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from shared import machines
-from shared.events import Event, InnerInstallCompleted, ce_type, derived_id
-from shared.guest import bundle
+from shared.delivery import ending
+from shared.events import Event, InnerInstallCompleted, ce_type
+from shared.guest import bundle, egress
 from shared.guest.config import Config, LockFile, Repositories
-from shared.model.lock import Lock
-from shared.model.manifest import ClaimedManifest, Environment, PythonPackage
-from shared.model.value import Digest
+from shared.model.lock import Lock, LockedArchive
+from shared.model.manifest import ClaimedManifest, DebianPackage
+from shared.model.package import Release, normal_version
 from shared.model.workload import Workload
-from shared.ports import Put
+from shared.ports import Document, Put, Write
 from shared.settings import Settings
 
 REPORT = "inner-install-completed"
+_WAYS_OUT = frozenset((name, target) for name, target, _ in egress.PROBES)
+_SHOWN = 200
 
 
 def metadata(
-    event: Event, workload: Workload, lock: Lock, report_token: str, settings: Settings
+    event: Event, workload: Workload, lock: Lock, record: Document, settings: Settings
 ) -> dict[str, str]:
     """What the inner VM boots with: the same guest scripts as the outer one, another configuration."""
     config = Config(
         run_id=event.run_id,
         role="inner",
-        report_token=report_token,
+        report_token=str(record["report_token"]),
         project=settings.project,
         topic=REPORT,
         location=settings.location,
-        event_id=derived_id(event.run_id, REPORT, "", event.replay_id),
+        event_id=str(record["report"]),
         event_type=ce_type(REPORT),
         event_source="/package-dmz/inner-vm",
         workload=machines.workload_config(workload),
-        attributes={
-            k: v for k, v in (("replay-id", event.replay_id), ("traceparent", event.traceparent)) if v
-        },
+        attributes=dict(record["carried"]),
         lock=LockFile(
             repository=settings.generic_repository,
             package="lock",
@@ -61,16 +62,21 @@ class Comparison:
 
 
 def compare(manifest: ClaimedManifest, lock: Lock, found: ClaimedManifest) -> Comparison:
-    """What is missing and what is too much. `manifest` gives the base image: what the outer VM held before."""
-    expected = (
-        _debian(manifest, lock) | _python(manifest, lock) | {f"url {file.sha256}" for file in lock.generic}
-    )
-    present = {f"deb {p.name} {p.version} {p.architecture}" for p in found.debian}
+    """What is missing and what is too much. `manifest` gives the base image: what the outer VM held before.
+
+    Whatever the outer VM claimed and nobody could prove at the time is confirmed here: its release, the sources that
+    its Debian packages were built from, what was in the base image.
+    """
+    expected = _debian(manifest, lock) | _python(manifest, lock) | _generic(lock)
+    present = {_deb(p.name, p.version, p.architecture, p.source_name, p.source_version) for p in found.debian}
     for environment in found.environments:
         if not environment.managed_by_dpkg:
-            present |= {_item(environment, package, package.record) for package in environment.packages}
+            present |= {_pip(environment.path, p.name, p.version, p.record) for p in environment.packages}
     present |= {f"url {file.sha256}" for file in found.generic}
-    return Comparison(len(present), *_difference(expected, present))
+    missing, unexpected = _difference(
+        expected | {_release(lock.release)}, present | {_release(found.release)}
+    )
+    return Comparison(len(present), missing, unexpected)
 
 
 def _difference(expected: set[str], present: set[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -86,9 +92,12 @@ def _difference(expected: set[str], present: set[str]) -> tuple[tuple[str, ...],
 
 
 def _debian(manifest: ClaimedManifest, lock: Lock) -> set[str]:
-    versions = {(p.name, p.architecture): p.version for p in manifest.debian if p.in_base}
-    versions |= {(a.name, a.architecture): a.version for a in lock.debian}
-    return {f"deb {name} {version} {architecture}" for (name, architecture), version in versions.items()}
+    base = {(p.name, p.architecture): p for p in manifest.debian if p.in_base}
+    held: dict[tuple[str, str], DebianPackage | LockedArchive] = {
+        **base,
+        **{(a.name, a.architecture): a for a in lock.debian},
+    }
+    return {_deb(p.name, p.version, p.architecture, p.source_name, p.source_version) for p in held.values()}
 
 
 def _python(manifest: ClaimedManifest, lock: Lock) -> set[str]:
@@ -97,61 +106,75 @@ def _python(manifest: ClaimedManifest, lock: Lock) -> set[str]:
     for environment in manifest.environments:
         for package in environment.packages if not environment.managed_by_dpkg else ():
             if package.in_base:
-                items.add(_item(environment, package, package.record))
+                items.add(_pip(environment.path, package.name, package.version, package.record))
     for locked in lock.environments:
         for file in locked.packages:
-            items.add(f"pip {locked.path} {file.name} {file.version} {file.record or 'any'}")
+            items.add(_pip(locked.path, file.name, file.version, file.record or "any"))
     return items
 
 
-def _item(environment: Environment, package: PythonPackage, record: Digest | None) -> str:
-    return f"pip {environment.path} {package.name} {package.version} {record}"
+def _generic(lock: Lock) -> set[str]:
+    return {f"url {file.sha256}" for file in lock.generic}
+
+
+def _deb(name: str, version: str, architecture: str, source: str, source_version: str) -> str:
+    return f"deb {name} {version} {architecture} from {source} {source_version}"
+
+
+def _pip(path: str, name: str, version: str, record: str | None) -> str:
+    return f"pip {path} {name} {normal_version(version)} {record}"
+
+
+def _release(release: Release) -> str:
+    return f"release {release.id} {release.version_id} {release.codename} {release.architecture}"
 
 
 def objection(comparison: Comparison, report: InnerInstallCompleted) -> str:
     """Why the run has not completed; empty if it has.
 
-    1. Nothing is missing. 2. Nothing is there that was not admitted. 3. Every probe outwards was refused, and there
-    were probes. 4. The smoke command ran and passed.
+    1. Nothing is missing. 2. Nothing is there that was not admitted. 3. Every probe that the guest knows was made, and
+    each was refused: what is not said to be denied is open. 4. The smoke command ran and passed.
     """
     if comparison.missing:
         return f"The inner VM lacks {_some(comparison.missing)} of its lock."
     if comparison.unexpected:
         return f"The inner VM holds {_some(comparison.unexpected)}, which nobody admitted."
-    if report.egress != "denied" or not report.egress_probes:
-        opened = [
-            f"{probe.probe} {probe.target}" for probe in report.egress_probes if probe.outcome == "open"
-        ]
-        return (
-            f"The inner VM is not sealed: {_some(tuple(opened)) or 'it sent no probes'}; check its network."
-        )
+    if silent := sorted(_WAYS_OUT - {(probe.probe, probe.target) for probe in report.egress_probes}):
+        return f"The inner VM did not try every way out ({_some([' '.join(way) for way in silent])}); it may be open."
+    opened = [
+        f"{probe.probe} {probe.target}"
+        for probe in report.egress_probes
+        if not probe.outcome.startswith("denied")
+    ]
+    if report.egress != "denied" or opened:
+        return f"The inner VM is not sealed: {_some(opened) or 'it says so itself'}; check its network."
     if report.smoke is None or report.smoke.exit_code != 0:
         code = report.smoke.exit_code if report.smoke else "no result"
         return f"The smoke command failed on the inner VM ({code}); its last lines say why."
     return ""
 
 
-def result(comparison: Comparison, report: InnerInstallCompleted, vm: str) -> dict[str, Any]:
-    """What the run's document learns from the inner VM."""
-    return {
-        "inner": {
-            "installed": comparison.installed,
-            "missing": list(comparison.missing),
-            "unexpected": list(comparison.unexpected),
-            "egress": report.egress,
-            "egress_probes": [probe.model_dump(mode="json") for probe in report.egress_probes],
-            "smoke": report.smoke.model_dump(mode="json") if report.smoke else None,
-            "seconds": dict(report.seconds),
-            "vm": vm,
-        }
+def result(run_id: str, comparison: Comparison, report: InnerInstallCompleted, vm: str) -> Put:
+    """What the run's document learns from the inner VM; a document ends at 1 MiB, so of each list the first."""
+    fields = {
+        "installed": comparison.installed,
+        "missing": list(comparison.missing[:_SHOWN]),
+        "unexpected": list(comparison.unexpected[:_SHOWN]),
+        "egress": report.egress,
+        "egress_probes": [probe.model_dump(mode="json") for probe in report.egress_probes],
+        "smoke": report.smoke.model_dump(mode="json") if report.smoke else None,
+        "seconds": dict(report.seconds),
+        "vm": vm,
     }
+    return Put("runs", run_id, {"inner": fields}, merge=True)
 
 
-def completed(run_id: str, now: float) -> Put:
+def completed(run_id: str, now: float) -> tuple[Write, ...]:
+    """The end of a run that went well."""
     fields = {"state": "completed", "stage": "inner", "ended": now, "stages": {"inner": {"ended": now}}}
-    return Put("runs", run_id, fields, merge=True)
+    return ending(run_id, "completed", now), Put("runs", run_id, fields, merge=True)
 
 
-def _some(items: tuple[str, ...]) -> str:
+def _some(items: Sequence[str]) -> str:
     more = f" and {len(items) - 3} more" if len(items) > 3 else ""
     return ", ".join(items[:3]) + more

@@ -38,6 +38,7 @@ def desk(ports: Ports, bus: Bus) -> Desk:
         bus=bus,
         handle=lambda event: handle_event(event, ports),
         sweep=lambda event: sweep(event, ports),
+        clock=ports.clock,
         lease=float(ports.settings.lease_seconds),
     )
 

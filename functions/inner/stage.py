@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from functions.inner import decide
 from shared import machines
 from shared.delivery import Outcome, fail
-from shared.events import Event, InnerInstallCompleted, RunCompleted, SyncCompleted, derive
+from shared.errors import Untrusted
+from shared.events import Event, InnerInstallCompleted, RunCompleted, RunFailed, SyncCompleted, derive
 from shared.model.lock import Lock
 from shared.model.manifest import ClaimedManifest
 from shared.model.workload import Workload
-from shared.ports import Blobs, Document, Put, Store, Vms
+from shared.ports import Blobs, Document, Store, Vms
 from shared.settings import Settings
 
 
@@ -38,11 +39,14 @@ def handle_event(event: Event, ports: Ports) -> Outcome:
         return _start(event, event.data, run, ports)
     if isinstance(event.data, InnerInstallCompleted):
         return _appraise(event, event.data, run, ports)
-    ports.machines.end(event.run_id)
+    if not isinstance(event.data, RunFailed):
+        raise Untrusted(f"The inner stage has nothing to do with {event.type}; check its subscriptions.")
+    if run.get("state") != "completed":
+        ports.machines.end(event.run_id)
     return Outcome()
 
 
-def sweep(event: Event, ports: Ports) -> Sequence[tuple[str, Outcome]]:
+def sweep(event: Event, ports: Ports) -> Iterator[tuple[str, Outcome]]:
     return ports.machines.sweep(event, "inner")
 
 
@@ -51,42 +55,40 @@ def _start(event: Event, data: SyncCompleted, run: Document, ports: Ports) -> Ou
         return Outcome()
     workload = Workload.read(ports.blobs.get(run["workload_digest"]), "The stored workload")
     lock = Lock.read(ports.blobs.get(data.lock), f"The lock {data.lock}")
-    record = ports.machines.record(data.run_id, workload.install_minutes)
-    metadata = decide.metadata(event, workload, lock, str(record["report_token"]), ports.settings)
-    ports.machines.create(data.run_id, workload.accelerator_type, workload.runtime_version, metadata)
+    record = ports.machines.record(event, workload.install_minutes, data.lock)
+    if record["lock"] != data.lock:
+        return Outcome()  # a replay made another lock; the VM that there is installs the first one
+    metadata = decide.metadata(event, workload, lock, record, ports.settings)
+    ports.machines.create(record, workload.accelerator_type, workload.runtime_version, metadata)
     return Outcome()
 
 
 def _appraise(event: Event, report: InnerInstallCompleted, run: Document, ports: Ports) -> Outcome:
     run_id, now = report.run_id, ports.clock()
-    ports.machines.authenticate(run_id, report.report_token)
+    record = ports.machines.authenticate(event, report)
     if run.get("state") != "running":
         return Outcome()
     if report.state == "failed" or report.installed is None:
         ports.machines.end(run_id)
         reason = "The install on the inner VM failed; its last lines say why."
         return fail(event, run_id, "inner", reason, report.tail, now)
-    lock = Lock.read(ports.blobs.get(run["lock"]), f"The lock {run['lock']}")
+    lock = Lock.read(ports.blobs.get(record["lock"]), f"The lock {record['lock']}")
     manifest = ClaimedManifest.read(ports.blobs.get(lock.manifest), f"The manifest {lock.manifest}")
     found = machines.unpack(report.installed, "The inner VM's inventory")
     comparison = decide.compare(manifest, lock, found)
-    result = Put(
-        "runs", run_id, decide.result(comparison, report, machines.vm_name("inner", run_id)), merge=True
-    )
+    vm = machines.vm_name("inner", run_id)
     if reason := decide.objection(comparison, report):
         ports.machines.end(run_id)
-        failure = fail(
-            event, run_id, "inner", reason, report.smoke.tail if report.smoke else report.tail, now
-        )
-        return Outcome((result, *failure.writes), failure.events)
-    kept = machines.vm_name("inner", run_id) if run.get("after") == "keep" else ""
+        tail = report.smoke.tail if report.smoke else report.tail
+        failure = fail(event, run_id, "inner", reason, tail, now)
+        return Outcome((decide.result(run_id, comparison, report, ""), *failure.writes), failure.events)
+    kept = vm if run.get("after") == "keep" else ""
     if not kept:
         ports.machines.end(run_id)
-    done = derive(
-        event,
-        "run-completed",
-        RunCompleted(run_id=run_id, lock=run["lock"], inner_vm=kept),
-        stage="inner",
-        now=now,
+    completed = RunCompleted(run_id=run_id, lock=record["lock"], inner_vm=kept)
+    writes = (
+        decide.result(run_id, comparison, report, kept),
+        *decide.completed(run_id, now),
+        *((ports.machines.reported(run_id),) if kept else ()),
     )
-    return Outcome((result, decide.completed(run_id, now), ports.machines.reported(run_id)), (done,))
+    return Outcome(writes, (derive(event, "run-completed", completed, stage="inner", now=now),))

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 from shared import machines
 from shared.errors import Permanent
-from shared.events import Event, ce_type, derived_id
+from shared.events import Event, ce_type
 from shared.guest import bundle
 from shared.guest.config import Config
 from shared.model.manifest import ClaimedManifest
 from shared.model.value import Digest
 from shared.model.workload import Workload
-from shared.ports import Put
+from shared.ports import Document, Put
 from shared.settings import Settings
 
 REPORT = "outer-install-completed"
+_MAX_PYTHON = 20_000
 
 
 def new_run(workload: Workload, stored: Digest, now: float) -> dict[str, Any]:
@@ -26,40 +29,69 @@ def new_run(workload: Workload, stored: Digest, now: float) -> dict[str, Any]:
         "workload": workload.name,
         "workload_digest": stored,
         "after": workload.after,
+        "install_minutes": workload.install_minutes,
         "requested": now,
         "stages": {"outer": {"started": now}},
     }
 
 
-def metadata(event: Event, workload: Workload, report_token: str, settings: Settings) -> dict[str, str]:
+def metadata(event: Event, workload: Workload, record: Document, settings: Settings) -> dict[str, str]:
     """What the outer VM boots with: the guest scripts and what they are to do."""
     config = Config(
         run_id=event.run_id,
         role="outer",
-        report_token=report_token,
+        report_token=str(record["report_token"]),
         project=settings.project,
         topic=REPORT,
         location=settings.location,
-        event_id=derived_id(event.run_id, REPORT, "", event.replay_id),
+        event_id=str(record["report"]),
         event_type=ce_type(REPORT),
         event_source="/package-dmz/outer-vm",
         workload=machines.workload_config(workload),
         staging=settings.staging_repository,
-        attributes=machines.carried(event),
+        attributes=dict(record["carried"]),
     )
     return bundle.metadata(config)
 
 
 def check_manifest(manifest: ClaimedManifest, workload: str) -> None:
-    """1. It is about the workload that was asked for. 2. It is not empty: an empty claim would admit nothing loudly."""
-    if manifest.workload != workload:
+    """The claim as a whole; what it says of single packages is for scanner and sync.
+
+    1. It is about the workload that was asked for. 2. It is not empty: an empty claim would admit nothing loudly.
+    3. No Debian package stands there twice: dpkg holds one version, and a second one could take the other's verdict.
+    4. It is of a size that a machine can have.
+    """
+    if manifest.workload != workload:  # 1
         raise Permanent(
             f"The outer VM was asked to install {workload} and reports {manifest.workload}; its manifest is refused."
         )
-    if not manifest.debian:
+    if not manifest.debian:  # 2
         raise Permanent(
             "The outer VM's manifest names no Debian package at all; no machine is like that, refused."
         )
+    name, times = Counter(f"{p.name}:{p.architecture}" for p in manifest.debian).most_common(1)[0]
+    if times > 1:  # 3
+        raise Permanent(
+            f"The outer VM's manifest names {name} {times} times; dpkg holds it once, the manifest is refused."
+        )
+    if (count := sum(len(e.packages) for e in manifest.environments)) > _MAX_PYTHON:  # 4
+        raise Permanent(
+            f"The outer VM's manifest names {count} Python packages; at most {_MAX_PYTHON} are accepted."
+        )
+
+
+def overdue(run: Mapping[str, Any], now: float) -> str:
+    """Why a run that still goes on is taken for stuck; empty if it may go on.
+
+    Two VMs may take `install_minutes` each, everything else an hour.
+    """
+    minutes = 2 * float(run.get("install_minutes", 45)) + 60
+    if now <= float(run.get("requested", now)) + minutes * 60:
+        return ""
+    return (
+        f"The run is stuck in the stage {run.get('stage')}: it has not ended within {minutes:.0f} minutes; see the "
+        "stage's log and the dead letters, then request the run again."
+    )
 
 
 def manifest_known(run_id: str, manifest: ClaimedManifest, digest: Digest, now: float) -> Put:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from functions.outer import decide
 from shared import machines
 from shared.delivery import Outcome, fail
-from shared.events import Event, ManifestPublished, OuterInstallCompleted, RunRequested, derive
-from shared.model.workload import Workload, find
-from shared.ports import Blobs, Put, Store, Vms
+from shared.errors import Permanent, Untrusted
+from shared.events import Event, ManifestPublished, OuterInstallCompleted, RunFailed, RunRequested, derive
+from shared.model.workload import BUILT_IN, Workload, built_in, read
+from shared.ports import Blobs, Create, Store, Vms
 from shared.settings import Settings
 
 
@@ -35,46 +36,60 @@ def handle_event(event: Event, ports: Ports) -> Outcome:
         return _start(event, event.data, ports)
     if isinstance(event.data, OuterInstallCompleted):
         return _publish_manifest(event, event.data, ports)
+    if not isinstance(event.data, RunFailed):
+        raise Untrusted(f"The outer stage has nothing to do with {event.type}; check its subscriptions.")
     ports.machines.end(event.run_id)
     return Outcome()
 
 
-def sweep(event: Event, ports: Ports) -> Sequence[tuple[str, Outcome]]:
-    return ports.machines.sweep(event, "outer")
+def sweep(event: Event, ports: Ports) -> Iterator[tuple[str, Outcome]]:
+    """Runs that hang, wherever they do, and runs whose outer VM will not report."""
+    for run_id, run in ports.store.find("runs", "state", "running"):
+        now = ports.clock()
+        if reason := decide.overdue(run, now):
+            yield run_id, fail(event, run_id, str(run["stage"]), reason, "", now)
+    yield from ports.machines.sweep(event, "outer")
 
 
 def _start(event: Event, request: RunRequested, ports: Ports) -> Outcome:
-    workload = request.workload if isinstance(request.workload, Workload) else find(request.workload)
+    workload = request.workload if isinstance(request.workload, Workload) else _built_in(request.workload)
     run_id, now = event.run_id, ports.clock()
     existing = ports.store.get("runs", run_id)
     if existing and existing["state"] != "running":
         return Outcome()
     stored = ports.blobs.put(workload.canonical())
-    ports.store.put([Put("runs", run_id, decide.new_run(workload, stored, now), merge=True)])
-    record = ports.machines.record(run_id, workload.install_minutes)
-    metadata = decide.metadata(event, workload, str(record["report_token"]), ports.settings)
-    ports.machines.create(run_id, workload.accelerator_type, workload.runtime_version, metadata)
+    if not existing:
+        # Never over an existing one: a worker that was thought dead would set a run back that has gone on.
+        ports.store.put([Create("runs", run_id, decide.new_run(workload, stored, now))])
+    record = ports.machines.record(event, workload.install_minutes)
+    metadata = decide.metadata(event, workload, record, ports.settings)
+    ports.machines.create(record, workload.accelerator_type, workload.runtime_version, metadata)
     return Outcome()
+
+
+def _built_in(name: str) -> Workload:
+    """By name only: a path in an event would have this service read its own files."""
+    if name not in built_in():
+        raise Permanent(
+            f"There is no workload '{name}': give one of {', '.join(built_in())}, or send the whole workload."
+        )
+    return read(BUILT_IN / f"{name}.yaml")
 
 
 def _publish_manifest(event: Event, report: OuterInstallCompleted, ports: Ports) -> Outcome:
     run_id, now = report.run_id, ports.clock()
-    ports.machines.authenticate(run_id, report.report_token)
+    ports.machines.authenticate(event, report)
     run = ports.store.get("runs", run_id) or {}
+    ports.machines.end(run_id)
     if run.get("state") != "running":
-        ports.machines.end(run_id)
         return Outcome()
     if report.state == "failed" or report.claim is None:
-        ports.machines.end(run_id)
         reason = "The install on the outer VM failed; its last lines say why."
         return fail(event, run_id, "outer", reason, report.tail, now)
     manifest = machines.unpack(report.claim, "The outer VM's manifest")
     decide.check_manifest(manifest, str(run["workload"]))
     digest = ports.blobs.put(manifest.canonical())
-    ports.machines.end(run_id)
     published = derive(
         event, "manifest-published", ManifestPublished(run_id=run_id, manifest=digest), stage="outer", now=now
     )
-    return Outcome(
-        (decide.manifest_known(run_id, manifest, digest, now), ports.machines.reported(run_id)), (published,)
-    )
+    return Outcome((decide.manifest_known(run_id, manifest, digest, now),), (published,))

@@ -10,6 +10,7 @@ from packaging.version import InvalidVersion
 
 from shared.errors import Permanent
 from shared.model.manifest import ClaimedManifest
+from shared.model.package import normal_version
 from shared.model.value import Digest
 from shared.model.verdict import Verdict
 from shared.model.workload import Workload
@@ -31,7 +32,7 @@ def subjects(manifest: ClaimedManifest, workload: Workload) -> tuple[Subject, ..
         for python in environment.packages if not environment.managed_by_dpkg else ():
             url = python.direct_url.url if python.direct_url else ""
             package = python.package()
-            mine = (python.name, python.version) in own
+            mine = (python.name, normal_version(python.version)) in own
             subject = Subject(package=package, direct_url=url, own_wheel=mine, in_base=python.in_base)
             if package.purl not in found or url:
                 found[package.purl] = subject

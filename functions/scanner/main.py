@@ -36,6 +36,7 @@ def desk(ports: Ports, bus: Bus, settings: Settings) -> Desk:
         bus=bus,
         handle=lambda event: handle_event(event, ports),
         lease=float(settings.lease_seconds),
+        clock=ports.clock,
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from functions.scanner import decide
 from shared.delivery import Outcome
+from shared.errors import Untrusted
 from shared.events import Event, ManifestPublished, VerdictsWritten, derive
 from shared.judgement import Court, documents
 from shared.model.manifest import ClaimedManifest
@@ -27,7 +28,8 @@ class Ports:
 
 
 def handle_event(event: Event, ports: Ports) -> Outcome:
-    assert isinstance(event.data, ManifestPublished)  # noqa: S101 - the only topic of this stage besides the sweep
+    if not isinstance(event.data, ManifestPublished):
+        raise Untrusted(f"The scanner has nothing to do with {event.type}; check its subscriptions.")
     run_id, digest, now = event.data.run_id, event.data.manifest, ports.clock()
     run = ports.store.get("runs", run_id) or {}
     if run.get("state") != "running":

@@ -32,6 +32,20 @@ def environments(manifest: ClaimedManifest) -> tuple[Environment, ...]:
     )
 
 
+def check_base(manifest: ClaimedManifest, verdicts: Mapping[str, Verdict]) -> None:
+    """Python packages of the base image are not installed from the lock, so nothing can replace a refused one."""
+    for environment in manifest.environments:
+        for package in environment.packages if not environment.managed_by_dpkg else ():
+            purl = package.package().purl
+            verdict = verdicts.get(purl)
+            if package.in_base and (verdict is None or verdict.decision != "allow"):
+                raise Permanent(
+                    f"{purl} is refused ({verdict.reason if verdict else 'it has no verdict'}), and it is part of the "
+                    f"base image in {environment.path}: have the workload's install script replace it, take another "
+                    "runtime_version, or change the policy."
+                )
+
+
 def lock_generic(manifest: ClaimedManifest, verdicts: Mapping[str, Verdict]) -> tuple[LockedGeneric, ...]:
     """Files fetched by URL, if the policy allows them; nothing replaces one that it does not."""
     for file in manifest.generic:
@@ -93,13 +107,17 @@ def planned(
     )
 
 
+def shard_id(data: SyncShardPlanned) -> str:
+    return f"{sync_id(data.run_id, data.plan)}-{data.shard}"
+
+
 def shard_done(data: SyncShardPlanned, artifacts: int, transferred: int) -> tuple[Write, ...]:
     """The shard's create-only document and the counters in one batch: a redelivery cannot count twice."""
     name = sync_id(data.run_id, data.plan)
     return (
         Create(
             "shards",
-            f"{name}-{data.shard}",
+            shard_id(data),
             {"run_id": data.run_id, "artifacts": artifacts, "bytes": transferred},
         ),
         Increment("syncs", name, "done", 1),

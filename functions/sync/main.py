@@ -46,6 +46,7 @@ def desk(ports: Ports, bus: Bus) -> Desk:
         handle=lambda event: handle_event(event, ports),
         settle=lambda event: settle(event, ports),
         lease=float(ports.settings.lease_seconds),
+        clock=ports.clock,
     )
 
 

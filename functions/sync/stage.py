@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -11,7 +12,7 @@ from pathlib import Path
 
 from functions.sync import decide
 from shared.delivery import Outcome
-from shared.errors import Permanent, Transient
+from shared.errors import DmzError, Permanent, Transient, Untrusted
 from shared.events import Event, SyncShardPlanned, VerdictsWritten, derive
 from shared.judgement import Court, documents
 from shared.locking.debian import DebianLocker, installed_after
@@ -53,7 +54,10 @@ def handle_event(event: Event, ports: Ports) -> Outcome:
     if isinstance(event.data, VerdictsWritten):
         workload = Workload.read(ports.blobs.get(run["workload_digest"]), "The stored workload")
         return _plan(event, event.data, workload, ports)
-    assert isinstance(event.data, SyncShardPlanned)  # noqa: S101 - the only other topic
+    if not isinstance(event.data, SyncShardPlanned):
+        raise Untrusted(f"The sync stage has nothing to do with {event.type}; check its subscriptions.")
+    if ports.store.get("shards", decide.shard_id(event.data)):
+        return Outcome()  # counted already: a replay planned the same shard
     return _apply(event.data, ports)
 
 
@@ -100,6 +104,7 @@ def _lock(
         return result
 
     by_purl = {verdict.package.purl: verdict for verdict in verdicts.verdicts}
+    decide.check_base(manifest, by_purl)
     generic = decide.lock_generic(manifest, by_purl)
     environments, changes = _lock_python(manifest, workload, upstream, judge, by_purl)
     archives, moved = _lock_debian(manifest, upstream, judge, by_purl)
@@ -197,6 +202,7 @@ def _apply(data: SyncShardPlanned, ports: Ports) -> Outcome:
             # One refused file ends the shard: what has not begun need not be fetched.
             pool.shutdown(cancel_futures=True)
             raise
+    carrier.tell()
     return Outcome(decide.shard_done(data, len(shard), sum(sizes)))
 
 
@@ -243,21 +249,24 @@ class _Carrier:
         raise TypeError(type(file))
 
     def _count(self, size: int) -> None:
-        """Progress for people: at most twice a second, and never a reason to fail."""
         with self._lock:
             self._done += 1
             self._bytes += size
             if self.ports.clock() - self._reported < 0.5:
                 return
+        self.tell()
+
+    def tell(self) -> None:
+        """Progress for people: at most twice a second and at the end, and never a reason to fail."""
+        with self._lock:
             done, total, self._done, self._bytes = self._done, self._bytes, 0, 0
             self._reported = self.ports.clock()
-        name = f"{self.run_id}-sync"
-        try:
-            self.ports.store.put(
-                [Increment("progress", name, "done", done), Increment("progress", name, "bytes", total)]
-            )
-        except Transient:
+        if not done:
             return
+        name = f"{self.run_id}-sync"
+        counts = [Increment("progress", name, "done", done), Increment("progress", name, "bytes", total)]
+        with contextlib.suppress(DmzError):
+            self.ports.store.put(counts)
 
 
 # --- close ---
@@ -281,5 +290,6 @@ def settle(event: Event, ports: Ports) -> Sequence[Event]:
             f"{len(absent)} uploaded files are not listed by the repositories yet, {absent[0].sha256} first."
         )
     now = ports.clock()
-    ports.store.put([Put("runs", data.run_id, decide.synced(counted, run, now), merge=True)])
+    if run.get("stage") == "sync":
+        ports.store.put([Put("runs", data.run_id, decide.synced(counted, run, now), merge=True)])
     return (decide.completed(event, data.run_id, counted["lock"], now),)

@@ -29,21 +29,30 @@ class DebianLocker:
         self, manifest: ClaimedManifest
     ) -> tuple[tuple[tuple[Archive, LockedArchive], ...], tuple[Change, ...]]:
         """Archives to install on top of the base image; Permanent with the reason if there is no such set."""
-        refused = [p for p in manifest.debian if self._verdict(p, manifest.release).decision != "allow"]
-        # Binaries of one source depend on each other in one exact version: they move together or not at all.
-        moving = {package.source_name for package in refused}
+        moved = self._moved(manifest)
         locked, changes = [], []
         for package in sorted(manifest.debian, key=lambda p: (p.name, p.architecture)):
-            if package.source_name in moving:
-                archive = self._newer(package, manifest.release, refused=package in refused)
-                if archive is not None:
-                    locked.append((archive, _locked(archive)))
-                    changes.append(self._change(package, archive, manifest.release))
-                    continue
-            if not package.in_base:
+            archive = moved.get((package.name, package.architecture))
+            if archive is not None:
+                changes.append(self._change(package, archive, manifest.release))
+            elif not package.in_base:
                 archive = self._claimed(package)
+            if archive is not None:
                 locked.append((archive, _locked(archive)))
         return tuple(locked), tuple(changes)
+
+    def _moved(self, manifest: ClaimedManifest) -> dict[tuple[str, str], Archive]:
+        """The archives that take the place of refused packages and of their sisters.
+
+        Binaries of one source depend on each other in one exact version: they move together or not at all.
+        """
+        refused = [p for p in manifest.debian if self._verdict(p, manifest.release).decision != "allow"]
+        moved: dict[tuple[str, str], Archive] = {}
+        for source in sorted({package.source_name for package in refused}):
+            members = [package for package in manifest.debian if package.source_name == source]
+            bad = [package for package in refused if package.source_name == source]
+            moved |= self._newer(members, bad, manifest.release)
+        return moved
 
     def _verdict(self, package: DebianPackage, release: Release) -> Verdict:
         purl = package.package(release).purl
@@ -54,40 +63,72 @@ class DebianLocker:
         return self.verdicts[purl]
 
     def _claimed(self, package: DebianPackage) -> Archive:
-        """1. A signed index lists this version. 2. It lists the very hash of the archive that the VM had."""
+        """What the signed indexes list for a claim.
+
+        1. They list this version. 2. They list the very hash of the archive that the VM had. 3. It was built from the
+        source that the VM named: the verdict is about that source.
+        """
         what = f"{package.name} {package.version} ({package.architecture})"
         versions = self.archives.get((package.name, package.architecture), ())
         same = [archive for archive in versions if archive.version == package.version]
-        if not same:
+        if not same:  # 1
             raise Permanent(
                 f"{what}: the release's signed indexes list no such version; run again with a current image."
             )
-        if package.archive is None:
-            return same[0]
-        for archive in same:
-            if archive.sha256 == package.archive:
-                return archive
-        raise Permanent(
-            f"{what}: the outer VM installed an archive with {package.archive}, the signed index lists "
-            f"{same[0].sha256}; the archive did not come from the distribution."
-        )
+        archive = next((each for each in same if package.archive in (None, each.sha256)), None)
+        if archive is None:  # 2
+            raise Permanent(
+                f"{what}: the outer VM installed an archive with {package.archive}, the signed index lists "
+                f"{same[0].sha256}; the archive did not come from the distribution."
+            )
+        if (archive.source_name, archive.source_version) != (
+            package.source_name,
+            package.source_version,
+        ):  # 3
+            raise Permanent(
+                f"{what}: the outer VM says that it was built from {package.source_name} {package.source_version}, the "
+                f"signed index says {archive.source_name} {archive.source_version}; it was judged as what it is not."
+            )
+        return archive
 
-    def _newer(self, package: DebianPackage, release: Release, *, refused: bool) -> Archive | None:
-        """The nearest newer admitted version, None where a package that merely moves along has none."""
-        versions = self.archives.get((package.name, package.architecture), ())
-        newer = [archive for archive in reversed(versions) if compare(archive.version, package.version) > 0]
-        for archive in newer:
-            (verdict,) = self.judge([_package(archive, release)], False)
-            if verdict.decision == "allow":
-                return archive
-        if not refused:
-            return None
+    def _newer(
+        self, members: Sequence[DebianPackage], bad: Sequence[DebianPackage], release: Release
+    ) -> dict[tuple[str, str], Archive]:
+        """All binaries of one source at the nearest newer source version that is admitted for each of them."""
+        for wanted in self._later(bad[0]):
+            group = {
+                (package.name, package.architecture): archive
+                for package in members
+                for archive in self._later(package)[::-1]
+                if (archive.source_name, archive.source_version)
+                == (wanted.source_name, wanted.source_version)
+            }
+            complete = all((package.name, package.architecture) in group for package in bad)
+            if complete and self._all_admitted(list(group.values()), release):
+                return group
+        package = bad[0]
         verdict = self._verdict(package, release)
         carried = "the base image" if package.in_base else "the workload"
         raise Permanent(
             f"{package.package(release).purl} is refused ({verdict.reason}), needed by {carried}, and the release has "
             "no newer admitted version. Wait for the distribution's fix, or change the policy."
         )
+
+    def _later(self, package: DebianPackage) -> list[Archive]:
+        """Newer versions of a package, the nearest first."""
+        versions = self.archives.get((package.name, package.architecture), ())
+        try:
+            return [
+                archive for archive in reversed(versions) if compare(archive.version, package.version) > 0
+            ]
+        except ValueError as error:
+            raise Permanent(
+                f"The outer VM claims {package.name} {package.version}, which is no version."
+            ) from error
+
+    def _all_admitted(self, archives: Sequence[Archive], release: Release) -> bool:
+        verdicts = self.judge([_package(archive, release) for archive in archives], False)
+        return all(verdict.decision == "allow" for verdict in verdicts)
 
     def _change(self, package: DebianPackage, archive: Archive, release: Release) -> Change:
         verdict = self._verdict(package, release)

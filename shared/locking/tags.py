@@ -1,10 +1,11 @@
-"""Which wheels a machine can install, told from its manifest alone."""
+"""Which files of an index a machine can install, told from its manifest alone."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.tags import Tag, compatible_tags, cpython_tags
 from packaging.utils import (
     InvalidSdistFilename,
@@ -18,27 +19,32 @@ from shared.model.manifest import ClaimedManifest
 from shared.ports import IndexFile
 
 _MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
+_LEGACY = {17: "manylinux2014", 12: "manylinux2010", 5: "manylinux1"}
+"""glibc's minor version to the older name of the same platform (PEP 600)."""
+_OLDEST, _NEWEST = 5, 99
 
 
 def supported(manifest: ClaimedManifest, python: str) -> tuple[Tag, ...]:
     """Tags for CPython `python` (like 3.13.5) on the manifest's machine, best first (PEP 425, PEP 600)."""
     machine = _MACHINES.get(manifest.release.architecture, manifest.release.architecture)
     libc = next((p.version for p in manifest.debian if p.name == "libc6"), "2.28")
-    found = re.match(r"(\d+)\.(\d+)", libc)
-    minor = int(found[2]) if found else 28
-    platforms = [f"manylinux_2_{n}_{machine}" for n in range(minor, 4, -1)]
-    platforms += [
-        f"manylinux2014_{machine}",
-        f"manylinux2010_{machine}",
-        f"manylinux1_{machine}",
-        f"linux_{machine}",
-    ]
+    found = re.match(r"2\.([0-9]{1,9})", libc)
+    # The manifest is a claim: a glibc 2.999999999 must not become a list as long.
+    platforms = list(_platforms(min(int(found[1]), _NEWEST) if found else 28, machine))
     version = tuple(int(part) for part in python.split(".")[:2])
     interpreter = f"cp{version[0]}{version[1]}"
     return (
         *cpython_tags(version, platforms=platforms),
         *compatible_tags(version, interpreter=interpreter, platforms=platforms),
     )
+
+
+def _platforms(minor: int, machine: str) -> Iterator[str]:
+    for each in range(minor, _OLDEST - 1, -1):
+        yield f"manylinux_2_{each}_{machine}"
+        if each in _LEGACY:
+            yield f"{_LEGACY[each]}_{machine}"
+    yield f"linux_{machine}"
 
 
 def version_of(filename: str) -> Version | None:
@@ -49,18 +55,31 @@ def version_of(filename: str) -> Version | None:
         return None
 
 
-def best(files: Sequence[IndexFile], version: str, tags: Sequence[Tag]) -> IndexFile | None:
-    """The file that an installer would take: the best-tagged wheel, else a source distribution."""
+def best(files: Sequence[IndexFile], version: str, tags: Sequence[Tag], python: str) -> IndexFile | None:
+    """The file that an installer on Python `python` would take: the best-tagged wheel, else a source distribution.
+
+    None if there is none, or only what the index has withdrawn (PEP 592) or made for other Pythons.
+    """
     order = {tag: rank for rank, tag in enumerate(tags)}
     wanted = Version(version)
-    of_version = [file for file in files if version_of(file.filename) == wanted and not file.yanked]
+    offered = [
+        file
+        for file in files
+        if version_of(file.filename) == wanted and not file.yanked and _runs(file.requires_python, python)
+    ]
 
     def rank(file: IndexFile) -> int:
         *_, its_tags = parse_wheel_filename(file.filename)
         return min((order[tag] for tag in its_tags if tag in order), default=len(order))
 
-    wheels = [file for file in of_version if file.filename.endswith(".whl") and rank(file) < len(order)]
+    wheels = [file for file in offered if file.filename.endswith(".whl") and rank(file) < len(order)]
     if wheels:
         return min(wheels, key=lambda file: (rank(file), file.filename))
-    sources = [file for file in of_version if file.filename.endswith(".tar.gz")]
-    return sources[0] if sources else None
+    return next((file for file in offered if file.filename.endswith(".tar.gz")), None)
+
+
+def _runs(requires_python: str, python: str) -> bool:
+    try:
+        return SpecifierSet(requires_python).contains(python, prereleases=True)
+    except (InvalidSpecifier, InvalidVersion):
+        return False

@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 from urllib.parse import quote
 
 from packaging.utils import canonicalize_name
+from packaging.version import InvalidVersion, Version
 from pydantic import AfterValidator
 
 from shared.model.value import Value
@@ -32,6 +33,14 @@ def _pypi_name(text: str) -> str:
     if not _PYPI_NAME.fullmatch(text):
         raise ValueError("a Python package's name has ASCII letters, digits and . _ - only (PEP 508)")
     return canonicalize_name(text)
+
+
+def normal_version(text: str) -> str:
+    """The one spelling of a Python version: METADATA may say 2024.07, an index and a resolver say 2024.7 (PEP 440)."""
+    try:
+        return str(Version(text))
+    except InvalidVersion:
+        return text
 
 
 def _matching(pattern: re.Pattern[str], rule: str) -> AfterValidator:
