@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import Field, field_validator
 
 from shared.errors import Permanent
 from shared.model.package import DebianName
-from shared.model.value import Digest, Value
+from shared.model.value import Digest, Value, printable
 
 BUILT_IN = Path(__file__).parent.parent / "data" / "workloads"
 _MAX_FILE = 256 * 1024
@@ -64,22 +64,47 @@ class Workload(Value):
         return text
 
 
+class _Plain(yaml.SafeLoader):
+    """YAML without aliases, which can grow without bound, and without a key that stands twice."""
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+            raise yaml.MarkedYAMLError(problem="an alias is not read, write the value out", problem_mark=mark)
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if str(key.value) in seen:
+                raise yaml.MarkedYAMLError(
+                    problem=f"the key '{key.value}' stands twice", problem_mark=key.start_mark
+                )
+            seen.add(str(key.value))
+        return super().construct_mapping(node, deep)
+
+
 def read(path: Path) -> Workload:
     """The workload in the YAML file at `path`; Permanent with the mistake and its place."""
+    shown = printable(str(path), 300)
     try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise Permanent(f"The workload file {path} cannot be read: {error.strerror}.") from error
+        with path.open("rb") as file:
+            data = file.read(_MAX_FILE + 1)
+    except (OSError, ValueError) as error:  # ValueError: a path with a NUL character
+        words = error.strerror if isinstance(error, OSError) else str(error)
+        raise Permanent(f"The workload file {shown} cannot be read: {words}.") from error
     if len(data) > _MAX_FILE:
-        raise Permanent(f"The workload file {path} has {len(data)} bytes; at most {_MAX_FILE} are read.")
+        raise Permanent(f"The workload file {shown} is too large: at most {_MAX_FILE} bytes are read.")
     try:
-        content = yaml.safe_load(data)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        first = " ".join(str(error).split())
-        raise Permanent(f"The workload file {path} is not YAML: {first}.") from error
+        content = yaml.load(data, _Plain)  # noqa: S506 - a SafeLoader
+    except (yaml.YAMLError, UnicodeDecodeError, ValueError) as error:
+        first = printable(" ".join(str(error).split()), 300)
+        raise Permanent(f"The workload file {shown} is not YAML as it is read here: {first}.") from error
+    except RecursionError as error:
+        raise Permanent(f"The workload file {shown} is nested too deeply.") from error
     if not isinstance(content, dict):
-        raise Permanent(f"The workload file {path} must be a mapping with at least name, install and smoke.")
-    return Workload.check(content, f"The workload file {path}")
+        raise Permanent(f"The workload file {shown} must be a mapping with at least name, install and smoke.")
+    return Workload.check(content, f"The workload file {shown}")
 
 
 def built_in() -> tuple[str, ...]:
@@ -95,5 +120,6 @@ def find(name_or_path: str) -> Workload:
     if path.suffix in (".yaml", ".yml") or path.exists():
         return read(path)
     raise Permanent(
-        f"There is no workload '{name_or_path}': give one of {', '.join(built_in())}, or the path of a workload file."
+        f"There is no workload '{printable(name_or_path, 100)}': give one of {', '.join(built_in())}, "
+        "or the path of a workload file."
     )
