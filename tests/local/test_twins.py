@@ -1,0 +1,113 @@
+"""The in-memory broker over HTTP: what VMs publish and what the command line reads."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from types import SimpleNamespace
+
+import pytest
+
+from functions.local import backing, memory, twins
+from functions.local.layout import layout
+from functions.local.ports import choose
+from functions.local.pubsub import PubSub
+from functions.local.twins import Twins
+from shared.errors import Permanent, Transient
+from shared.events import Delivery, RunRequested
+from shared.memory.bus import MemoryBus
+from shared.memory.store import MemoryBlobs, MemoryStore
+from shared.ports import Put
+from shared.settings import Settings
+
+
+@pytest.fixture
+def served() -> Iterator[tuple[SimpleNamespace, str]]:
+    """Twins without stages, and their address."""
+    parts = SimpleNamespace(store=MemoryStore(), blobs=MemoryBlobs(), bus=MemoryBus())
+    port = choose(["memory"], None)["memory"]
+    server = twins.serve(parts, port)  # type: ignore[arg-type]
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield parts, f"127.0.0.1:{port}"
+    server.shutdown()
+    server.server_close()
+
+
+def test_documents_and_blobs_are_read_as_they_were_written(served: tuple[SimpleNamespace, str]) -> None:
+    parts, address = served
+    store, blobs = memory.TwinStore(address), memory.TwinBlobs(address)
+    assert store.get("runs", "run-1") is None
+    store.put([Put("runs", "run-1", {"state": "running", "stages": {"outer": {"started": 1.5}}})])
+    store.put([Put("runs", "run-1", {"stages": {"outer": {"ended": 2.5}}}, merge=True)])
+    expected = {"state": "running", "stages": {"outer": {"started": 1.5, "ended": 2.5}}}
+    assert store.get("runs", "run-1") == parts.store.get("runs", "run-1") == expected
+    assert store.find("runs", "state", "running") == [("run-1", expected)]
+    digest = parts.blobs.put(b"\x00\xff")
+    assert blobs.get(digest) == b"\x00\xff"
+    with pytest.raises(Permanent, match="no stored content"):
+        blobs.get("sha256:" + "0" * 64)
+
+
+def test_what_is_published_reaches_the_subscriber_as_it_was_sent(served: tuple[SimpleNamespace, str]) -> None:
+    parts, address = served
+    got: list[Delivery] = []
+    parts.bus.subscribe("outer", lambda delivery: got.append(delivery) is None)
+    body = RunRequested(workload="quickstart").canonical()
+    PubSub(address, "dmz-local").publish("run-requested", body, {"ce-id": "an-id"})
+    assert parts.bus.drain(5)
+    assert [(one.topic, one.body, one.attributes["ce-id"]) for one in got] == [
+        ("run-requested", body, "an-id")
+    ]
+
+
+def test_an_unknown_topic_is_refused(served: tuple[SimpleNamespace, str]) -> None:
+    with pytest.raises(Permanent, match="Topic not found: gossip"):
+        PubSub(served[1], "dmz-local").publish("gossip", b"{}", {})
+
+
+def test_a_store_that_has_gone_is_a_passing_trouble() -> None:
+    with pytest.raises(Transient, match="does not answer"):
+        memory.TwinStore("127.0.0.1:9").get("runs", "run-1")
+
+
+def test_every_stage_is_subscribed_and_a_defect_asks_for_another_delivery() -> None:
+    made = Twins(Settings(project="dmz-local", advisories="/nonexistent"))
+    assert set(made.bus._receivers) == {"outer", "scanner", "sync", "inner"}
+    broken = SimpleNamespace(stage="outer", deliver=lambda _: 1 / 0)
+    assert not twins._receive(broken, Delivery(b"", "run-requested"))  # type: ignore[arg-type]
+
+
+def test_the_twins_serve_only_where_there_is_neither_sdk_nor_docker(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ["pubsub", "firestore", "metadata-sync"]
+    ports = dict.fromkeys(names, 4711)
+    monkeypatch.setattr("functions.local.sdk.find", lambda _: None)
+    monkeypatch.setattr("functions.local.docker.usable", lambda: False)
+    chosen = backing.choose("auto", {}, layout({}), ports)
+    assert (chosen.name, chosen.serves_functions) == ("memory", False)
+    with pytest.raises(Permanent, match="No Google Cloud SDK with both emulators was found: install"):
+        backing.choose("sdk", {}, layout({}), ports)
+    with pytest.raises(Permanent, match="Docker does not answer: start its daemon"):
+        backing.choose("docker", {}, layout({}), ports)
+
+
+def test_the_process_answers_with_all_stages_in_it() -> None:
+    """As the supervisor starts it."""
+    import os
+    import subprocess
+
+    from functions.local.project import settings
+
+    port = choose(["memory"], None)["memory"]
+    program = memory.program(port, {})
+    environment = os.environ | settings({}, tpu=1, registry=2).environment() | dict(program.environment)
+    with subprocess.Popen(program.command, env=environment) as process:
+        try:
+            deadline = time.monotonic() + 30
+            while not program.ready():
+                assert process.poll() is None
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+            assert memory.TwinStore(f"127.0.0.1:{port}").get("runs", "run-1") is None
+        finally:
+            process.kill()
