@@ -21,10 +21,10 @@ GOOD = {"run_id": RUN, "manifest": SOME}
 def refused(body: bytes, topic: str = "manifest-published", **attributes: str) -> str:
     """The sentence of a refusal, which must be one, short, and safe on a terminal."""
     names = {key.replace("_", "-"): value for key, value in attributes.items()}
-    started = time.monotonic()
+    started = time.thread_time()  # of the processor: the machine may be busy
     with pytest.raises(Permanent) as caught:
         decode(Delivery(body, topic, names, "1", "2026-11-21T20:00:00Z"))
-    assert time.monotonic() - started < 1
+    assert time.thread_time() - started < 1
     words = str(caught.value)
     assert words.isprintable()
     assert words.endswith(".")

@@ -71,13 +71,13 @@ BAD: dict[str, tuple[str | bytes, str]] = {
 
 @pytest.mark.parametrize(("text", "words"), BAD.values(), ids=BAD.keys())
 def test_a_mistake_is_one_sentence(text: str | bytes, words: str, tmp_path: Path) -> None:
-    started = time.monotonic()
+    started = time.thread_time()
     with pytest.raises(Permanent) as caught:
         workload.read(written(tmp_path, text))
     assert words in str(caught.value)
     assert str(caught.value).isprintable()
     assert len(str(caught.value)) < 900
-    assert time.monotonic() - started < 5
+    assert time.thread_time() - started < 5
 
 
 def test_what_is_not_there_is_named(tmp_path: Path) -> None:
