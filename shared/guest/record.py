@@ -12,7 +12,8 @@ installer takes over as it is:
 2. Left out: rows without a hash, absolute paths and paths with a part `..` (scripts, man pages, headers), `*.pyc`,
    and in the distribution's own `.dist-info`: INSTALLER, REQUESTED, RECORD, RECORD.jws, RECORD.p7s, direct_url.json,
    provenance_url.json, uv_cache.json, uv_build.json.
-3. The rest is sorted by path (as UTF-8 bytes), each row written `path,hash,size`, rows joined by one line feed, no
+3. Of equal rows one is kept (pip writes some twice); two rows of one path that differ have no digest.
+4. The rest is sorted by path (as UTF-8 bytes), each row written `path,hash,size`, rows joined by one line feed, no
    line feed at the end. The digest is sha256 over its UTF-8 bytes.
 
 What that leaves out: generated scripts (from entry_points.txt, which is in) and `.data/scripts` (their first line is
@@ -26,6 +27,7 @@ import hashlib
 import io
 import re
 from collections.abc import Iterable, Iterator
+from itertools import pairwise
 
 Row = tuple[str, str, str]
 """path, hash (`sha256=<unpadded urlsafe base64>`), size in bytes; all as RECORD spells them."""
@@ -48,9 +50,8 @@ _SIZE = re.compile(r"[0-9]{0,18}", re.ASCII)
 
 
 def parse(record_text: str) -> list[Row]:
-    """The rows of RECORD. ValueError if a row is malformed, or if a path stands there twice."""
+    """The rows of RECORD. ValueError if one is malformed."""
     rows: list[Row] = []
-    seen: set[str] = set()
     try:
         for fields in csv.reader(io.StringIO(record_text, newline="")):
             if not fields:
@@ -64,9 +65,6 @@ def parse(record_text: str) -> list[Row]:
             )
             if not path or malformed:
                 raise ValueError(f"RECORD has a malformed row: {fields!r:.120}")
-            if path in seen:
-                raise ValueError(f"RECORD lists {path!r:.120} twice")
-            seen.add(path)
             rows.append((path, algorithm_and_hash, size))
     except csv.Error as error:
         raise ValueError(f"RECORD is not CSV: {error}") from error
@@ -86,8 +84,11 @@ def kept(rows: Iterable[Row], dist_info_name: str) -> Iterator[Row]:
 
 
 def canonical_digest(rows: Iterable[Row]) -> str:
-    """`sha256:<hex>` of kept rows in canonical order (rule 3)."""
-    ordered = sorted(rows, key=lambda row: row[0].encode())
+    """`sha256:<hex>` of kept rows in canonical order (rules 3 and 4). ValueError if a path has two contents."""
+    ordered = sorted(set(rows), key=lambda row: row[0].encode())
+    for row, following in pairwise(ordered):
+        if row[0] == following[0]:
+            raise ValueError(f"RECORD lists {row[0]!r:.120} twice")
     return "sha256:" + hashlib.sha256("\n".join(map(",".join, ordered)).encode()).hexdigest()
 
 

@@ -163,9 +163,13 @@ def _text(wheel: zipfile.ZipFile, member: str, filename: str) -> bytes:
 
 def _rows(listing: bytes, filename: str) -> dict[str, record.Row]:
     try:
-        return {row[0]: row for row in record.parse(listing.decode())}
+        rows = record.parse(listing.decode())
     except ValueError as error:
         raise Permanent(f"{filename}: {printable(str(error), 200)}.") from error
+    by_path = {row[0]: row for row in rows}
+    if len(by_path) != len(rows):
+        raise Permanent(f"{filename}: RECORD lists a path twice; it is refused.")
+    return by_path
 
 
 def _recorded(

@@ -87,6 +87,11 @@ def test_an_installation_has_the_digest_of_its_wheel(
     assert record.from_installed(rows, INFO) == wheel.prove(file, file.name).record
 
 
+def test_a_row_that_stands_there_twice_counts_once() -> None:
+    twice = [KEPT[0], *KEPT, LEFT_OUT[3], LEFT_OUT[3].replace(",1", ",2")]
+    assert record.from_installed("".join(twice), INFO) == record.from_installed("".join(KEPT), INFO)
+
+
 def listing(*rows: str) -> str:
     return "".join(rows)
 
