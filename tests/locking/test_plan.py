@@ -1,0 +1,102 @@
+"""The sync plan: everything that a lock needs, what is missing of it, and shards that lose nothing."""
+
+from __future__ import annotations
+
+import hypothesis.strategies as st
+import pytest
+from hypothesis import given
+
+from functions.sync import decide
+from shared.model.lock import Lock, LockedArchive, LockedEnvironment, LockedGeneric, LockedPython
+from shared.model.plan import Plan, Transfer, shard, transfers
+from shared.model.value import sha256
+from tests.support.market import TRIXIE
+
+
+def wheel(name: str, build: tuple[LockedPython, ...] = ()) -> LockedPython:
+    return LockedPython(
+        name=name,
+        version="1.0",
+        filename=f"{name}-1.0-py3-none-any.whl",
+        sha256=sha256(name.encode()),
+        url=f"https://files.test/{name}",
+        record=None,
+        build=build,
+    )
+
+
+def generic(number: int, size: int) -> LockedGeneric:
+    return LockedGeneric(url=f"https://files.test/{number}", sha256=sha256(b"%d" % number), size=size)
+
+
+def archive(name: str) -> LockedArchive:
+    return LockedArchive(
+        name=name,
+        version="1-1",
+        architecture="amd64",
+        source_name=name,
+        source_version="1-1",
+        filename=f"{name}.deb",
+        url=f"https://deb.test/{name}.deb",
+        sha256=sha256(name.encode()),
+        size=10,
+        suite="trixie",
+    )
+
+
+def lock(*environments: tuple[LockedPython, ...]) -> Lock:
+    return Lock(
+        workload="small",
+        manifest=sha256(b""),
+        release=TRIXIE,
+        environments=tuple(
+            LockedEnvironment(path=f"/opt/{i}", python="3.13.5", virtual=True, packages=packages)
+            for i, packages in enumerate(environments)
+        ),
+        debian=(archive("jq"),),
+        generic=(generic(1, 5),),
+        changes=(),
+    )
+
+
+def test_a_lock_needs_each_content_once_per_repository() -> None:
+    builder = wheel("builder")
+    made = lock((wheel("a"), wheel("old", (builder,))), (wheel("a"), builder))
+    found = transfers(made, "pip", "trixie", "files")
+    assert [(each.repository, each.sha256) for each in found] == [
+        ("pip", wheel("a").sha256),
+        ("pip", wheel("old").sha256),
+        ("pip", builder.sha256),
+        ("trixie", archive("jq").sha256),
+        ("files", generic(1, 5).sha256),
+    ]
+
+
+def test_what_is_held_under_a_name_with_other_bytes_is_missing() -> None:
+    found = transfers(lock((wheel("a"),)), "pip", "trixie", "files")
+    held = {"pip": {sha256(b"other bytes")}, "trixie": {archive("jq").sha256}, "files": set[str]()}
+    assert [each.repository for each in decide.missing(found, held)] == ["pip", "files"]
+    # The same bytes in another repository are not here.
+    held["trixie"] |= {wheel("a").sha256}
+    assert [each.repository for each in decide.missing(found, held)] == ["pip", "files"]
+
+
+@given(st.lists(st.integers(0, 500), max_size=60), st.integers(1, 300))
+def test_shards_hold_everything_once_and_no_more_than_the_limit(sizes: list[int], limit: int) -> None:
+    missing = tuple(
+        Transfer(repository="files", generic=generic(number, size)) for number, size in enumerate(sizes)
+    )
+    shards = shard(missing, limit)
+    assert sorted(each.sha256 for one in shards for each in one) == sorted(each.sha256 for each in missing)
+    assert all(sum(each.weight for each in one) <= limit or len(one) == 1 for one in shards)
+    assert shard(missing[::-1], limit) == shards
+    assert Plan(lock=sha256(b""), shards=shards).shards
+
+
+def test_nothing_missing_is_one_empty_shard_that_closes_the_run() -> None:
+    assert shard((), 1) == ((),)
+
+
+def test_a_transfer_names_a_file() -> None:
+    with pytest.raises(ValueError, match="names a file"):
+        Transfer(repository="pip").file  # noqa: B018 - reading it is what fails

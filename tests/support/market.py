@@ -1,0 +1,223 @@
+"""A package world in memory: an index, signed archives, advisories, downloads and a resolver that really resolves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+from shared.errors import Permanent
+from shared.locking.tags import version_of
+from shared.model import debian_version
+from shared.model.package import Package, Release
+from shared.model.value import sha256
+from shared.model.verdict import AdvisorySource, Finding, Severity
+from shared.ports import Archive, IndexFile, Pin, Upstream
+from shared.upstream import depends
+from shared.upstream.proof import Prover
+from tests.support import built
+from tests.support.built import Built
+
+TRIXIE = Release(id="debian", version_id="13", codename="trixie", architecture="amd64")
+
+
+@dataclass
+class Market:
+    """Everything that can be had, and what is known of it."""
+
+    projects: dict[str, list[IndexFile]] = field(default_factory=dict)
+    contents: dict[str, bytes] = field(default_factory=dict)
+    wheels: dict[str, Built] = field(default_factory=dict)
+    """By sha256."""
+    requires: dict[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
+    builds: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    pool: dict[tuple[str, str], list[Archive]] = field(default_factory=dict)
+    flaws: dict[tuple[str, str, str], Finding] = field(default_factory=dict)
+    asked: list[tuple[str, ...]] = field(default_factory=list)
+    """Requirements of every question to the resolver."""
+
+    # --- filling it ---
+
+    def wheel(
+        self,
+        name: str,
+        version: str,
+        *requires: str,
+        tag: str = "py3-none-any",
+        yanked: bool = False,
+        python: str = "",
+    ) -> Built:
+        made = built.wheel(name, version, requires, tag=tag)
+        self.requires[name, str(Version(version))] = requires
+        self._offer(name, made, yanked, python)
+        self.wheels[made.sha256] = made
+        return made
+
+    def sdist(self, name: str, version: str, *build: str) -> Built:
+        made = built.sdist(name, version, build)
+        self.requires.setdefault((name, str(Version(version))), ())
+        self._offer(name, made, False, "")
+        self.builds[made.filename] = build
+        return made
+
+    def deb(
+        self,
+        name: str,
+        version: str,
+        *,
+        source: str = "",
+        source_version: str = "",
+        depends: str = "",
+        architecture: str = "amd64",
+    ) -> Archive:
+        source, source_version = source or name, source_version or version
+        made = built.deb(name, version, architecture, source, source_version, depends)
+        url = f"https://deb.test/pool/{made.filename}"
+        self.contents[url] = made.content
+        archive = Archive(
+            name=name,
+            version=version,
+            architecture=architecture,
+            source_name=source,
+            source_version=source_version,
+            url=url,
+            sha256=made.sha256,
+            size=len(made.content),
+            suite="trixie",
+            depends=depends,
+            provides="",
+        )
+        versions = self.pool.setdefault((name, architecture), [])
+        versions.append(archive)
+        versions.sort(key=lambda each: debian_version.key(each.version), reverse=True)
+        return archive
+
+    def flaw(
+        self,
+        name: str,
+        version: str,
+        ecosystem: str = "pypi",
+        *,
+        severity: Severity = "HIGH",
+        fixed: str = "9",
+    ) -> None:
+        """An advisory about one version; of Debian's packages the source's name and version count."""
+        self.flaws[ecosystem, name, version] = Finding(
+            id=f"GHSA-{name}-{version}",
+            aliases=(),
+            severity=severity,
+            score=None,
+            fixed=(fixed,) if fixed else (),
+            malicious=False,
+            summary="",
+        )
+
+    def _offer(self, name: str, made: Built, yanked: bool, python: str) -> None:
+        url = f"https://files.test/{made.filename}"
+        self.contents[url] = made.content
+        file = IndexFile(made.filename, url, made.sha256, python, yanked)
+        self.projects.setdefault(canonicalize_name(name), []).append(file)
+
+    # --- the ports ---
+
+    def upstream(self) -> Upstream:
+        return Upstream(self, self, self, self, Prover(), lambda file: self.builds[file.filename], _unmet)
+
+    def files(self, name: str) -> tuple[IndexFile, ...]:
+        return tuple(self.projects.get(name, ()))
+
+    def archives(self, release: Release) -> Mapping[tuple[str, str], tuple[Archive, ...]]:
+        assert release == TRIXIE
+        return {key: tuple(versions) for key, versions in self.pool.items()}
+
+    def fetch(self, url: str, sha256_: str, to: Path) -> int:
+        if url not in self.contents:
+            raise Permanent(f"{url} is not there.")
+        if sha256(self.contents[url]) != sha256_:
+            raise Permanent(f"{url} has the content {sha256(self.contents[url])}, not {sha256_}.")
+        return to.write_bytes(self.contents[url])
+
+    def source(self) -> AdvisorySource:
+        return AdvisorySource(source="test", date="2026-11-21T20:00:00Z", digest=sha256(b"advisories"))
+
+    def findings(self, packages: Iterable[Package], release: Release) -> Mapping[str, tuple[Finding, ...]]:
+        result = {}
+        for package in packages:
+            key = (
+                package.ecosystem,
+                package.source_name or package.name,
+                package.source_version or package.version,
+            )
+            if key in self.flaws:
+                result[package.purl] = (self.flaws[key],)
+        return result
+
+    def resolve(
+        self,
+        requirements: Sequence[str],
+        preferences: Sequence[Pin],
+        forbidden: Sequence[str],
+        python: str,
+        absent: Sequence[str] = (),
+    ) -> tuple[Pin, ...]:
+        self.asked.append(tuple(requirements))
+        limits = [Requirement(line) for line in forbidden]
+        wished = {pin.name: str(Version(pin.version)) for pin in preferences}
+        solver = _Solver(self, limits, wished, python, frozenset(absent))
+        found = next(solver.solve({}, [(line, "") for line in requirements]), None)
+        if found is None:
+            raise Permanent(f"No versions fit together: {', '.join(requirements)}.")
+        return tuple(Pin(name, version) for name, version in sorted(found.items()))
+
+
+@dataclass
+class _Solver:
+    """Depth first: the preferred version, then the newest."""
+
+    market: Market
+    limits: Sequence[Requirement]
+    wished: Mapping[str, str]
+    python: str
+    absent: frozenset[str]
+
+    def solve(self, pins: dict[str, str], open_: list[tuple[str, str]]) -> Iterator[dict[str, str]]:
+        if not open_:
+            yield pins
+            return
+        (line, extra), rest = open_[0], open_[1:]
+        wanted = Requirement(line)
+        name = canonicalize_name(wanted.name)
+        environment = {"python_version": ".".join(self.python.split(".")[:2]), "extra": extra}
+        if name in self.absent or (wanted.marker and not wanted.marker.evaluate(environment)):
+            yield from self.solve(pins, rest)
+            return
+        for version in [pins[name]] if name in pins else self._versions(name, wanted):
+            if not wanted.specifier.contains(version, prereleases=True):
+                continue
+            needs = self.market.requires[name, version] if name not in pins or wanted.extras else ()
+            more = [(need, each) for each in ("", *wanted.extras) for need in needs]
+            yield from self.solve({**pins, name: version}, rest + more)
+
+    def _versions(self, name: str, wanted: Requirement) -> list[str]:
+        exact = any(each.operator == "==" for each in wanted.specifier)
+        found = {
+            version
+            for file in self.market.files(name)
+            if (version := version_of(file.filename)) is not None
+            and (exact or not (file.yanked or version.is_prerelease))
+            and all(limit.specifier.contains(version, prereleases=True) for limit in self._limits(name))
+        }
+        ordered = sorted(found, key=lambda each: (str(each) == self.wished.get(name), each), reverse=True)
+        return [str(each) for each in ordered]
+
+    def _limits(self, name: str) -> list[Requirement]:
+        return [limit for limit in self.limits if canonicalize_name(limit.name) == name]
+
+
+def _unmet(archives: Sequence[Archive], installed: Mapping[tuple[str, str], str]) -> str:
+    present = [depends.Present(name, version, arch) for (name, arch), version in installed.items()]
+    return depends.unmet(archives, present, "amd64")
