@@ -53,8 +53,8 @@ def query(package: Package, release: Release) -> Query | None:
 
 
 def scope(ecosystem: str) -> str:
-    """OSV's name of a release without the `:LTS` that some records have; Ubuntu:Pro stays apart."""
-    return ecosystem.removesuffix(":LTS") if not ecosystem.startswith("Ubuntu:Pro") else ecosystem
+    """OSV's name of a release without the `:LTS` that some records have; `Ubuntu:Pro:…` stays apart by its name."""
+    return ecosystem.removesuffix(":LTS")
 
 
 def concerns(ecosystem: str, wanted: str) -> bool:
