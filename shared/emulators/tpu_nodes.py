@@ -258,7 +258,7 @@ def _check(node: Any, node_id: str) -> None:
 
 def _page_start(token: str) -> str:
     try:
-        return base64.urlsafe_b64decode(token.encode()).decode()
+        return base64.b64decode(token, b"-_", validate=True).decode()
     except ValueError:
         raise _invalid("The page token is not valid.") from None
 

@@ -10,8 +10,6 @@ import fcntl
 import json
 import logging
 import os
-import select
-import signal
 import socket
 import ssl
 import subprocess
@@ -26,6 +24,7 @@ from typing import Any
 from shared.emulators.ca import CertificateAuthority
 from shared.emulators.vm import dns, front, http1, idmap, limits, metadata, record, serial, slirp, trust
 from shared.emulators.vm.listen import Listeners
+from shared.emulators.vm.process import Process
 from shared.emulators.vm.spec import METADATA_ADDRESS, METADATA_HOST, RESTRICTED_ADDRESSES, Platform, VmSpec
 from shared.errors import Permanent, Transient
 
@@ -44,17 +43,21 @@ _LISTEN: tuple[tuple[str, str, int], ...] = (
 
 @dataclass
 class Vm:
-    """A running VM. `pid` is its first process as the host counts."""
+    """A VM. It ends with its first process."""
 
     spec: VmSpec
     directory: Path
-    pid: int
-    pidfd: int
+    process: Process
     closers: ExitStack
 
     @property
+    def pid(self) -> int:
+        """Of its first process, as the host counts."""
+        return self.process.pid
+
+    @property
     def alive(self) -> bool:
-        return not select.select([self.pidfd], [], [], 0)[0]
+        return self.process.alive
 
 
 class Engine:
@@ -98,6 +101,10 @@ class Engine:
         with self._lock:
             self._vms[spec.name] = vm
         return vm
+
+    @property
+    def state(self) -> Path:
+        return self._platform.state
 
     def get(self, name: str) -> Vm | None:
         return self._vms.get(name)
@@ -151,12 +158,11 @@ class Engine:
             if spec.network.internet:
                 self._open_way(process.pid, directory, closers)
             ours.send(b"go")
-            pid, pidfd = _await_guest(ours)
-        closers.callback(os.close, pidfd)
-        closers.callback(_kill, pidfd)
-        record.write(directory, [process.pid, pid], group)
-        (directory / record.PID).write_text(f"{pid}\n", encoding="ascii")
-        return Vm(spec, directory, pid, pidfd, ExitStack())
+            guest = _await_guest(ours)
+        closers.callback(guest.kill, _STEP_SECONDS)  # and with the first process end all others
+        record.write(directory, [process.pid, guest.pid], group)
+        (directory / record.PID).write_text(f"{guest.pid}\n", encoding="ascii")
+        return Vm(spec, directory, guest, ExitStack())
 
     def _open_way(self, pid: int, directory: Path, closers: ExitStack) -> None:
         log = closers.enter_context(serial.SerialLog(directory / _TOOL_LOG_NAME, _TOOL_LOG))
@@ -245,28 +251,17 @@ def _checked(message: bytes, expected: bytes) -> None:
         raise OSError(reason)
 
 
-def _await_guest(channel: socket.socket) -> tuple[int, int]:
-    """Process id of the guest's first process and a descriptor for it, once its own program runs."""
-    pid, pidfd, error = 0, -1, "it ended early"
+def _await_guest(channel: socket.socket) -> Process:
+    """The guest's first process, once its own program runs."""
+    guest, error = None, "it ended early"
     while message := channel.recv(65536):
         said = json.loads(message)
+        with suppress(KeyError, ProcessLookupError):
+            guest = Process(said["pid"])
         error = said.get("error", error)
-        if "pid" in said:
-            pid = said["pid"]
-            with suppress(ProcessLookupError):
-                pidfd = os.pidfd_open(pid)
-        if "error" in said:
-            pidfd = -1
-    if pidfd < 0:
+    if guest is None or not guest.alive or error != "it ended early":
         raise OSError(error)
-    return pid, pidfd
-
-
-def _kill(pidfd: int) -> None:
-    """End the guest's first process, and with it all others, and wait until they are gone."""
-    with suppress(ProcessLookupError):
-        signal.pidfd_send_signal(pidfd, signal.SIGKILL)
-    select.select([pidfd], [], [], _STEP_SECONDS)
+    return guest
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:

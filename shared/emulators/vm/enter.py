@@ -1,11 +1,12 @@
 """Runs a command inside a running VM, held to what the guest is held to: `python -m shared.emulators.vm.enter PID …`.
 
-Joins the namespaces of the guest's first process (setns(2)), its cgroup, and its environment. On a terminal it works
-through a pseudo-terminal of its own: the guest never holds the operator's.
+Joins the namespaces (setns(2)) and the cgroup of the guest's first process and takes over its limits and its
+environment. On a terminal it works through a pseudo-terminal of its own: the guest never holds the operator's.
 """
 
 import os
 import pty
+import resource
 import sys
 from pathlib import Path
 
@@ -21,6 +22,7 @@ _KINDS = {
     "cgroup": Namespace.CGROUP,
     "pid": Namespace.PID,
 }
+_LIMITS = ("RLIMIT_CORE", "RLIMIT_DATA", "RLIMIT_NPROC")
 SHELL = ("/bin/bash", "-i")
 
 
@@ -32,6 +34,8 @@ def main() -> int:
             pty.spawn([sys.executable, "-S", "-m", __spec__.name, *sys.argv[1:]])
         )
     _join_cgroups(Path(f"/proc/{pid}/cgroup"))
+    for name in _LIMITS:  # before the namespaces: a limit is read from the process outside
+        resource.setrlimit(getattr(resource, name), resource.prlimit(int(pid), getattr(resource, name)))
     environment = _environment(Path(f"/proc/{pid}/environ"))
     namespaces = {kind: os.open(f"/proc/{pid}/ns/{name}", os.O_RDONLY) for name, kind in _KINDS.items()}
     for kind, descriptor in namespaces.items():

@@ -99,7 +99,7 @@ def _subordinate(table: Path) -> tuple[int, int]:
         if name in (user, uid) and int(count) >= COUNT - 1:
             return int(first), int(count)
     raise Permanent(
-        f"{user} has no {COUNT:,} subordinate ids in {table}: run `sudo usermod --add-subuids 100000-165535 "
+        f"{user} has no {COUNT - 1:,} subordinate ids in {table}: run `sudo usermod --add-subuids 100000-165535 "
         f"--add-subgids 100000-165535 {user}`, or run as root."
     )
 

@@ -105,7 +105,8 @@ def _listen(channel: socket.socket, orders: Mapping[str, Any]) -> None:
 
 def _build_root(orders: Mapping[str, Any]) -> None:
     syscalls.mount("none", "/", None, MS_REC | MS_PRIVATE)
-    layers = f"lowerdir=/proc/self/fd/{_ROOT_FD},upperdir=upper,workdir=work,userxattr"
+    # volatile: fsync(2) costs nothing. A VM does not outlive this process, so there is nothing to keep from a crash.
+    layers = f"lowerdir=/proc/self/fd/{_ROOT_FD},upperdir=upper,workdir=work,userxattr,volatile"
     syscalls.mount("overlay", "root", "overlay", 0, layers)
     os.chdir("root")
     _make_devices()

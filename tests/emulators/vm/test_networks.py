@@ -39,7 +39,7 @@ def test_the_outer_vm_is_heard_abroad_and_never_on_the_host(
         "10.0.2.3",
         "10.0.2.77",
         "10.0.2.255",
-        "0.0.0.0",
+        "0.0.0.0",  # noqa: S104 - a destination here
         *slirp.host_addresses(),
     )
     ports = (host_loopback.port, host_everywhere.port)

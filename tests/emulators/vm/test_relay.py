@@ -166,7 +166,8 @@ stolen = metadata("attributes/stolen").decode()
 body = json.dumps({"messages": [{"data": base64.b64encode(b"done").decode(), "attributes": {"from": "vm"}}]}).encode()
 def publish(topic, bearer):
     url = f"https://pubsub.googleapis.com/v1/{topic}:publish"
-    request = urllib.request.Request(url, body, {"Authorization": f"Bearer {bearer}", "Content-Type": "application/json"})
+    headers = {"Authorization": f"Bearer {bearer}", "Content-Type": "application/json"}
+    request = urllib.request.Request(url, body, headers)
     try:
         return urllib.request.urlopen(request).status
     except urllib.error.HTTPError as error:
