@@ -125,13 +125,15 @@ def _configure(config: Config, access: private.Access, lock: dict[str, Any]) -> 
 def _install_python(
     lock: dict[str, Any], before: inventory.Snapshot, access: private.Access, console: Console
 ) -> None:
-    index = {"PIP_INDEX_URL": access.index_url, "NETRC": str(private.NETRC)}
+    url = access.index_url
+    index = {"PIP_INDEX_URL": url, "UV_DEFAULT_INDEX": url, "NETRC": str(private.NETRC)}
     installer = locked_python.Installer(tools.environment(index), console.line)
     present = {each["path"]: each["packages"] for each in before.environments if not each["managed_by_dpkg"]}
+    installer.use_uv(lock["environments"])
     for each in lock["environments"]:
-        console.step(f"pip: {len(each['packages'])} locked packages into {each['path']}")
+        console.step(f"Python: {len(each['packages'])} locked packages into {each['path']}")
         count = installer.install(each, present.get(each["path"], []))
-        console.step(f"pip: {count} of them installed into {each['path']}")
+        console.step(f"Python: {count} of them installed into {each['path']}")
     installer.clean()
 
 
