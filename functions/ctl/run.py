@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shlex
 import signal
 import sys
 import threading
@@ -216,7 +217,7 @@ class _Run:
         if self._started:
             self._started.let_go()
             self._started = None
-        self._console.print(kept(up, vm if made.state == "completed" else ""))
+        self._say(kept(up, vm if made.state == "completed" else ""))
 
     def _say(self, text: str) -> None:
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)
@@ -236,7 +237,7 @@ _INTERRUPTED = "The run was interrupted by its operator."
 
 def kept(up: Platform, vm: str) -> str:
     """How to go on with a platform that stays up."""
-    settings = " ".join(f"{name}={value}" for name, value in up.gcloud.items())
+    settings = " ".join(f"{name}={shlex.quote(value)}" for name, value in up.gcloud.items())
     enter = f"  enter the inner VM    ./dmz enter {vm}\n" if vm else ""
     return (
         f"The platform stays up.\n{enter}"
