@@ -39,7 +39,7 @@ from shared.emulators import tokens
 from shared.emulators.ca import ZONES
 from shared.emulators.tpu_nodes import LocalNetwork, Nodes, Settings
 from shared.emulators.tpu_server import OPERATIONS_SERVICE, TPU_SERVICE, Operations, handlers
-from shared.emulators.vm import image
+from shared.emulators.vm import image, preflight
 from shared.emulators.vm.engine import Engine
 from shared.emulators.vm.spec import Limits, Platform
 from shared.errors import DmzError, Permanent
@@ -169,6 +169,7 @@ def _serve(config: Config) -> None:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
+    preflight.require()
     root = image.prepare(config.cache, progress=_say)
     held = image.hold(root)
     platform = TpuPlatform(config, root.root)

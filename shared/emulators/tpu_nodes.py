@@ -24,6 +24,8 @@ from shared.errors import DmzError
 _PARENT = re.compile(r"projects/([a-z0-9:.-]+)/locations/([a-z]+-[a-z]+[0-9]+-[a-z])")
 _NODE_ID = re.compile(r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?")
 _PAGE = 100
+_KEY = re.compile(r"[A-Za-z0-9_-]{1,128}")
+_MAX_VALUE, _MAX_METADATA = 256 * 1024, 512 * 1024
 ACCELERATORS = (
     "v2-8",
     "v3-8",
@@ -252,6 +254,7 @@ def _check(node: Any, node_id: str) -> None:
         raise _invalid("One of 'accelerator_type' and 'accelerator_config' is required.")
     if node.network_config and node.network_configs:
         raise _invalid("The fields 'network_config' and 'network_configs' are mutually exclusive.")
+    _check_metadata(node.metadata)
     if node.network_configs:
         raise _invalid("This stand-in gives a node one network: use 'network_config'.")
 
@@ -261,6 +264,19 @@ def _page_start(token: str) -> str:
         return base64.b64decode(token, b"-_", validate=True).decode()
     except ValueError:
         raise _invalid("The page token is not valid.") from None
+
+
+def _check_metadata(attributes: Mapping[str, str]) -> None:
+    """Limits: https://docs.cloud.google.com/compute/docs/metadata/setting-custom-metadata#limitations"""
+    sizes = {name: len(value.encode()) for name, value in attributes.items()}
+    for name, size in sizes.items():
+        if not _KEY.fullmatch(name):
+            raise _invalid(f"The metadata key '{name}' must match {_KEY.pattern}.")
+        if size > _MAX_VALUE:
+            raise _invalid(f"The metadata value '{name}' has {size} bytes; {_MAX_VALUE} are allowed.")
+    total = sum(sizes.values()) + sum(map(len, sizes))
+    if total > _MAX_METADATA:
+        raise _invalid(f"The metadata has {total} bytes; {_MAX_METADATA} are allowed.")
 
 
 def _invalid(message: str) -> ApiError:

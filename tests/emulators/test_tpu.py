@@ -206,6 +206,9 @@ def test_what_does_not_exist_is_not_found(client: tpu_v2.TpuClient) -> None:
         ({"network_config": None}, "network 'default' was not found"),
         ({"service_account": {"email": "absent@p"}}, "service account 'absent@p' does not exist"),
         ({"node_id": "Bad_Id"}, "Invalid node id"),
+        ({"metadata": {"big": "x" * (256 * 1024 + 1)}}, "'big' has 262145 bytes"),
+        ({"metadata": {f"part-{n}": "x" * 200_000 for n in range(3)}}, "524288 are allowed"),
+        ({"metadata": {"a/b": "x"}}, "metadata key 'a/b'"),
     ],
 )
 def test_a_bad_request_is_refused(client: tpu_v2.TpuClient, fields: dict[str, Any], said: str) -> None:

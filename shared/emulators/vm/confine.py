@@ -33,7 +33,7 @@ CAPABILITIES = {
 }
 _FAMILIES = (1, 2, 10, 16)  # AF_UNIX, AF_INET, AF_INET6, AF_NETLINK
 _IO_URING = (425, 426, 427)  # setup, enter, register: one number on every architecture
-_ARCHITECTURES = {  # AUDIT_ARCH_*, __NR_socket, __NR_socketpair, those of add_key, request_key, keyctl
+ARCHITECTURES = {  # AUDIT_ARCH_*, __NR_socket, __NR_socketpair, those of add_key, request_key, keyctl
     "x86_64": (0xC000003E, 41, 53, (248, 249, 250)),
     "aarch64": (0xC00000B7, 198, 199, (217, 218, 219)),
 }
@@ -47,9 +47,9 @@ _X32 = 0x40000000
 def socket_filter(machine: str | None = None) -> bytes:
     """The classic BPF program for checks 1 to 4 on `machine` (uname -m). ValueError for an unknown architecture."""
     machine = machine or platform.machine()
-    if machine not in _ARCHITECTURES:
-        raise ValueError(f"No system call filter for {machine}: VMs run on {', '.join(_ARCHITECTURES)} only.")
-    arch, socket, socketpair, keys = _ARCHITECTURES[machine]
+    if machine not in ARCHITECTURES:
+        raise ValueError(f"No system call filter for {machine}: VMs run on {', '.join(ARCHITECTURES)} only.")
+    arch, socket, socketpair, keys = ARCHITECTURES[machine]
     program = [(_LOAD, 0, 0, _ARCH), (_EQUAL, 1, 0, arch), (_RETURN, 0, 0, _KILL)]
     program += [(_LOAD, 0, 0, _NUMBER), (_AT_LEAST, 0, 1, _X32), (_RETURN, 0, 0, _ENOSYS)]
     for number in (*_IO_URING, *keys):

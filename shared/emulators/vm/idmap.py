@@ -15,6 +15,7 @@ from typing import IO
 from shared.errors import Permanent
 
 BASE, COUNT = 1_000_000_000, 65_536
+SUBUID, SUBGID = Path("/etc/subuid"), Path("/etc/subgid")
 
 # Runs a command as the guest's root in a new user namespace; the parent maps its ids, then closes the pipe.
 _MAPPED = """
@@ -51,10 +52,10 @@ def map_ids(pid: int) -> None:
             Path(f"/proc/{pid}/{name}").write_text(f"0 {BASE} {COUNT}\n", encoding="ascii")
         return
     for tool, table, own in (
-        ("newuidmap", "/etc/subuid", os.getuid()),
-        ("newgidmap", "/etc/subgid", os.getgid()),
+        ("newuidmap", SUBUID, os.getuid()),
+        ("newgidmap", SUBGID, os.getgid()),
     ):
-        first, count = _subordinate(Path(table))
+        first, count = subordinate(table)
         _run([tool, str(pid), "0", str(own), "1", "1", str(first), str(min(count, COUNT - 1))])
 
 
@@ -92,7 +93,7 @@ def run_mapped(command: Sequence[str], directory: Path, stdin: IO[bytes] | None 
         raise Permanent(f"`{' '.join(command)[:200]}` failed in {directory}: {reason}")
 
 
-def _subordinate(table: Path) -> tuple[int, int]:
+def subordinate(table: Path) -> tuple[int, int]:
     user, uid = getpass.getuser(), str(os.getuid())
     for line in table.read_text(encoding="utf-8").splitlines() if table.exists() else ():
         name, first, count = [*line.split(":"), "", ""][:3]

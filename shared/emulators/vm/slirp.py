@@ -17,7 +17,7 @@ from pathlib import Path
 from shared.errors import Permanent, Transient
 
 _READY_SECONDS = 10
-_TUN = "/dev/net/tun"
+TUN = "/dev/net/tun"
 LINK_LOCAL = "169.254.0.0/16"
 # slirp4netns's own network, in two halves: longer than its connected route, so they win. libslirp takes any address in
 # it for the host's loopback. Packets to elsewhere only pass its gateway, which the default route has resolved already.
@@ -49,9 +49,9 @@ def open_way(pid: int, popen: Popen, log: int) -> WayOut:
     """
     if not shutil.which("slirp4netns"):
         raise Permanent("slirp4netns is missing: install Debian's or Ubuntu's `slirp4netns`.")
-    if not os.access(_TUN, os.R_OK | os.W_OK):
+    if not os.access(TUN, os.R_OK | os.W_OK):
         raise Permanent(
-            f"{_TUN} is closed to this user: `sudo chmod 666 {_TUN}` (udev's default), or run as root."
+            f"{TUN} is closed to this user: `sudo chmod 666 {TUN}` (udev's default), or run as root."
         )
     held, leash = os.pipe()
     ready, told = os.pipe()
