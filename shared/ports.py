@@ -178,6 +178,10 @@ class PythonIndex(Protocol):
         """Every file with a sha256; empty if the project is unknown. Transient if the index cannot be reached."""
         ...
 
+    def prefetch(self, names: Iterable[str]) -> None:
+        """Read many projects' pages at once, so that `files` answers from memory."""
+        ...
+
 
 @dataclass(frozen=True)
 class Archive:

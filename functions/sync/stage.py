@@ -139,7 +139,12 @@ def _lock_python(
     )
     environments: list[LockedEnvironment] = []
     changes: list[Change] = []
-    for environment in decide.environments(manifest):
+    wanted = decide.environments(manifest)
+    own = {wheel.filename.split("-")[0] for wheel in workload.wheels}
+    upstream.index.prefetch(
+        {p.name for e in wanted for p in e.packages if p.name not in own and not p.in_base}
+    )
+    for environment in wanted:
         locked, changed = locker.lock(environment, supported(manifest, environment.python))
         environments.append(locked)
         changes += changed

@@ -9,6 +9,7 @@ https://cloud.google.com/artifact-registry/docs/reference/rest/v1/projects.locat
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import time
 from collections.abc import Iterator, Sequence
@@ -35,6 +36,8 @@ _SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 _BOUNDARY = "package-dmz-7MA4YWxkTrZu0gW"
 _CHUNK = 1 << 20
 _OPERATION_SECONDS = 300
+_ALREADY_EXISTS = 6
+"""https://github.com/googleapis/googleapis/blob/master/google/rpc/code.proto"""
 
 
 class ArtifactRegistry:
@@ -94,14 +97,18 @@ class ArtifactRegistry:
 
     def upload_apt(self, repository: str, file: LockedArchive, path: Path) -> None:
         url = f"{self._api}/upload/v1/{self._parent}/{repository}/aptArtifacts:create?uploadType=multipart"
-        self._multipart(url, {}, "application/vnd.debian.binary-package", path, f"Uploading {file.filename}")
+        what = f"Uploading {file.filename}"
+        # What is there already is ignored by the service; whether it has the same bytes is what the listing tells.
+        self._multipart(url, {}, "application/vnd.debian.binary-package", path, what)
 
     def upload_generic(self, repository: str, package: str, version: str, filename: str, path: Path) -> None:
         url = (
             f"{self._api}/upload/v1/{self._parent}/{repository}/genericArtifacts:create?uploadType=multipart"
         )
         names = {"packageId": package, "versionId": version, "filename": filename}
-        self._multipart(url, names, "application/octet-stream", path, f"Uploading {filename}")
+        what = f"Uploading {filename}"
+        if not self._multipart(url, names, "application/octet-stream", path, what):
+            self._same(repository, f"{package}:{version}:{filename}", _digest_of(path))
 
     def download_generic(self, repository: str, package: str, version: str, filename: str, to: Path) -> None:
         name = quote(f"{package}:{version}:{filename}", safe=":")
@@ -117,7 +124,8 @@ class ArtifactRegistry:
         except httpx.HTTPError as error:
             raise Transient(f"Downloading {filename} broke off: {error}.") from error
 
-    def _multipart(self, url: str, names: dict[str, str], kind: str, path: Path, what: str) -> None:
+    def _multipart(self, url: str, names: dict[str, str], kind: str, path: Path, what: str) -> bool:
+        """Upload and wait for the end of the operation; False if the service holds such a file already."""
         head = (
             f"--{_BOUNDARY}\r\nContent-Type: application/json; charset=UTF-8\r\n\r\n{json.dumps(names)}\r\n"
             f"--{_BOUNDARY}\r\nContent-Type: {kind}\r\n\r\n"
@@ -129,11 +137,20 @@ class ArtifactRegistry:
         }
         answer = self._post(url, what, content=_body(head, path, end), headers=headers)
         if answer.status_code == 409:
-            return
+            return False
         _accepted(answer, what)
-        self._wait(answer.json().get("operation", {}), what)
+        operation = self._finished(answer.json().get("operation", {}), what)
+        error = operation.get("error") or {}
+        # A conflict is told by the operation, not by the answer to the upload.
+        if error.get("code") == _ALREADY_EXISTS:
+            return False
+        if error:
+            raise Transient(
+                f"{what} failed in Artifact Registry: {printable(str(error.get('message')), 300)}."
+            )
+        return True
 
-    def _wait(self, operation: dict[str, Any], what: str) -> None:
+    def _finished(self, operation: dict[str, Any], what: str) -> dict[str, Any]:
         """Follow a long-running operation to its end (https://google.aip.dev/151)."""
         deadline, pause = time.monotonic() + _OPERATION_SECONDS, 0.05
         while operation.get("name") and not operation.get("done"):
@@ -143,12 +160,8 @@ class ArtifactRegistry:
                 )
             time.sleep(pause)
             pause = min(2.0, pause * 2)
-            answer = self._get(f"{self._api}/v1/{operation['name']}", what)
-            operation = answer.json()
-        if operation.get("error"):
-            raise Transient(
-                f"{what} failed in Artifact Registry: {printable(str(operation['error'].get('message')), 300)}."
-            )
+            operation = self._get(f"{self._api}/v1/{operation['name']}", what).json()
+        return operation
 
     def _same(self, repository: str, filename: str, sha256: str) -> None:
         held = [one for one in self.stored(repository) if one.name == filename]
@@ -196,6 +209,11 @@ def _body(head: bytes, path: Path, end: bytes) -> Iterator[bytes]:
         while chunk := file.read(_CHUNK):
             yield chunk
     yield end
+
+
+def _digest_of(path: Path) -> str:
+    with path.open("rb") as file:
+        return "sha256:" + hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _stored(repository: str, file: Any) -> Stored:
