@@ -22,6 +22,8 @@ from shared.emulators.registry.problems import Problem, not_found
 from shared.emulators.registry.store import Group, Store, StoredFile
 from shared.emulators.registry.uploads import Uploads
 
+# gcloud asks for the places of a project by the older version's path.
+_LOCATIONS = r"/v1(?:beta2)?/projects/(?P<project>[^/]+)/locations"
 _PARENT = r"/v1/projects/(?P<project>[^/]+)/locations/(?P<location>[^/]+)"
 _REPOSITORY = _PARENT + r"/repositories/(?P<repository>[^/:]+)"
 _PACKAGE = _REPOSITORY + r"/packages/(?P<package>[^/]+)"
@@ -44,6 +46,7 @@ class Api:
         self._uploads = Uploads(store)
         read, download = "artifactregistry.{}.get", "artifactregistry.repositories.downloadArtifacts"
         routes: list[tuple[str, str, str, Callable[[Request, str, Parts], Reply]]] = [
+            ("GET", _LOCATIONS, "", self._list_locations),
             ("GET", _PARENT + r"/operations/(?P<operation>[^/]+)", "", self._get_operation),
             (
                 "GET",
@@ -116,8 +119,9 @@ class Api:
 
     def _check(self, email: str, permission: str, parts: Parts) -> None:
         """(1) the project and place are ours; (2) the caller holds the permission; (3) the repository exists."""
-        if (parts["project"], parts["location"]) != (self._config.project, self._config.location):  # 1
-            place = f"projects/{parts['project']}/locations/{parts['location']}"
+        location = parts.get("location", self._config.location)
+        if (parts["project"], location) != (self._config.project, self._config.location):  # 1
+            place = f"projects/{parts['project']}/locations/{location}"
             raise Problem(
                 403, f"Permission '{permission}' denied on resource '{place}' (or it may not exist)."
             )
@@ -125,6 +129,9 @@ class Api:
             self._access.require(email, parts["repository"], permission)  # 2
             if parts["repository"] not in self._config.repositories:  # 3
                 raise not_found()
+
+    def _list_locations(self, _request: Request, _email: str, _parts: Parts) -> Reply:
+        return _json({"locations": [{"name": self._names.parent(), "locationId": self._config.location}]})
 
     def _get_operation(self, _request: Request, _email: str, parts: Parts) -> Reply:
         return _json(self._operations.get(parts["operation"]))

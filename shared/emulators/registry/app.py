@@ -18,7 +18,7 @@ from shared.emulators.registry.python import PythonFiles
 from shared.emulators.registry.store import Store
 
 API_HOST = "artifactregistry.googleapis.com"
-_API_PATH = re.compile(r"/(v1|upload/v1|resumable/upload/v1|download/v1)/")
+_API_PATH = re.compile(r"/(v1|v1beta2|upload/v1|resumable/upload/v1|download/v1)/")
 _APT_PATH = re.compile(r"/projects/([^/]+)/+(.+)")
 _PYTHON_PATH = re.compile(r"/([^/]+)/([^/]+)/?(.*)")
 _READ = "artifactregistry.repositories.downloadArtifacts"

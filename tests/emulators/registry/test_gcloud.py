@@ -42,8 +42,11 @@ class Gcloud:
             "CLOUDSDK_API_ENDPOINT_OVERRIDES_ARTIFACTREGISTRY": f"{registry.url}/",
         }
 
-    def __call__(self, *arguments: str, status: int = 0, repository: str | None = "py") -> str:
-        flags = [f"--location={LOCATION}"] + ([f"--repository={repository}"] if repository else [])
+    def __call__(
+        self, *arguments: str, status: int = 0, repository: str | None = "py", location: str | None = LOCATION
+    ) -> str:
+        flags = [f"--location={location}"] if location else []
+        flags += [f"--repository={repository}"] if repository else []
         done = run(self._tool, "artifacts", *arguments, *flags, env=self._environment)
         assert done.returncode == status, done.stderr
         return done.stdout + done.stderr
@@ -71,6 +74,21 @@ def test_lists_and_deletes(registry: Registry, gcloud: Gcloud, tmp_path: Path) -
     assert gcloud.names("versions", "list", "--package=dmz-demo") == ["1.1"]
     gcloud("packages", "delete", "dmz-demo")
     assert gcloud.names("packages", "list") == []
+
+
+def test_repositories(gcloud: Gcloud) -> None:
+    found = json.loads(
+        gcloud("repositories", "list", "--format=json(name,format)", repository=None).split("Listing")[0]
+    )
+    assert {item["name"].rpartition("/")[2]: item["format"] for item in found} == {
+        "files": "GENERIC",
+        "py": "PYTHON",
+        "trixie": "APT",
+    }
+    assert "us-central1-apt.pkg.dev/dmz-inner/trixie" in gcloud(
+        "repositories", "describe", "trixie", repository=None
+    )
+    assert LOCATION in gcloud("locations", "list", repository=None, location=None)
 
 
 def test_downloads_a_name_with_plus_in_ranges(registry: Registry, gcloud: Gcloud, tmp_path: Path) -> None:

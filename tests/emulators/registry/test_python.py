@@ -63,17 +63,8 @@ def test_uv_installs_with_hashes(filled: Registry, tmp_path: Path) -> None:
     digest = page.split("#sha256=")[1][:64]
     requirements = tmp_path / "requirements.txt"
     requirements.write_text(f"second==1.0 --hash=sha256:{digest}\n")
-    target = str(tmp_path / "site")
-    arguments = [
-        "pip",
-        "install",
-        "--no-config",
-        "--no-cache",
-        "--target",
-        target,
-        "--index-url",
-        filled.index_url(),
-    ]
+    arguments = ["pip", "install", "--no-config", "--no-cache", "--python", sys.executable]
+    arguments += ["--target", str(tmp_path / "site"), "--index-url", filled.index_url()]
     status, said = uv(*arguments, "--require-hashes", "-r", str(requirements))
     assert status == 0, said
     requirements.write_text(f"second==1.0 --hash=sha256:{'0' * 64}\n")
