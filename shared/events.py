@@ -258,23 +258,6 @@ class Delivery:
     publish_time: str = ""
 
 
-def dead_letter_attributes(attributes: Mapping[str, str], reason: str) -> dict[str, str]:
-    """Attributes of a dead letter: whatever arrived, as far as Pub/Sub takes it, and the reason.
-
-    At most 100, names up to 256 bytes that neither are empty nor begin with `goog`, values up to 1,024 bytes
-    (https://cloud.google.com/pubsub/quotas#resource_limits, https://cloud.google.com/pubsub/docs/publisher#attributes).
-    """
-    kept = {
-        _cut(f"x-{key}" if key.startswith("goog") else key or "x-", 256): _cut(value, 1024)
-        for key, value in attributes.items()
-    }
-    return dict(list(kept.items())[:99]) | {"reason": _cut(reason, 1024)}
-
-
-def _cut(text: str, size: int) -> str:
-    return text.encode(errors="replace")[:size].decode(errors="ignore")
-
-
 def ce_type(topic: str) -> str:
     return f"{_PREFIX}{topic}{_SUFFIX}"
 

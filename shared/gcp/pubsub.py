@@ -9,7 +9,8 @@ from typing import Any
 from google.cloud import pubsub_v1
 from google.pubsub_v1 import PublisherClient, PubsubMessage
 
-from shared.events import DEAD_LETTERS, Event, dead_letter_attributes
+from shared import dead_letters
+from shared.events import DEAD_LETTERS, Event
 from shared.gcp.errors import translated
 
 _TIMEOUT = 60.0
@@ -29,7 +30,7 @@ class PubSubBus:
         self._send(event.type, event.body(), event.attributes())
 
     def dead_letter(self, body: bytes, attributes: Mapping[str, str], reason: str) -> None:
-        self._send(DEAD_LETTERS, body, dead_letter_attributes(attributes, reason))
+        self._send(DEAD_LETTERS, body, dead_letters.kept(attributes, reason))
 
     def _send(self, topic: str, body: bytes, attributes: Mapping[str, str]) -> None:
         path = self._client.topic_path(self._project, topic)

@@ -10,7 +10,8 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
-from shared.events import SUBSCRIBERS, Delivery, Event, dead_letter_attributes, timestamp
+from shared import dead_letters
+from shared.events import SUBSCRIBERS, Delivery, Event, timestamp
 
 Receiver = Callable[[Delivery], bool]
 """Handles one delivery; False, or an exception, asks for another."""
@@ -53,7 +54,7 @@ class MemoryBus:
                 self._pool.submit(self._deliver, self._receivers[stage], delivery, delay)
 
     def dead_letter(self, body: bytes, attributes: Mapping[str, str], reason: str) -> None:
-        kept = dead_letter_attributes(attributes, reason)
+        kept = dead_letters.kept(attributes, reason)
         self.dead.append((body, kept, kept.pop("reason")))
 
     def drain(self, timeout: float) -> bool:

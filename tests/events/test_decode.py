@@ -168,7 +168,7 @@ BAD: dict[str, tuple[str, bytes]] = {
     "ten megabytes of quotes": ("manifest-published", b'"' * TEN),
     "ten megabytes of backslashes": ("manifest-published", b'"' + b"\\" * (TEN - 2) + b'"'),
     "ten megabytes of white space": ("manifest-published", b" " * TEN),
-    "more than Pub/Sub takes": ("manifest-published", b"x" * (TEN + 1)),
+    "more than Pub/Sub takes": ("manifest-published", json.dumps(GOOD).encode().ljust(TEN + 1)),
     "a workload that is a path": ("run-requested", b'{"workload":"/etc/passwd"}'),
     "a workload with control characters": ("run-requested", b'{"workload":"\\u001b[31m"}'),
 }
