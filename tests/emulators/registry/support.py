@@ -134,6 +134,12 @@ class Process:
             time.sleep(0.02)
         return Registry(f"http://127.0.0.1:{self._port_file.read_text().strip()}", self._folder / "key")
 
+    def peak_memory(self) -> int:
+        """Bytes of memory that the process has held at most (VmHWM)."""
+        assert self._process
+        lines = Path(f"/proc/{self._process.pid}/status").read_text().splitlines()
+        return next(int(line.split()[1]) << 10 for line in lines if line.startswith("VmHWM:"))
+
     def end(self, number: int = signal.SIGKILL) -> int:
         if self._process is None:
             return 0

@@ -128,6 +128,18 @@ def keep_uploading(registry: Registry, writer: str, acknowledged: dict[str, byte
         acknowledged[f"p{writer}:1.0:{number}.bin"] = content
 
 
+def test_a_large_file_is_never_held_in_memory(process: Process) -> None:
+    registry = process.start()
+    client = registry.client(WRITER)
+    content = bytes(96 << 20)
+    before = process.peak_memory()
+    upload_generic(client, "large", "1.0", "a.bin", content)
+    assert (
+        client.get(f"/v1/{repository('files')}/files/large:1.0:a.bin:download?alt=media").content == content
+    )
+    assert process.peak_memory() - before < 32 << 20
+
+
 def test_sigterm_ends_cleanly(process: Process) -> None:
     process.start()
     assert process.end(signal.SIGTERM) == 0
