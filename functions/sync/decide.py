@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from shared.errors import Permanent
@@ -61,7 +61,7 @@ def lock_generic(manifest: ClaimedManifest, verdicts: Mapping[str, Verdict]) -> 
     )
 
 
-def missing(wanted: Sequence[Transfer], held: Mapping[str, set[Digest]]) -> tuple[Transfer, ...]:
+def missing(wanted: Sequence[Transfer], held: Mapping[str, Collection[Digest]]) -> tuple[Transfer, ...]:
     """Desired state against what the repositories hold, by hash; a name that exists proves nothing."""
     return tuple(transfer for transfer in wanted if transfer.sha256 not in held[transfer.repository])
 

@@ -10,6 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from packaging.utils import canonicalize_name
+
 from functions.sync import decide
 from shared.delivery import Outcome
 from shared.errors import DmzError, Permanent, Transient, Untrusted
@@ -140,7 +142,7 @@ def _lock_python(
     environments: list[LockedEnvironment] = []
     changes: list[Change] = []
     wanted = decide.environments(manifest)
-    own = {wheel.filename.split("-")[0] for wheel in workload.wheels}
+    own = {canonicalize_name(wheel.filename.split("-")[0]) for wheel in workload.wheels}
     upstream.index.prefetch(
         {p.name for e in wanted for p in e.packages if p.name not in own and not p.in_base}
     )
@@ -165,9 +167,10 @@ def _lock_debian(
     return locked, changes
 
 
-def _held(wanted: Sequence[Transfer], ports: Ports) -> dict[str, set[Digest]]:
+def _held(wanted: Sequence[Transfer], ports: Ports) -> dict[str, dict[Digest, int]]:
+    """Repository to the sizes of what it holds, by hash."""
     return {
-        repository: {stored.sha256 for stored in ports.registry.stored(repository)}
+        repository: {stored.sha256: stored.size for stored in ports.registry.stored(repository)}
         for repository in sorted({transfer.repository for transfer in wanted})
     }
 
@@ -208,7 +211,9 @@ def _apply(data: SyncShardPlanned, ports: Ports) -> Outcome:
             pool.shutdown(cancel_futures=True)
             raise
     carrier.tell()
-    return Outcome(decide.shard_done(data, len(shard), sum(sizes)))
+    # What an earlier worker brought before it died counts as well.
+    earlier = sum(held[each.repository].get(each.sha256, 0) for each in shard)
+    return Outcome(decide.shard_done(data, len(shard), sum(sizes) + earlier))
 
 
 @dataclass

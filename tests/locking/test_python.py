@@ -292,7 +292,7 @@ def test_what_builds_others_is_a_wheel_itself(market: Market, lock: Locker) -> N
 
 
 def test_a_policy_against_source_distributions_holds_for_replacements_too(
-    market: Market, lock, court
+    market: Market, lock: Locker, court: Court
 ) -> None:
     strict = court.policy.model_copy(
         update={"pypi": court.policy.pypi.model_copy(update={"source_distribution": "block"})}

@@ -130,6 +130,10 @@ class Market:
     def files(self, name: str) -> tuple[IndexFile, ...]:
         return tuple(self.projects.get(name, ()))
 
+    def prefetch(self, names: Iterable[str]) -> None:
+        for name in names:
+            self.files(name)
+
     def archives(self, release: Release) -> Mapping[tuple[str, str], tuple[Archive, ...]]:
         assert release == TRIXIE
         return {key: tuple(versions) for key, versions in self.pool.items()}
