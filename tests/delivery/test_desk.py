@@ -425,3 +425,46 @@ def test_a_sweep_that_dies_is_made_up_for_by_the_next() -> None:
     office.wait(LEASE)
     office.tick()
     assert [event.type for event in office.bus.published] == ["run-failed"]
+
+
+# --- a run ends once --------------------------------------------------------------------------------------------------
+
+
+def failure(reason: str) -> Outcome:
+    return fail(EVENT, RUN, "scanner", reason, "", 0)
+
+
+def test_a_failure_of_a_run_that_has_ended_is_kept_and_changes_nothing() -> None:
+    office = Office(raising(Permanent("Too late.")))
+    office.store.put([Put("runs", RUN, {"state": "completed"})])
+    office.deliver()
+    assert office.reasons == ["Too late."]
+    assert office.failures == []
+    assert office.store.get("runs", RUN) == {"state": "completed"}
+
+
+def test_two_ends_of_one_run_at_once_are_one() -> None:
+    """Between reading the run and ending it another stage ends it."""
+    office = Office()
+
+    def handle(_: Event) -> Outcome:
+        office.store.put(failure("The other was first.").writes)
+        return failure("This one was second.")
+
+    office.handle = handle
+    with pytest.raises(Transient, match="exists already"):
+        office.deliver()
+    assert office.bus.published == []
+    assert (office.store.get("runs", RUN) or {})["reason"] == "The other was first."
+    office.handle = lambda _: Outcome()
+    office.deliver()
+    assert office.bus.published == []
+
+
+def test_a_finding_of_the_sweep_that_comes_second_keeps_no_other_back() -> None:
+    other = fail(EVENT, "run-ba9876543210", "scanner", "The VM vanished.", "", 0)
+    office = Office(sweep=lambda _: [("vm-1", failure("Silent.")), ("vm-2", other)])
+    office.store.put([*failure("The other was first.").writes])
+    with pytest.raises(Transient, match="1 findings of the sweep"):
+        office.tick()
+    assert [event.run_id for event in office.bus.published] == ["run-ba9876543210"]
