@@ -92,6 +92,10 @@ def _return(response: Response, exchange: Exchange) -> None:
             exchange.send_header(name, value)
     bodiless = exchange.command == "HEAD" or response.status in (204, 304)
     sized = response.length is not None or bodiless
+    if not sized and exchange.request_version == "HTTP/1.0":
+        sized = exchange.close_connection = (
+            True  # that version knows no chunks: the end of the connection is the end
+        )
     if not sized:
         exchange.send_header("Transfer-Encoding", "chunked")
     exchange.end_headers()

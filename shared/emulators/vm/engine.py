@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from shared.emulators.ca import CertificateAuthority
-from shared.emulators.vm import dns, front, http1, idmap, limits, metadata, record, serial, slirp, trust
+from shared.emulators.vm import disk, dns, front, http1, idmap, limits, metadata, record, serial, slirp, trust
 from shared.emulators.vm.listen import Listeners
 from shared.emulators.vm.process import Process
 from shared.emulators.vm.spec import METADATA_ADDRESS, METADATA_HOST, RESTRICTED_ADDRESSES, Platform, VmSpec
@@ -59,6 +59,16 @@ class Vm:
     def alive(self) -> bool:
         return self.process.alive
 
+    @property
+    def internet(self) -> bool:
+        return self.spec.network.internet
+
+    def end(self, reason: str) -> None:
+        """Stop it and say why in its serial log; its files stay until it is deleted."""
+        self.process.kill(_STEP_SECONDS)
+        with (self.directory / record.SERIAL_LOG).open("a", encoding="utf-8") as log:
+            log.write(f"\n[the platform ended this VM: {reason}]\n")
+
 
 class Engine:
     """VMs below `platform.state`, which belongs to one engine at a time. Safe to call from any thread."""
@@ -74,17 +84,20 @@ class Engine:
                 f"Another platform already uses {platform.state}; stop it or choose another."
             ) from None
         self.swept = record.sweep(platform.state)
+        limits.prune()
         self._authority = CertificateAuthority.create(datetime.datetime.now(datetime.UTC))
         self._trust = self._trust_files()
         self._spawner = ThreadPoolExecutor(1, "vm-spawner")
         self._vms: dict[str, Vm] = {}
         self._lock = threading.Lock()
+        self._guard = disk.Guard(platform.state, lambda: list(self._vms.values()))
 
     def boot(self, spec: VmSpec) -> Vm:
         """Start a VM; it is up when this returns, its startup script has just begun.
 
         Permanent if the name is taken or this machine cannot run VMs, Transient if starting failed otherwise.
         """
+        disk.require_room(self._platform.state)
         directory = self._platform.state / "vms" / spec.name
         try:
             record.make(directory)
@@ -124,6 +137,7 @@ class Engine:
         return enter_command(vm.pid, command)
 
     def close(self) -> None:
+        self._guard.close()
         for name in list(self._vms):
             self.delete(name)
         self._spawner.shutdown()

@@ -78,6 +78,7 @@ def _separate(channel: socket.socket, orders: Mapping[str, Any]) -> None:
     syscalls.die_with_parent(orders["parent"])
     syscalls.set_dumpable()
     confine.forbid_namespaces()
+    Path("/proc/self/oom_score_adj").write_bytes(b"500")  # if the host runs out of memory, a guest goes first
     for name, value in orders["rlimits"].items():
         resource.setrlimit(getattr(resource, name), (value, value))
     socket.sethostname(orders["hostname"])

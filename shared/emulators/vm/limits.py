@@ -61,6 +61,16 @@ def rlimits(group: Group, limits: Limits) -> dict[str, int]:
     return values
 
 
+def prune() -> None:
+    """Remove the empty groups of engines that are gone, also of those whose records went with their directory."""
+    for directory in (
+        path for parent in (_ROOT, _ROOT / "memory", _ROOT / "pids") for path in parent.glob(f"{_PREFIX}*")
+    ):
+        engine = directory.name.removeprefix(_PREFIX).split("-")[0]
+        if not Path("/proc", engine).exists():
+            Group((directory,)).remove()
+
+
 def leftovers(directories: list[str]) -> Group:
     """A killed predecessor's group, from its record; only directories that this module can have made."""
     paths = (Path(directory) for directory in directories)

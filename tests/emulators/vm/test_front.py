@@ -139,6 +139,16 @@ def test_an_answer_of_unknown_length_passes(client: httpx.Client) -> None:
     assert ask(client, "GET", "/to-the-end").content == BODY
 
 
+def test_an_old_client_gets_no_chunks(port: int, authority: CertificateAuthority) -> None:
+    context = ssl.create_default_context(cadata=authority.pem)
+    with context.wrap_socket(socket.create_connection(("127.0.0.1", port)), server_hostname=HOST) as raw:
+        raw.sendall(b"GET /chunked HTTP/1.0\r\nHost: " + HOST.encode() + b"\r\n\r\n")
+        received = b""
+        while block := raw.recv(65536):
+            received += block
+    assert received.partition(b"\r\n\r\n")[2] == b"one" + b"two" * 100_000
+
+
 def test_a_large_upload_passes_as_a_stream(client: httpx.Client, backend: Origin) -> None:
     sent = os.urandom(3_000_000)
     ask(client, "POST", "/upload", content=sent)

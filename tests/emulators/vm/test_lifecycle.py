@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from shared.emulators.vm import idmap, record
+from shared.emulators.vm import disk, idmap, limits, record
 from shared.emulators.vm.engine import Engine
-from shared.emulators.vm.spec import Platform, VmSpec
+from shared.emulators.vm.spec import Limits, Platform, VmSpec
 from shared.errors import Permanent
 from tests.emulators.vm.conftest import KEY, inside, serial, spec
 
@@ -155,6 +155,34 @@ def test_memory_is_limited(engine: Engine) -> None:
     assert "held" not in done.stdout
     assert done.returncode != 0
     assert engine.get("vm").alive  # type: ignore[union-attr]
+
+
+def test_a_full_disk_ends_the_outer_vm_first_and_lets_none_boot(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outer, inner = engine.boot(spec("outer", internet=True)), engine.boot(spec("inner"))
+    left = [disk.RESERVE - 1]
+    monkeypatch.setattr(disk, "free", lambda _: left[0])
+    _until(lambda: not outer.alive)
+    left[0] = disk.RESERVE
+    assert "[the platform ended this VM: the host's disk has less than 2048 MB left]" in serial(
+        outer, "ended this VM"
+    )
+    time.sleep(0.6)
+    assert inner.alive
+    left[0] = disk.RESERVE - 1
+    with pytest.raises(Permanent, match="free some space"):
+        engine.boot(spec("another"))
+
+
+def test_groups_of_engines_that_are_gone_are_pruned() -> None:
+    gone, ours = limits.create("gone", Limits()), limits.create("ours", Limits())
+    assert len(gone.directories) == len(ours.directories) > 0
+    renamed = [path.rename(path.with_name("package-dmz-99999999-gone")) for path in gone.directories]
+    limits.prune()
+    assert not any(path.exists() for path in renamed)
+    assert all(path.exists() for path in ours.directories)
+    ours.remove()
 
 
 def test_the_serial_log_is_limited(root: Path, tmp_path: Path) -> None:
