@@ -152,11 +152,15 @@ class PythonLocker:
             # A package of that name in the index may be a stranger's.
             if self._own_wheel(claims[name]) or claims[name].direct_url:
                 raise Permanent(_no_way_out(name, claims, refused, "it did not come from the index"))
+        own = [claim for claim in claims.values() if self._own_wheel(claim)]
+        for claim in claims.values():
+            # Nor may a stranger's take the place of one that came from another index, when the others move.
+            if claim not in own:
+                select(self.index.files(claim.name), claim)
         candidates = {name: offer.candidates(name, claims[name].version) for name in refused}
         for name, versions in candidates.items():
             if not versions:
                 raise Permanent(_no_way_out(name, claims, refused, "no version of it is admitted"))
-        own = [claim for claim in claims.values() if self._own_wheel(claim)]
         stays = [claim for name, claim in claims.items() if name not in refused and claim not in own]
         try:
             pins = Search(self.resolver, offer, stays, own).replace(candidates)

@@ -258,6 +258,18 @@ def test_what_came_from_a_url_is_not_replaced_by_a_strangers(market: Market, loc
         lock(python("mine", "1.0", mine, direct_url=url))
 
 
+def test_what_another_index_gave_is_not_replaced_by_a_strangers(market: Market, lock: Locker) -> None:
+    """Installed from a second index, which leaves no trace but that the first one has no such version."""
+    private, lib = built.wheel("private", "1.0"), market.wheel("lib", "1.0")
+    market.wheel("private", "99.0")
+    market.wheel("lib", "1.1")
+    market.flaw("lib", "1.0")
+    with pytest.raises(
+        Permanent, match=r"private 1\.0: the index has 1 files of it but none of that version"
+    ):
+        lock(python("private", "1.0", private), python("lib", "1.0", lib))
+
+
 # --- source distributions ---
 
 

@@ -111,7 +111,8 @@ class World:
         self._once = itertools.count(1)
         self._guard = threading.Lock()
         stock(self)
-        for desk in self._desks():
+        self.desks = {desk.stage: desk for desk in self._desks()}
+        for desk in self.desks.values():
             self.bus.subscribe(desk.stage, functools.partial(self._receive, desk))
 
     def clock(self) -> float:
