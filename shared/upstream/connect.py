@@ -11,7 +11,7 @@ from shared.model.workload import Workload
 from shared.ports import Archive, Downloads, IndexFile, Upstream
 from shared.settings import Settings
 from shared.upstream import depends, http, sdist
-from shared.upstream.apt import AptIndexClient, Mirrors
+from shared.upstream.apt import KEYRINGS, AptIndexClient, Mirrors
 from shared.upstream.download import Downloader
 from shared.upstream.proof import Prover
 from shared.upstream.pypi import PythonIndexClient, only_as_source, source_distribution
@@ -26,7 +26,9 @@ def upstream(settings: Settings, workload: Workload) -> Upstream:
     """Fresh clients: an index is read once per plan, so that all decisions of a plan see one state of it."""
     client = http.client()
     downloads = Downloader(client)
-    apt = AptIndexClient(Mirrors(settings.debian_mirror, settings.debian_security_mirror), client=client)
+    keyrings = Path(settings.keyrings) if settings.keyrings else KEYRINGS
+    mirrors = Mirrors(settings.debian_mirror, settings.debian_security_mirror)
+    apt = AptIndexClient(mirrors, keyrings, client)
     index = PythonIndexClient(settings.python_index, client)
     return Upstream(
         index=index,

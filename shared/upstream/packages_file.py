@@ -108,7 +108,6 @@ def _archive(file: PackagesFile, stanza: bytes) -> Archive:
             and size.isascii()
             and size.isdigit()
             and _FILENAME.fullmatch(filename)
-            and ".." not in filename.split("/")
         )
     except ValueError:
         sound = False

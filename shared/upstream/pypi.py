@@ -6,6 +6,7 @@ import re
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 
 import httpx
 from packaging.tags import Tag, parse_tag
@@ -145,7 +146,8 @@ def _by_hash(files: Sequence[IndexFile], claim: PythonPackage, what: str) -> Ind
 
 def _wheel_tags(filename: str, name: str, version: Version, build: str) -> frozenset[Tag] | None:
     """The tags of the wheel if it is of that name, version and build, else None."""
-    if not filename.endswith(".whl"):
+    # A project has thousands of files: most are told apart by the version in their name, long before their tags.
+    if not filename.endswith(".whl") or not _may_be(filename, version):
         return None
     try:
         its_name, its_version, its_build, tags = parse_wheel_filename(filename)
@@ -154,6 +156,19 @@ def _wheel_tags(filename: str, name: str, version: Version, build: str) -> froze
     if its_name != canonicalize_name(name) or its_version != version:
         return None
     return frozenset(tags) if "".join(map(str, its_build)) == build.lstrip("0") else None
+
+
+def _may_be(filename: str, version: Version) -> bool:
+    """False if the second part of a wheel's name is readably another version."""
+    try:
+        return _version(filename.split("-", 2)[1]) == version
+    except (IndexError, InvalidVersion):
+        return True
+
+
+@lru_cache(4096)
+def _version(text: str) -> Version:
+    return Version(text)
 
 
 def _none(files: Sequence[IndexFile], claim: PythonPackage, version: Version) -> str:

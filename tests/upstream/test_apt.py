@@ -12,7 +12,7 @@ import pytest
 
 from shared.errors import Permanent, Transient
 from shared.model.package import Release
-from shared.upstream import apt, http
+from shared.upstream import apt, http, openpgp
 from shared.upstream.apt import AptIndexClient, Mirrors, sources
 from tests.upstream.apt_repository import Suite, stanza
 from tests.upstream.conftest import Signer, make_signer, stop_agent
@@ -141,7 +141,7 @@ def test_an_expired_key_is_refused(repository: Repository, tmp_path: Path) -> No
         signed = old.clear(Suite(old).release(), *fake)
         shutil.copy(old.keyring, tmp_path / "debian.gpg")
         with pytest.raises(Permanent, match="EXPKEYSIG"):
-            apt.openpgp.verify_clear(signed, tmp_path / "debian.gpg", "It")
+            openpgp.verify_clear(signed, tmp_path / "debian.gpg", "It")
     finally:
         stop_agent(old)
 
@@ -156,6 +156,15 @@ def test_a_good_signature_beside_an_unknown_one_is_enough(
     web.routes["/debian/dists/trixie/Release.gpg"] = Reply(both)
     assert ("hello", "amd64") in client.archives(TRIXIE)
     web.routes["/debian/dists/trixie/Release.gpg"] = Reply(stranger.detached(text))
+
+
+def test_a_signature_is_both_good_and_valid() -> None:
+    valid = ["VALIDSIG", "F" * 40, "2026-11-20", "0", "0", "4", "0", "22", "8", "01", "F" * 40]
+    good = ["GOODSIG", "F" * 16, "Tester"]
+    openpgp._judge([["NEWSIG"], good, valid], clear=False, what="It")
+    for lines in ([["NEWSIG"], valid], [["NEWSIG"], good], [["NEWSIG"], good, ["NEWSIG"], valid], []):
+        with pytest.raises(Permanent, match="no valid signature"):
+            openpgp._judge(lines, clear=False, what="It")
 
 
 def test_an_empty_or_missing_keyring_vouches_for_nothing(repository: Repository, tmp_path: Path) -> None:
@@ -213,6 +222,19 @@ def test_a_changed_packages_file_is_refused(web: Web, repository: Repository) ->
     refused(client, "too large")
 
 
+def test_a_size_that_the_release_states_wrongly_is_refused(
+    web: Web, repository: Repository, signer: Signer
+) -> None:
+    client = repository()
+    sound = web.routes["/debian/dists/trixie/InRelease"].body.decode()  # type: ignore[union-attr]
+    text = sound.split("\n\n", 1)[1].split("\n-----BEGIN PGP SIGNATURE")[0]
+    (line,) = [line for line in text.splitlines() if line.endswith("Packages.xz") and len(line) > 64 + 32]
+    digest, size, path = line.split()
+    forged = text.replace(line, f" {digest} {int(size) + 1} {path}")
+    web.routes["/debian/dists/trixie/InRelease"] = Reply(signer.clear(forged.encode()))
+    refused(client, "size and sha256")
+
+
 def test_a_packages_file_that_vanished_is_transient(web: Web, repository: Repository) -> None:
     client = repository(by_hash=False)
     del web.routes["/debian/dists/trixie/main/binary-amd64/Packages.xz"]
@@ -244,7 +266,7 @@ def test_a_packages_file_that_inflates_without_end_is_refused(
         {"Filename": "https://elsewhere.example/x.deb"},
         {"Filename": "pool/../../x.deb"},
         {"Filename": ""},
-        {"Version": "1 0"},
+        {"Version": "1_0", "Filename": "pool/x.deb"},
         {"Source": "a/b"},
     ],
 )
