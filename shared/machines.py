@@ -24,12 +24,10 @@ from shared.ports import Create, Document, Put, Store, Vm, Vms, VmSpec
 
 Kind = Literal["outer", "inner"]
 RUN_LABEL, KIND_LABEL = "dmz-run", "dmz-kind"
-_GRACE = 300.0
-"""Seconds for boot and report beyond the workload's own limit."""
 _UNSEEN = 120.0
 """Seconds after which a VM that was asked for must be visible."""
 _MAX_CLAIM = 16 * 1024 * 1024
-"""Bytes: 20,000 packages have some 6 MB. What is read takes twenty times as much memory."""
+"""Bytes: 20,000 packages have some 6 MB. What is read takes some thirty times as much memory."""
 _GONE = ("PREEMPTED", "TERMINATED", "STOPPED")
 
 
@@ -46,6 +44,8 @@ class Machines:
     vms: Vms
     clock: Callable[[], float]
     secret: Callable[[], str]
+    grace: float = 300.0
+    """Seconds for boot and report beyond the workload's own limit."""
 
     def record(self, event: Event, minutes: int, lock: str = "") -> Document:
         """The VM's record with its secret, made once: a second delivery gets what the first one wrote."""
@@ -62,7 +62,7 @@ class Machines:
             "lock": lock,
             "operation": "",
             "asked": now,
-            "deadline": now + minutes * 60 + _GRACE,
+            "deadline": now + minutes * 60 + self.grace,
             "state": "asked",
         }
         self.store.put([Create("vms", name, fields)])
@@ -156,7 +156,7 @@ class Machines:
             return (
                 f"The {self.kind} VM {name} was {vm.state.lower()} before it reported; request the run again."
             )
-        if vm is None and asked and self.clock() > float(record["asked"]) + _UNSEEN:
+        if vm is None and asked and self.clock() > float(record["asked"]) + min(_UNSEEN, self.grace):
             return f"The {self.kind} VM {name} vanished before it reported; request the run again."
         if self.clock() > float(record["deadline"]):
             return f"The {self.kind} VM {name} was silent too long; read its serial console, or raise install_minutes."
