@@ -60,7 +60,8 @@ def explained(error: OSError) -> str:
 
 
 def _hold_leash(supervisor: Supervisor) -> None:
-    if sys.stdin.buffer.read(1) != KEEP:
+    # Not sys.stdin: a thread that waits inside it would keep the interpreter from ending.
+    if os.read(0, 1) != KEEP:
         supervisor.stop()
 
 

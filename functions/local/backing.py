@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -14,6 +15,9 @@ KINDS = ("sdk", "docker", "memory")
 
 
 def _nothing() -> None: ...
+
+
+def _no_wait(_stop: threading.Event) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,8 @@ class Backing:
     environment: Mapping[str, str] = field(default_factory=dict)
     serves_functions: bool = True
     """False if the stages run inside it, without functions-framework."""
+    wait: Callable[[threading.Event], None] = _no_wait
+    """Until what is not among `programs` answers, or the event is set."""
     check: Callable[[], None] = _nothing
     """Permanent if it has ended by itself."""
     close: Callable[[], None] = _nothing
@@ -49,7 +55,7 @@ def choose(kind: str, environment: Mapping[str, str], layout: Layout, ports: Map
             )
     if kind in ("auto", "docker"):
         if docker.usable():
-            return _docker(environment, layout)
+            return _docker(environment, layout, ports)
         if kind == "docker":
             raise Permanent("Docker does not answer: start its daemon, or give another broker.")
     return _memory(ports)
@@ -65,14 +71,16 @@ def _sdk(found: sdk.Sdk, ports: Mapping[str, int]) -> Backing:
     return Backing("emulators (SDK)", pubsub, firestore, started, _hosts(pubsub, firestore))
 
 
-def _docker(environment: Mapping[str, str], layout: Layout) -> Backing:
-    running = docker.start(environment, layout)
+def _docker(environment: Mapping[str, str], layout: Layout, ports: Mapping[str, int]) -> Backing:
+    running = docker.start(environment, layout, ports)
+    pubsub, firestore = f"127.0.0.1:{ports['pubsub']}", f"127.0.0.1:{ports['firestore']}"
     return Backing(
         "emulators (Docker)",
-        running.pubsub,
-        running.firestore,
+        pubsub,
+        firestore,
         (),
-        _hosts(running.pubsub, running.firestore),
+        _hosts(pubsub, firestore),
+        wait=running.wait,
         check=running.check,
         close=running.close,
     )

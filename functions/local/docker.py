@@ -6,46 +6,73 @@ import contextlib
 import os
 import shutil
 import subprocess
+import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from functions.local.layout import Layout
-from functions.local.ports import answers
+from functions.local.ports import speaks_http
 from shared.errors import Permanent
+from shared.model.value import printable
 
 IMAGE = "gcr.io/google.com/cloudsdktool/google-cloud-cli:emulators"
 _LABEL = "package-dmz.state"
-_PORT = 8085
 _COMMANDS = {
-    "pubsub": f"gcloud beta emulators pubsub start --project=dmz-local --host-port=0.0.0.0:{_PORT}",
-    "firestore": f"gcloud emulators firestore start --host-port=0.0.0.0:{_PORT}",
+    "pubsub": "gcloud beta emulators pubsub start --project=dmz-local --host-port={address}",
+    "firestore": "gcloud emulators firestore start --host-port={address}",
 }
+_USED = "docker.used"
+"""In the state directory: there may be containers of ours. Asking Docker takes a while, and it may not be there."""
 _SECONDS = 120.0
+_BETWEEN_CHECKS = 1.0
 
 
-@dataclass(frozen=True)
+@dataclass
 class Containers:
-    """Both emulators, running."""
+    """Both emulators, started."""
 
-    pubsub: str
-    firestore: str
-    containers: Mapping[str, Any]
+    ports: Mapping[str, int]
+    containers: dict[str, Any] = field(default_factory=dict)
+    _checked: float = 0.0
+
+    def wait(self, stop: threading.Event) -> None:
+        """Until both answer or `stop`; Permanent, with the last words, if one does not."""
+        deadline = time.monotonic() + _SECONDS
+        while not all(speaks_http(self.ports[kind]) for kind in self.containers) and not stop.is_set():
+            self.check()
+            if time.monotonic() > deadline:
+                raise Permanent(
+                    f"The emulators in Docker did not answer within {_SECONDS:.0f} s. {self._quote()}"
+                )
+            time.sleep(0.1)
 
     def check(self) -> None:
-        """Permanent if one has ended: what it held in memory is lost."""
+        """Permanent if one has ended: what it held in memory is lost. Asks at most once a second."""
+        if time.monotonic() < self._checked + _BETWEEN_CHECKS:
+            return
+        self._checked = time.monotonic()
         for kind, container in self.containers.items():
-            if not answers(int(getattr(self, kind).rsplit(":", 1)[1])):
-                logs = " | ".join(container.get_logs()[0].decode(errors="replace").splitlines()[-3:])
+            wrapped = container.get_wrapped_container()
+            wrapped.reload()
+            if wrapped.status != "running":
                 raise Permanent(
-                    f"The {kind} emulator's container has ended, so the platform ends. Its log ends: {logs}"
+                    f"The {kind} emulator's container has ended, so the platform ends. {self._quote()}"
                 )
 
     def close(self) -> None:
         for container in self.containers.values():
-            with contextlib.suppress(Exception):
+            with contextlib.suppress(Exception):  # it may have gone by itself
                 container.stop()
+
+    def _quote(self) -> str:
+        lines = [
+            line
+            for container in self.containers.values()
+            for line in container.get_logs()[1].decode(errors="replace").splitlines()[-2:]
+        ]
+        return f"Their logs end: {' | '.join(printable(line, 300) for line in lines) or '(nothing)'}"
 
 
 def usable() -> bool:
@@ -61,50 +88,42 @@ def usable() -> bool:
     return answer.returncode == 0
 
 
-def start(environment: Mapping[str, str], layout: Layout) -> Containers:
-    """Both containers from the image (DMZ_EMULATOR_IMAGE names another), after removing what a kill left."""
+def start(environment: Mapping[str, str], layout: Layout, ports: Mapping[str, int]) -> Containers:
+    """Both containers from the image (DMZ_EMULATOR_IMAGE names another), after removing what a kill left.
+
+    They share the host's network: Pub/Sub pushes to functions on the host's loopback, and listens there alone.
+    """
     # Its own clean-up container would be one more image to fetch; the label does the same at the next start.
     os.environ.setdefault("TESTCONTAINERS_RYUK_DISABLED", "true")
-    try:
-        from testcontainers.core.container import DockerContainer
-    except ImportError as error:
-        raise Permanent(
-            "The Docker branch needs testcontainers: run ./dmz test once, which installs it."
-        ) from error
+    # A quarter of a second, which only this branch pays.
+    from testcontainers.core.container import DockerContainer
+
     image = environment.get("DMZ_EMULATOR_IMAGE") or IMAGE
-    remove(layout)
-    containers: dict[str, Any] = {}
-    addresses: dict[str, str] = {}
+    (layout.home / _USED).touch()
+    started = Containers(ports)
     try:
         for kind, command in _COMMANDS.items():
-            container = DockerContainer(image).with_command(command).with_bind_ports(_PORT, None)
-            container = container.with_kwargs(labels={_LABEL: os.fspath(layout.home)})
-            containers[kind] = container.start()
-        for kind, container in containers.items():
-            addresses[kind] = f"127.0.0.1:{container.get_exposed_port(_PORT)}"
-            _wait(kind, int(addresses[kind].rsplit(":", 1)[1]))
+            container = DockerContainer(image).with_command(
+                command.format(address=f"127.0.0.1:{ports[kind]}")
+            )
+            labels = {_LABEL: os.fspath(layout.home)}
+            started.containers[kind] = container.with_kwargs(network_mode="host", labels=labels)
+            container.start()
     except Exception as error:
-        Containers("", "", containers).close()
-        if isinstance(error, Permanent):
-            raise
-        words = " ".join(str(error).split())[:300]
+        started.close()
+        words = printable(" ".join(str(error).split()), 300)
         raise Permanent(f"Docker could not start the emulators from {image}: {words}.") from error
-    return Containers(addresses["pubsub"], addresses["firestore"], containers)
+    return started
 
 
 def remove(layout: Layout) -> None:
     """Containers that a killed supervisor of this state directory has left."""
+    if not (layout.home / _USED).exists() or not usable():
+        return
     label = f"label={_LABEL}={layout.home}"
     found = subprocess.run(
         ("docker", "ps", "-aq", "--filter", label), capture_output=True, text=True, check=False
     )
     if ids := found.stdout.split():
         subprocess.run(("docker", "rm", "-f", *ids), capture_output=True, check=False)
-
-
-def _wait(kind: str, port: int) -> None:
-    deadline = time.monotonic() + _SECONDS
-    while not answers(port):
-        if time.monotonic() > deadline:
-            raise Permanent(f"The {kind} emulator in Docker did not answer within {_SECONDS:.0f} s.")
-        time.sleep(0.1)
+    (layout.home / _USED).unlink()

@@ -10,6 +10,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
+from functions.local import docker
 from functions.local.layout import Layout
 from functions.local.processes import Process, end, process
 from shared.errors import Permanent
@@ -52,6 +53,7 @@ def remove(layout: Layout) -> None:
     if stubborn := end(processes(layout.home), patience=0.5):
         pids = ", ".join(str(one.pid) for one in stubborn)
         raise Permanent(f"Processes of an earlier platform do not end: {pids}. End them, then try again.")
+    docker.remove(layout)
     for point in mounts(layout.home):
         subprocess.run(("umount", "--lazy", point), check=False, capture_output=True)
     for entry in layout.scratch.iterdir() if layout.scratch.is_dir() else ():

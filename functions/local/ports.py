@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import random
 import socket
 from collections.abc import Sequence
@@ -45,6 +46,19 @@ def answers(port: int) -> bool:
     with socket.socket() as client:
         client.settimeout(0.3)
         return client.connect_ex(("127.0.0.1", port)) == 0
+
+
+def speaks_http(port: int) -> bool:
+    """True if something answers a request: a port may accept connections long before anybody does."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=0.2)
+    try:
+        connection.request("GET", "/")
+        connection.getresponse()
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+    return True
 
 
 def _free(port: int) -> bool:

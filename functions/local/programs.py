@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from functions.local import metadata
 from functions.local.children import Program
 from functions.local.layout import CHECKOUT, Layout
-from functions.local.ports import answers
+from functions.local.ports import answers, speaks_http
 from functions.local.sdk import Sdk
 
 
 def sdk_emulators(sdk: Sdk, pubsub: int, firestore: int) -> tuple[Program, ...]:
     """Google's Pub/Sub and Firestore emulators. What they hold is in memory: they are not restarted."""
     return (
-        Program("the Pub/Sub emulator", "pubsub", sdk.pubsub(pubsub), _speaks_http(pubsub), restart=False),
+        Program(
+            "the Pub/Sub emulator", "pubsub", sdk.pubsub(pubsub), lambda: speaks_http(pubsub), restart=False
+        ),
         Program(
             "the Firestore emulator",
             "firestore",
             sdk.firestore(firestore),
-            _speaks_http(firestore),
+            lambda: speaks_http(firestore),
             restart=False,
         ),
     )
@@ -49,7 +49,7 @@ def function(stage: str, source: Path, port: int, metadata_port: int, run: Path,
         name=f"the {stage} function",
         log=stage,
         command=(*framework, "--source", os.fspath(source), "--target", "handle", *listen),
-        ready=_speaks_http(port),
+        ready=lambda: speaks_http(port),
         environment=_python_path()
         | metadata.environment(metadata_port)
         | {"XDG_RUNTIME_DIR": os.fspath(run), "TMPDIR": os.fspath(scratch)},
@@ -65,20 +65,3 @@ def write_config(layout: Layout, name: str, content: dict[str, Any]) -> Path:
 
 def _python_path() -> dict[str, str]:
     return {"PYTHONPATH": os.fspath(CHECKOUT)}
-
-
-def _speaks_http(port: int) -> Callable[[], bool]:
-    """Any answer will do: a port may accept connections long before somebody answers."""
-
-    def ready() -> bool:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=0.2)
-        try:
-            connection.request("GET", "/")
-            connection.getresponse()
-        except (OSError, http.client.HTTPException):
-            return False
-        finally:
-            connection.close()
-        return True
-
-    return ready

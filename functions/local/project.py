@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import os
+import re
 import zlib
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from functions.local.layout import Layout
+from shared.emulators.ca import ZONES
 from shared.errors import Permanent
 from shared.events import SUBSCRIBERS
+from shared.model.value import printable
 from shared.settings import Settings, read
 
 PROJECT = "dmz-local"
 STAGES = tuple(SUBSCRIBERS)
 OPERATOR = "operator"
 _DOWNLOADS = "artifactregistry.googleapis.com"
+_LOOPBACK = re.compile(r"http://127\.0\.0\.1:[0-9]{1,5}", re.ASCII)
 # Foreign credentials and endpoints stay outside: the platform's processes talk to the platform alone.
 _DROPPED = (
     "GOOGLE_APPLICATION_CREDENTIALS",
@@ -82,9 +86,12 @@ def registry_config(layout: Layout, settings: Settings, port: int) -> dict[str, 
     }
 
 
-def tpu_config(layout: Layout, settings: Settings, port: int, pubsub: str) -> dict[str, Any]:
+def tpu_config(
+    environment: Mapping[str, str], layout: Layout, settings: Settings, port: int, pubsub: str
+) -> dict[str, Any]:
     """Configuration of the TPU API emulator: each VM may publish the one event that it reports with."""
     registry = settings.registry_endpoint
+    mirrors = outer_hosts(environment)
     return {
         "listen": f"127.0.0.1:{port}",
         "port_file": os.fspath(layout.configs / "tpu.port"),
@@ -94,7 +101,11 @@ def tpu_config(layout: Layout, settings: Settings, port: int, pubsub: str) -> di
         "project": settings.project,
         "networks": {
             # The outer VM fetches the user's own wheels; the private repositories are nothing to it.
-            settings.outer_network: {"kind": "outer", "hosts": [_DOWNLOADS]},
+            settings.outer_network: {
+                "kind": "outer",
+                "hosts": [_DOWNLOADS, *mirrors],
+                "internet": _outer_internet(environment),
+            },
             settings.inner_network: "inner",
         },
         "service_accounts": {
@@ -105,9 +116,42 @@ def tpu_config(layout: Layout, settings: Settings, port: int, pubsub: str) -> di
             f"{settings.location}-python.pkg.dev": registry,
             f"{settings.location}-apt.pkg.dev": registry,
             _DOWNLOADS: registry,
+            **mirrors,
         },
+        **_shortages(environment),
         "pubsub": f"http://{pubsub}",
     }
+
+
+def outer_hosts(environment: Mapping[str, str]) -> dict[str, str]:
+    """DMZ_OUTER_HOSTS, `HOST=http://127.0.0.1:PORT,...`: names that outer VMs find on this machine, a mirror say.
+
+    Only below Google's own zones: the local authority, which VMs trust, may speak for no other name.
+    """
+    found: dict[str, str] = {}
+    for pair in filter(None, environment.get("DMZ_OUTER_HOSTS", "").split(",")):
+        host, _, address = (word.strip() for word in pair.partition("="))
+        if not host.endswith(tuple(f".{zone}" for zone in ZONES)) or not _LOOPBACK.fullmatch(address):
+            raise Permanent(
+                f"DMZ_OUTER_HOSTS holds '{printable(pair, 100)}': write HOST=http://127.0.0.1:PORT with a HOST below "
+                f"{' or '.join(ZONES)}, the only zones that the local certificate authority may speak for."
+            )
+        found[host] = address
+    return found
+
+
+def _outer_internet(environment: Mapping[str, str]) -> bool:
+    """DMZ_OUTER_INTERNET: `no` leaves outer VMs the hosts of this machine alone."""
+    given = environment.get("DMZ_OUTER_INTERNET", "yes")
+    if given not in ("yes", "no"):
+        raise Permanent(f"DMZ_OUTER_INTERNET must be yes or no, not '{printable(given, 40)}'.")
+    return given == "yes"
+
+
+def _shortages(environment: Mapping[str, str]) -> dict[str, Any]:
+    """DMZ_NO_CAPACITY_ZONES: zones, separated by commas, that have no TPU left; to see what a run makes of it."""
+    zones = [zone.strip() for zone in environment.get("DMZ_NO_CAPACITY_ZONES", "").split(",") if zone.strip()]
+    return {"no_capacity_zones": zones} if zones else {}
 
 
 def port_base(environment: Mapping[str, str]) -> int | None:

@@ -93,11 +93,12 @@ class Supervisor:
         children.start(
             [
                 *broker.programs,
-                *_own_emulators(self._layout, settings, ports, broker),
+                *_own_emulators(self._choice, settings, ports, broker),
                 *_functions(self._choice, ports, broker),
             ]
         )
         children.wait(self._stop)
+        broker.wait(self._stop)
         if self._stop.is_set():
             return
         pubsub = PubSub(broker.pubsub, settings.project)
@@ -177,13 +178,16 @@ def _names() -> list[str]:
 
 
 def _own_emulators(
-    layout: Layout, settings: Settings, ports: dict[str, int], broker: backing.Backing
+    choice: Choice, settings: Settings, ports: dict[str, int], broker: backing.Backing
 ) -> list[Program]:
+    layout = choice.layout
     registry = programs.write_config(
         layout, "registry", project.registry_config(layout, settings, ports["registry"])
     )
     tpu = programs.write_config(
-        layout, "tpu", project.tpu_config(layout, settings, ports["tpu"], broker.pubsub)
+        layout,
+        "tpu",
+        project.tpu_config(choice.environment, layout, settings, ports["tpu"], broker.pubsub),
     )
     return [
         programs.emulator(
