@@ -155,7 +155,7 @@ def _write(path: Path, lines: Iterable[str], what: str) -> dict[str, str]:
             raise Permanent(
                 f"The {what} '{printable(line, 120)}' is not a requirement of PEP 508."
             ) from error
-        if requirement.url or not line.isprintable():
+        if requirement.url:
             raise Permanent(f"The {what} '{printable(line, 120)}' does not name a package of the index.")
         checked.append(f"{requirement}\n")
         for specifier in requirement.specifier:

@@ -140,6 +140,9 @@ def test_the_surroundings_do_not_count(
         monkeypatch.setenv(name, value)
     (tmp_path / "uv.toml").write_text('resolution = "lowest"\n')
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(
+        resolver_module.tempfile, "tempdir", str(tmp_path)
+    )  # uv looks upwards from where it works
     assert versions(resolver.resolve(["leaf"], (), (), "3.12")) == {"leaf": "2.0"}
 
 
