@@ -60,6 +60,14 @@ def test_a_run_ends_completed_with_refusals_and_replacements(world: World) -> No
     assert (completed.lock, completed.inner_vm) == (run["lock"], vm_name("inner", run_id))
 
 
+def test_the_progress_reaches_its_end(world: World) -> None:
+    run_id = world.request()
+    progress = world.store.get("progress", f"{run_id}-sync")
+    assert progress is not None
+    assert progress["done"] == progress["total"] == world.run(run_id)["planned"] == 12
+    assert progress["bytes"] == world.run(run_id)["mirrored"]["bytes"]
+
+
 def test_only_what_is_locked_gets_in(world: World) -> None:
     run_id = world.request()
     assert world.repositories() == {

@@ -1,0 +1,99 @@
+"""Anybody may replay an event: with its own id it is the same, with a replay id it is another about the same run."""
+
+from __future__ import annotations
+
+import pytest
+
+from shared.errors import Transient
+from shared.events import Event, RunRequested, run_id_of
+from shared.machines import vm_name
+from shared.ports import Document
+from tests.stages.world import WORKLOAD, World
+
+
+def replayed(world: World, topic: str, replay_id: str = "") -> None:
+    """Publish the first event of a topic again, by hand: only its body, and a replay id."""
+    event: Event = next(each for each in world.bus.published if each.type == topic)
+    world.bus.send(topic, event.body(), {"replay-id": replay_id} if replay_id else {})
+    world.quiet()
+
+
+TOPICS = ("manifest-published", "verdicts-written", "sync-shard-planned", "sync-completed")
+
+
+@pytest.mark.parametrize("replay_id", ["", "again"])
+@pytest.mark.parametrize("topic", TOPICS)
+def test_a_replay_into_a_run_that_goes_on(world: World, topic: str, replay_id: str) -> None:
+    world.inner = lambda _: None
+    run_id = world.request()
+    before = world.repositories()
+    lock = world.run(run_id)["lock"]
+    replayed(world, topic, replay_id)
+    assert (world.run(run_id)["state"], world.run(run_id)["stage"]) != ("failed", topic)
+    assert world.run(run_id)["state"] == "running"
+    assert world.repositories() == before
+    assert world.run(run_id)["lock"] == lock
+    assert world.bus.dead == []
+    assert sorted(world.vms.created) == [vm_name("inner", run_id), vm_name("outer", run_id)]
+    config = world.configs[vm_name("inner", run_id)]
+    world.report(config, world.install_inner(config))
+    world.quiet()
+    assert world.run(run_id)["state"] == "completed"
+
+
+@pytest.mark.parametrize("topic", [*TOPICS, "run-completed"])
+def test_a_replay_into_a_completed_run_changes_nothing(world: World, topic: str) -> None:
+    run_id = world.request()
+    before = world.run(run_id), world.repositories(), list(world.vms.created)
+    replayed(world, topic, "again")
+    assert (world.run(run_id), world.repositories(), world.vms.created) == before
+    assert world.bus.dead == []
+
+
+def test_a_replay_that_leads_to_another_lock_leaves_the_vm_with_its_own(world: World) -> None:
+    """The index has moved on when the verdicts are replayed; the VM installs, and is held to, the first lock."""
+    world.inner = lambda _: None
+    run_id = world.request()
+    first = world.run(run_id)["lock"]
+    world.market.flaw("lib", "1.1")
+    world.market.wheel("lib", "1.2")
+    replayed(world, "verdicts-written", "again")
+    assert world.run(run_id)["lock"] != first
+    config = world.configs[vm_name("inner", run_id)]
+    world.report(config, world.install_inner(config))
+    world.quiet()
+    assert world.run(run_id)["state"] == "completed"
+    (completed,) = world.events("run-completed")
+    assert completed.lock == first
+
+
+def test_the_same_request_with_one_id_is_one_run(world: World) -> None:
+    body = b'{"workload": %s}' % WORKLOAD.canonical()
+    for _ in range(3):
+        world.bus.send("run-requested", body, {"ce-id": "mine"})
+    world.quiet()
+    assert len(world.store.find("runs", "state", "completed")) == 1
+    assert len(world.vms.created) == 2
+
+
+def test_a_slow_worker_does_not_set_back_a_run_that_has_gone_on(world: World) -> None:
+    """It read that there is no such run, was taken for dead, and writes when another worker's run has ended."""
+    run_id = world.request()
+    before = world.run(run_id)
+    get = world.store.get
+    old: list[Document | None] = [None]
+
+    def stale(collection: str, id: str) -> Document | None:
+        return old.pop() if collection == "runs" and old else get(collection, id)
+
+    world.store.get = stale  # type: ignore[method-assign]
+    with pytest.raises(Transient, match="exists already"):
+        world.desks["outer"].handle(_request(run_id))
+    assert old == []
+    assert world.run(run_id) == before
+    assert len(world.vms.created) == 2
+
+
+def _request(run_id: str) -> Event:
+    event_id = next(f"request-{n}" for n in range(1, 100) if run_id_of(f"request-{n}") == run_id)
+    return Event("run-requested", event_id, "/test", "", RunRequested(workload=WORKLOAD))
