@@ -10,6 +10,7 @@ from typing import Protocol
 
 from functions.local import memory
 from functions.local.platform import Platform
+from functions.local.project import bypass
 from shared.model.value import Digest
 from shared.ports import Blobs, Document, Registry, Vms, Write
 from shared.settings import Settings, read
@@ -49,7 +50,7 @@ def preload() -> None:
 def connect(platform: Platform) -> Connection:
     """Clients with the operator's credentials. They read the environment, so it becomes the platform's."""
     os.environ.pop("GOOGLE_APPLICATION_CREDENTIALS", None)
-    os.environ.update(platform.environment)
+    os.environ.update(platform.environment | bypass(os.environ))
     # Google's libraries take a second to import: only commands that talk to a platform pay for it.
     from shared.gcp.registry import ArtifactRegistry
     from shared.gcp.tpu import TpuVms

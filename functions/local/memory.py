@@ -80,7 +80,7 @@ class TwinBlobs:
 
 def _answer(method: str, url: str, **content: Any) -> Any:
     try:
-        answer = httpx.request(method, url, timeout=10, **content)
+        answer = httpx.request(method, url, timeout=10, trust_env=False, **content)
     except httpx.HTTPError as error:
         raise Transient(f"The in-memory store does not answer: {error}.") from error
     if answer.status_code == httpx.codes.SERVICE_UNAVAILABLE:

@@ -60,9 +60,14 @@ def base_environment(environment: Mapping[str, str]) -> dict[str, str]:
         for name, value in environment.items()
         if name not in _DROPPED and not name.startswith(("CLOUDSDK_", "DMZ_", "GCE_METADATA_", "FUNCTION_"))
     }
-    # Loopback is never behind a proxy; gRPC and httpx would ask one that the user has.
-    bypass = ",".join(filter(None, (environment.get("no_proxy"), "127.0.0.1,localhost")))
-    return kept | {"no_proxy": bypass, "NO_PROXY": bypass}
+    return kept | bypass(environment)
+
+
+def bypass(environment: Mapping[str, str]) -> dict[str, str]:
+    """Loopback is never behind a proxy; gRPC and httpx would ask one that the user has."""
+    given = environment.get("no_proxy") or environment.get("NO_PROXY")
+    hosts = ",".join(filter(None, (given, "127.0.0.1,localhost")))
+    return {"no_proxy": hosts, "NO_PROXY": hosts}
 
 
 def registry_config(layout: Layout, settings: Settings, port: int) -> dict[str, Any]:

@@ -32,7 +32,9 @@ class PubSub:
 
     def set_up(self, endpoints: Mapping[str, str]) -> None:
         """All topics, a push subscription `<stage>--<topic>` for each stage in `endpoints` (its base address)."""
-        with httpx.Client(base_url=f"http://{self.host}/v1/projects/{self.project}", timeout=10) as client:
+        with httpx.Client(
+            base_url=f"http://{self.host}/v1/projects/{self.project}", timeout=10, trust_env=False
+        ) as client:
             for topic in (*TYPES, DEAD_LETTERS):
                 _put(client, f"topics/{topic}", {})
             _put(
@@ -51,6 +53,7 @@ class PubSub:
                 f"http://{self.host}/v1/{self._topic(topic)}:publish",
                 json={"messages": [message]},
                 timeout=10,
+                trust_env=False,  # no proxy of the user's stands before an emulator
             )
         except httpx.HTTPError as error:
             raise Transient(f"Pub/Sub at {self.host} did not take a message for {topic}: {error}.") from error
