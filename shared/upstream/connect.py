@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -35,7 +37,7 @@ def upstream(settings: Settings, workload: Workload) -> Upstream:
         apt=apt,
         downloads=downloads,
         resolver=UvResolver(
-            cache=Path(tempfile.gettempdir()) / "package-dmz-resolver",
+            cache=_cache(),
             index=settings.python_index,
             overrides=workload.overrides,
             sources=_sources(index, downloads),
@@ -44,6 +46,15 @@ def upstream(settings: Settings, workload: Workload) -> Upstream:
         build_requirements=_build_requirements(downloads),
         unmet=_unmet(apt),
     )
+
+
+def _cache() -> Path:
+    """A directory for uv that is ours alone: who can write there decides what the resolver believes."""
+    path = Path(tempfile.gettempdir()) / f"package-dmz-resolver-{os.getuid()}"
+    path.mkdir(mode=0o700, exist_ok=True)
+    found = path.lstat()
+    ours = stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o022
+    return path if ours else Path(tempfile.mkdtemp(prefix="package-dmz-resolver-"))
 
 
 def _sources(

@@ -33,7 +33,9 @@ class Prover:
         """Checks 1 to 4 on a wheel or source distribution. Permanent with the first that fails."""
         _check_hash(path, file.filename, file.sha256)
         if file.is_wheel:
-            proven: wheel.ProvenWheel | sdist.ProvenSdist = wheel.prove(path, file.filename)  # 2
+            proven: wheel.ProvenWheel | sdist.ProvenSdist = wheel.prove(
+                path, file.filename, contents=file.record is None
+            )  # 2
         else:
             proven = sdist.prove(path, file.filename)  # 2
         _check_name(file, proven)

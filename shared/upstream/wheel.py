@@ -53,8 +53,12 @@ class ProvenWheel:
     """RECORD's canonical digest (`shared.guest.record`)."""
 
 
-def prove(path: Path, filename: str) -> ProvenWheel:
-    """All checks on the wheel at `path`, which is to be called `filename`. Permanent with the first that fails."""
+def prove(path: Path, filename: str, *, contents: bool = True) -> ProvenWheel:
+    """All checks on the wheel at `path`, which is to be called `filename`. Permanent with the first that fails.
+
+    `contents=False` leaves out the hashes of check 5, which inflate every file: for a wheel whose RECORD is held
+    against that of an installation, whose files were (docs/decisions/0004).
+    """
     try:
         name, version, _, _ = parse_wheel_filename(filename)
     except (InvalidWheelFilename, InvalidVersion) as error:
@@ -66,7 +70,10 @@ def prove(path: Path, filename: str) -> ProvenWheel:
             check_identity(_text(wheel, f"{dist_info}/METADATA", filename), name, version, filename)
             listing = _text(wheel, f"{dist_info}/RECORD", filename)
             rows = _rows(listing, filename)
-            _recorded(wheel, members, rows, dist_info, filename)
+            listed = _listed(members, rows, dist_info, filename)
+            if contents:
+                for info, row in listed:
+                    _hashed(wheel, info, row, filename)
     except (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError) as error:
         raise Permanent(f"{filename} is a broken zip file: {printable(str(error), 120)}.") from error
     except OSError as error:
@@ -172,18 +179,15 @@ def _rows(listing: bytes, filename: str) -> dict[str, record.Row]:
     return by_path
 
 
-def _recorded(
-    wheel: zipfile.ZipFile,
-    members: Sequence[zipfile.ZipInfo],
-    rows: dict[str, record.Row],
-    dist_info: str,
-    filename: str,
-) -> None:
-    """RECORD and the files agree in both directions (check 5)."""
+def _listed(
+    members: Sequence[zipfile.ZipInfo], rows: dict[str, record.Row], dist_info: str, filename: str
+) -> list[tuple[zipfile.ZipInfo, record.Row]]:
+    """RECORD and the zip name the same files, with sizes and hashes (check 5); each file with its row."""
     unlisted = {f"{dist_info}/{name}" for name in _UNLISTED}
     names = {info.filename for info in members}
     if ghosts := sorted(rows.keys() - names - unlisted):
         raise Permanent(f"{filename}: RECORD lists '{printable(ghosts[0], 120)}', which is not in the wheel.")
+    listed = []
     for info in members:
         if info.filename in unlisted:
             continue
@@ -192,17 +196,26 @@ def _recorded(
             raise Permanent(
                 f"{filename} holds '{printable(info.filename, 120)}', which RECORD does not list."
             )
-        algorithm, _, expected = row[1].partition("=")
-        if algorithm not in _HASHES:
+        if row[1].partition("=")[0] not in _HASHES:
             raise Permanent(
                 f"{filename}: RECORD gives '{printable(info.filename, 120)}' no sha256 or better."
             )
-        digest = hashlib.new(algorithm)
-        with wheel.open(info) as member:
-            while chunk := member.read(_CHUNK):
-                digest.update(chunk)
-        found = base64.urlsafe_b64encode(digest.digest()).rstrip(b"=").decode()
-        if found != expected.rstrip("=") or row[2] not in ("", str(info.file_size)):
-            raise Permanent(
-                f"{filename}: '{printable(info.filename, 120)}' is not what RECORD says; it is refused."
-            )
+        if row[2] not in ("", str(info.file_size)):
+            raise _differs(info, filename)
+        listed.append((info, row))
+    return listed
+
+
+def _hashed(wheel: zipfile.ZipFile, info: zipfile.ZipInfo, row: record.Row, filename: str) -> None:
+    """The file has the hash that RECORD gives it (check 5)."""
+    algorithm, _, expected = row[1].partition("=")
+    digest = hashlib.new(algorithm)
+    with wheel.open(info) as member:
+        while chunk := member.read(_CHUNK):
+            digest.update(chunk)
+    if base64.urlsafe_b64encode(digest.digest()).rstrip(b"=").decode() != expected.rstrip("="):
+        raise _differs(info, filename)
+
+
+def _differs(info: zipfile.ZipInfo, filename: str) -> Permanent:
+    return Permanent(f"{filename}: '{printable(info.filename, 120)}' is not what RECORD says; it is refused.")
