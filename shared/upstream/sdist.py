@@ -13,29 +13,27 @@ from __future__ import annotations
 
 import re
 import tarfile
-import tomllib
 import zipfile
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import InvalidSdistFilename, parse_sdist_filename
 from packaging.version import InvalidVersion
 
 from shared.errors import Permanent
 from shared.model.value import printable
-from shared.upstream import static_metadata
+from shared.upstream import build_requires, static_metadata
 from shared.upstream.static_metadata import StaticMetadata
 from shared.upstream.wheel import check_identity, check_path
 
 MAX_MEMBERS = 200_000
 MAX_INFLATED = 8 * 1024**3
 _MAX_TEXT = 4 * 1024**2
-_WANTED = re.compile(r"PKG-INFO|pyproject\.toml|(?:[^/]+/)?[^/]+\.egg-info/(?:PKG-INFO|requires\.txt)")
-DEFAULT_REQUIRES = ("setuptools>=40.8.0", "wheel")
-"""What a build front end assumes without [build-system] (PEP 518)."""
+_WANTED = re.compile(
+    r"PKG-INFO|pyproject\.toml|setup\.(?:cfg|py)|(?:[^/]+/)?[^/]+\.egg-info/(?:PKG-INFO|requires\.txt)"
+)
 
 
 @dataclass(frozen=True)
@@ -45,21 +43,9 @@ class ProvenSdist:
     name: str
     version: str
     build_requires: tuple[str, ...]
-    """[build-system].requires, as written; the default where there is none."""
-    backend: str
-    """[build-system].build-backend; setuptools' legacy one where there is none."""
+    """What its build needs, as far as its files say (`build_requires`)."""
     metadata: StaticMetadata | None
     """Its dependencies as far as they are written down; None if only a build would tell them."""
-
-    @property
-    def asks_at_build_time(self) -> bool:
-        """True if the backend may name further requirements only when it runs (get_requires_for_build_wheel).
-
-        Nothing of the distribution is run to find out; a backend of its own (`backend-path`), setuptools with a
-        setup.py that uses setup_requires, or a backend that fetches tools can then lack something in the offline
-        build, which ends in a clear failure of that build.
-        """
-        return not self.backend.startswith(("hatchling.", "flit_core.", "poetry.core.", "pdm.backend"))
 
 
 def prove(path: Path, filename: str) -> ProvenSdist:
@@ -79,8 +65,7 @@ def prove(path: Path, filename: str) -> ProvenSdist:
     if "PKG-INFO" not in files:
         raise Permanent(f"{filename} has no PKG-INFO in its top directory; it is not a source distribution.")
     check_identity(files["PKG-INFO"], name, version, filename)  # 3
-    requires, backend = _build_system(files.get("pyproject.toml"), filename)
-    return ProvenSdist(name, str(version), requires, backend, _metadata(files))
+    return ProvenSdist(name, str(version), build_requires.read(files, filename), _metadata(files))
 
 
 def _metadata(files: dict[str, bytes]) -> StaticMetadata | None:
@@ -89,39 +74,6 @@ def _metadata(files: dict[str, bytes]) -> StaticMetadata | None:
     if known or len(eggs) != 1:
         return known
     return static_metadata.from_egg_info(files["PKG-INFO"], files.get(f"{eggs[0]}/requires.txt", b""))
-
-
-def _build_system(pyproject: bytes | None, filename: str) -> tuple[tuple[str, ...], str]:
-    legacy = "setuptools.build_meta:__legacy__"
-    try:
-        document = tomllib.loads(pyproject.decode()) if pyproject is not None else {}
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise Permanent(
-            f"{filename} has a pyproject.toml that is not TOML: {printable(str(error), 120)}."
-        ) from error
-    match document.get("build-system"):
-        case None:
-            return DEFAULT_REQUIRES, legacy
-        case {"requires": list(requires)} as table if all(isinstance(line, str) for line in requires):
-            for line in requires:
-                _check_requirement(line, filename)
-            return tuple(requires), str(table.get("build-backend", legacy))
-    raise Permanent(
-        f"{filename} has a [build-system] without a list 'requires' (PEP 518); it cannot be built."
-    )
-
-
-def _check_requirement(line: str, filename: str) -> None:
-    try:
-        requirement = Requirement(line)
-    except InvalidRequirement as error:
-        raise Permanent(
-            f"{filename} needs '{printable(line, 120)}' to build, which is no requirement (PEP 508)."
-        ) from error
-    if requirement.url:
-        raise Permanent(
-            f"{filename} needs '{printable(line, 120)}' to build: a URL outside the index; it is refused."
-        )
 
 
 class _Members:

