@@ -46,7 +46,7 @@ def main(arguments: Sequence[str]) -> int:
 def _fetch(arguments: Sequence[str]) -> inventory.Entry:
     if len(arguments) != 2:
         raise GuestError("dmz-fetch takes a URL and the path of the file to write.")
-    url, to = arguments[0], Path(arguments[1]).absolute()
+    url, to = arguments[0], Path(arguments[1]).resolve()
     if not _URL.fullmatch(url):
         raise GuestError(f"dmz-fetch fetches https URLs in printable ASCII only, not {url[:200]!r}.")
     settings = config.parse(CONFIG.read_text("utf-8"))

@@ -27,6 +27,15 @@ from shared.guest.failure import GuestError
 from shared.guest.metadata import Metadata
 
 _SMOKE_SECONDS = 1800.0
+_OTHER_INDEXES = {
+    "UV_INDEX",
+    "UV_INDEX_URL",
+    "UV_EXTRA_INDEX_URL",
+    "UV_FIND_LINKS",
+    "PIP_NO_INDEX",
+    "UV_NO_INDEX",
+}
+"""Variables of the workload that lead elsewhere; the other ones of that kind are set anew."""
 
 
 def nothing(probes: Sequence[egress.Outcome]) -> dict[str, Any]:
@@ -44,10 +53,9 @@ def run(config: Config, metadata: Metadata, console: Console, seconds: dict[str,
     lock = read_lock(config, metadata)
     console.step(_contents(lock))
     access = private.Access(config, metadata)
-    access.keep_fresh()
-    access.replace_sources()
     environment = _configure(config, access, lock)
-    with tools.no_services():
+    access.replace_sources()
+    with access, tools.no_services():
         console.step(f"apt: {len(lock['debian'])} locked archives")
         native = lock["release"]["architecture"]
         locked_apt.install(lock["debian"], native, environment, console.line)
@@ -112,6 +120,7 @@ def _configure(config: Config, access: private.Access, lock: dict[str, Any]) -> 
         pinned,
         locked_python.overrides(config.workload.overrides, pinned),
         {"index-url": access.index_url, "extra-index-url": "", "find-links": "", "no-input": "true"},
+        keep=False,
     )
     index = {
         "UV_DEFAULT_INDEX": access.index_url,
@@ -119,7 +128,8 @@ def _configure(config: Config, access: private.Access, lock: dict[str, Any]) -> 
         "NETRC": str(private.NETRC),
     }
     fetch.install_tool(config)
-    return tools.environment(config.workload.environment, settings, index)
+    own = {key: value for key, value in config.workload.environment.items() if key not in _OTHER_INDEXES}
+    return tools.environment(own, settings, index)
 
 
 def _install_python(

@@ -30,6 +30,7 @@ class Access:
             raise GuestError("dmz-config of an inner VM must name its repositories.")
         self._config, self._repositories, self._metadata = config, config.repositories, metadata
         self._etc, self._netrc = etc, netrc
+        self._writing, self._over = threading.Lock(), threading.Event()
         self.python_host = f"{config.location}-python.pkg.dev"
         self.apt_host = f"{config.location}-apt.pkg.dev"
 
@@ -39,24 +40,35 @@ class Access:
         return f"https://{self.python_host}/{self._config.project}/{self._repositories.python}/simple/"
 
     def write_credentials(self) -> None:
-        token = self._metadata.token()
-        entry = f"login {_USER} password {token}\n"
-        _secret(self._netrc, f"machine {self.python_host} {entry}")
-        _secret(self._etc / "apt/auth.conf.d/dmz.conf", f"machine https://{self.apt_host}/ {entry}")
+        entry = f"login {_USER} password {self._metadata.token()}\n"
+        python, apt = self._files()
+        with self._writing:
+            if not self._over.is_set():
+                _secret(python, f"machine {self.python_host} {entry}")
+                _secret(apt, f"machine https://{self.apt_host}/ {entry}")
 
-    def keep_fresh(self) -> None:
-        """Rewrite the credentials now and whenever the metadata server has a new token; an install may be long."""
+    def __enter__(self) -> Access:
+        """Write the credentials now and whenever the metadata server has a new token: an install may be long."""
         self.write_credentials()
+        threading.Thread(target=self._refresh, daemon=True).start()
+        return self
 
-        def refresh() -> None:
-            pause = threading.Event()
-            while not pause.wait(_REFRESH_SECONDS):
-                try:
-                    self.write_credentials()
-                except (GuestError, OSError):
-                    continue  # the old token may still do; the command that needs it says so if not
+    def __exit__(self, *_: object) -> None:
+        """Nothing that runs later needs them."""
+        with self._writing:
+            self._over.set()
+            for path in self._files():
+                path.unlink(missing_ok=True)
 
-        threading.Thread(target=refresh, daemon=True).start()
+    def _refresh(self) -> None:
+        while not self._over.wait(_REFRESH_SECONDS):
+            try:
+                self.write_credentials()
+            except (GuestError, OSError):
+                continue  # the old token may still do; the command that needs it says so if not
+
+    def _files(self) -> tuple[Path, Path]:
+        return self._netrc, self._etc / "apt/auth.conf.d/dmz.conf"
 
     def replace_sources(self) -> None:
         """One source for apt. What the image came with is put aside: it leads out."""
