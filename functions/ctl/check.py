@@ -13,7 +13,7 @@ _TOOLS = (
     ("ruff check", ("ruff", "check", "--quiet")),
     ("ruff format", ("ruff", "format", "--check", "--quiet")),
     ("mypy", ("mypy", "--no-error-summary")),
-    ("lint-imports", ("lint-imports", "--no-timing")),
+    ("lint-imports", ("lint-imports", "--no-logo")),
 )
 
 

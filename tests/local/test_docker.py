@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from functions.local import backing, docker, layout, sdk
+from functions.local import backing, docker, layout, leftovers, sdk
 from functions.local.pubsub import PubSub
 from shared.errors import Permanent
 from shared.events import RunRequested
@@ -81,6 +81,8 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]
     finally:
         daemon.terminate()
         daemon.wait(60)
+        for point in leftovers.mounts(directory):
+            subprocess.run(("umount", point), check=True)
         shutil.rmtree(directory)  # a gigabyte of image
 
 
