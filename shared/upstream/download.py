@@ -23,6 +23,7 @@ from shared.model.value import Digest
 from shared.upstream import http
 
 MAX_SIZE = 16 * 1024**3
+_ROUNDS = 20
 _RANGE = re.compile(r"bytes ([0-9]+)-[0-9]+/(?:[0-9]+|\*)", re.ASCII)
 
 
@@ -32,7 +33,7 @@ class Downloader:
     def __init__(
         self, client: httpx.Client | None = None, max_size: int = MAX_SIZE, attempts: int = 5
     ) -> None:
-        """`max_size` in bytes; `attempts` in all per file, with growing random pauses between them."""
+        """`max_size` in bytes; `attempts` without progress end a download, with growing random pauses between."""
         self._client = client or http.client()
         self._max_size = max_size
         self._attempts = attempts
@@ -51,7 +52,7 @@ class Downloader:
         try:
             with os.fdopen(descriptor, "wb", buffering=0) as file:
                 part = _Part(self._client, url, file, self._max_size)
-                http.persist(part.proceed, self._attempts)
+                self._complete(part)
             if part.digest != sha256:  # 2
                 raise Permanent(
                     f"{url} has the content {part.digest} and not the expected {sha256}; nothing of it was kept."
@@ -63,6 +64,17 @@ class Downloader:
             return part.size
         finally:
             Path(temporary).unlink(missing_ok=True)
+
+    def _complete(self, part: _Part) -> None:
+        """A connection that keeps breaking may go on as long as each round of attempts brings the file further."""
+        for _ in range(_ROUNDS - 1):
+            before = part.size
+            try:
+                return http.persist(part.proceed, self._attempts)
+            except Transient:
+                if part.size <= before:
+                    raise
+        return http.persist(part.proceed, self._attempts)
 
 
 class _Part:

@@ -59,6 +59,16 @@ def test_a_broken_connection_is_resumed(web: Web, tmp_path: Path) -> None:
     assert 0 < start <= 100_000
 
 
+def test_a_connection_that_keeps_breaking_may_go_on_while_it_gets_further(web: Web, tmp_path: Path) -> None:
+    def piecemeal(request: Request) -> Reply:
+        whole = ranged(CONTENT)(request)
+        return Reply(whole.body, whole.status, headers=whole.headers, cut=40_000)
+
+    web.routes["/f"] = piecemeal
+    assert Downloader(attempts=2).fetch(f"{web.url}/f", digest(CONTENT), tmp_path / "f") == len(CONTENT)
+    assert len(web.asked("/f")) >= len(CONTENT) // 40_000
+
+
 def test_what_was_sent_before_the_break_counts_for_the_hash(web: Web, tmp_path: Path) -> None:
     def lies(request: Request) -> Reply:
         if request.number == 1:
