@@ -27,7 +27,7 @@ from shared.model.plan import Plan, Transfer, transfers
 from shared.model.value import Digest
 from shared.model.verdict import Policy, Verdict, Verdicts
 from shared.model.workload import Workload
-from shared.ports import Advisories, Blobs, Increment, Put, Registry, Store, Upstream
+from shared.ports import Advisories, Archive, Blobs, Increment, Put, Registry, Store, Upstream
 from shared.settings import Settings
 
 _PARALLEL = 8
@@ -108,8 +108,11 @@ def _lock(
     by_purl = {verdict.package.purl: verdict for verdict in verdicts.verdicts}
     decide.check_base(manifest, by_purl)
     generic = decide.lock_generic(manifest, by_purl)
-    environments, changes = _lock_python(manifest, workload, upstream, judge, by_purl)
-    archives, moved = _lock_debian(manifest, upstream, judge, by_purl)
+    with ThreadPoolExecutor(1, thread_name_prefix="apt") as pool:
+        # The distribution's indexes are read while PyPI's are.
+        index = pool.submit(upstream.apt.archives, manifest.release)
+        environments, changes = _lock_python(manifest, workload, upstream, judge, by_purl)
+        archives, moved = _lock_debian(manifest, index.result(), upstream, judge, by_purl)
     replaced = {change.after.purl for change in (*changes, *moved)}
     chosen = [verdict for purl, verdict in judged.items() if purl in replaced]
     ports.store.put_many("verdicts", documents(event.run_id, chosen))
@@ -155,11 +158,11 @@ def _lock_python(
 
 def _lock_debian(
     manifest: ClaimedManifest,
+    archives: Mapping[tuple[str, str], tuple[Archive, ...]],
     upstream: Upstream,
     judge: Callable[[Sequence[Package], bool], Sequence[Verdict]],
     verdicts: Mapping[str, Verdict],
 ) -> tuple[tuple[LockedArchive, ...], tuple[Change, ...]]:
-    archives = upstream.apt.archives(manifest.release)
     chosen, changes = DebianLocker(archives, judge, verdicts).lock(manifest)
     locked = tuple(archive for _, archive in chosen)
     if unmet := upstream.unmet([found for found, _ in chosen], installed_after(manifest, locked)):
