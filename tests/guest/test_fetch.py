@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -95,3 +96,22 @@ def test_a_passing_error_is_tried_again_and_a_final_one_is_not(tmp_path: Path) -
     with pytest.raises(GuestError, match=r"did not give /busy: .*refused"):
         web.download(f"{url}/busy", tmp_path / "z", patience=0)
     assert [path.name for path in tmp_path.iterdir()] == ["x"]
+
+
+@pytest.mark.parametrize(
+    ("to", "kept"),
+    [("https://artifactregistry.googleapis.com/y", True), ("https://storage.googleapis.com/y", False)],
+)
+def test_a_redirect_takes_no_token_to_another_host(to: str, kept: bool) -> None:
+    asked = urllib.request.Request(
+        "https://artifactregistry.googleapis.com/x", headers={"Authorization": "Bearer ya29.test"}
+    )
+    followed = web._SafeRedirect().redirect_request(asked, None, 302, "Found", {}, to)
+    assert followed is not None
+    assert followed.has_header("Authorization") is kept
+
+
+def test_a_redirect_leads_to_https_only() -> None:
+    asked = urllib.request.Request("https://files.example/x")
+    with pytest.raises(GuestError, match="not https"):
+        web._SafeRedirect().redirect_request(asked, None, 302, "Found", {}, "http://files.example/x")
