@@ -1,8 +1,9 @@
 """Points apt, pip and uv of an inner VM at the private repositories, and at nothing else.
 
 Credentials are the VM's own access tokens, in files that only root reads: netrc for pip and uv
-(https://cloud.google.com/artifact-registry/docs/python/authentication), auth.conf for apt (apt_auth.conf(5)), which
-the front end accepts as basic authentication under the name oauth2accesstoken.
+(https://cloud.google.com/artifact-registry/docs/python/authentication), auth.conf for apt (apt_auth.conf(5)), both
+under the name oauth2accesstoken. For apt Google documents only its own transport, ar+https, which a bare VM cannot
+install from the repository that needs it; plain https with basic authentication is in use and not tried on Google Cloud.
 """
 
 from __future__ import annotations
