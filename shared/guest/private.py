@@ -3,7 +3,7 @@
 Credentials are the VM's own access tokens, in files that only root reads: netrc for pip and uv
 (https://cloud.google.com/artifact-registry/docs/python/authentication), auth.conf for apt (apt_auth.conf(5)), both
 under the name oauth2accesstoken. For apt Google documents only its own transport, ar+https, which a bare VM cannot
-install from the repository that needs it; plain https with basic authentication is in use and not tried on Google Cloud.
+install from the repository that needs it; plain https with basic authentication is in use, untried on Google Cloud.
 """
 
 from __future__ import annotations
