@@ -38,6 +38,14 @@ class Settings:
     python_index: str = "https://pypi.org/simple/"
     debian_mirror: str = "https://deb.debian.org/debian"
     debian_security_mirror: str = "https://deb.debian.org/debian-security"
+    keyrings: str = ""
+    """Directory with the pinned keys of the distributions' archives; empty: those that come with the project."""
+    outer_python_index: str = ""
+    """What the outer VM installs from, a corporate mirror say; empty: what its image has."""
+    outer_debian_mirror: str = ""
+    outer_debian_security_mirror: str = ""
+    outer_debian_key: str = ""
+    """Armored OpenPGP key of a mirror that signs anew; empty: the key that the image trusts."""
     tpu_endpoint: str = ""
     """host:port of another TPU API than Google's, without TLS."""
     registry_endpoint: str = ""
@@ -46,6 +54,8 @@ class Settings:
     """A sync shard holds at most so many bytes, unless one file is larger."""
     lease_seconds: str = "20"
     """A worker that stops renewing for so long has died."""
+    report_grace_seconds: str = "300"
+    """For boot and report, a VM has so long beyond its workload's own limit."""
 
     def account(self, kind: str) -> str:
         """Service account of the outer or inner VM."""
@@ -67,7 +77,7 @@ def read(environment: Mapping[str, str]) -> Settings:
             "GOOGLE_CLOUD_PROJECT is not set: it names the project whose topics and database are used."
         )
     settings = Settings(**values)
-    for name in ("shard_bytes", "lease_seconds"):
+    for name in ("shard_bytes", "lease_seconds", "report_grace_seconds"):
         if not getattr(settings, name).isdigit() or int(getattr(settings, name)) < 1:
             raise Permanent(
                 f"{_variable(name)} must be a whole number above 0, not '{getattr(settings, name)}'."

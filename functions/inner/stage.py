@@ -30,7 +30,8 @@ class Ports:
 
     @property
     def machines(self) -> machines.Machines:
-        return machines.Machines("inner", self.store, self.vms, self.clock, self.secret)
+        grace = float(self.settings.report_grace_seconds)
+        return machines.Machines("inner", self.store, self.vms, self.clock, self.secret, grace)
 
 
 def handle_event(event: Event, ports: Ports) -> Outcome:

@@ -10,7 +10,7 @@ from shared import machines
 from shared.errors import Permanent
 from shared.events import Event, ce_type
 from shared.guest import bundle
-from shared.guest.config import Config
+from shared.guest.config import Config, Sources
 from shared.model.manifest import ClaimedManifest
 from shared.model.value import Digest
 from shared.model.workload import Workload
@@ -50,6 +50,12 @@ def metadata(event: Event, workload: Workload, record: Document, settings: Setti
         workload=machines.workload_config(workload),
         staging=settings.staging_repository,
         attributes=dict(record["carried"]),
+        sources=Sources(
+            python_index=settings.outer_python_index,
+            debian_mirror=settings.outer_debian_mirror,
+            debian_security_mirror=settings.outer_debian_security_mirror,
+            debian_key=settings.outer_debian_key,
+        ),
     )
     return bundle.metadata(config)
 

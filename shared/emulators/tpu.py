@@ -8,7 +8,8 @@
     cache_dir           root images
     token_key           file with the key of shared.emulators.tokens; made if missing
     project             the only project that exists
-    networks            {"NETWORK": "outer" | "inner" | {"kind": "outer" | "inner", "hosts": [host, ...]}}
+    networks            {"NETWORK": "outer" | "inner" | {"kind": "outer" | "inner", "hosts": [host, ...],
+                        "internet": false}}; outer networks have internet unless it says otherwise
     service_accounts    {"EMAIL": ["projects/P/topics/T", ...]}: who may run a VM, and publish what
     backends            {"HOST": "http://127.0.0.1:PORT" | "unix:/path"}: what stands behind Google's names, by default
                         all of them on inner networks and none on outer ones
@@ -157,7 +158,10 @@ def _network(name: str, value: Any, backends: Mapping[str, str]) -> LocalNetwork
     hosts = detail.get("hosts", [] if outer else list(backends))
     if unknown := [host for host in hosts if host not in backends]:
         raise Permanent(f"The network `{name}` names the host {unknown[0]}, which has no backend.")
-    return LocalNetwork(outer, {host: backends[host] for host in hosts})
+    internet = detail.get("internet", True)
+    if type(internet) is not bool:
+        raise Permanent(f"The field `internet` of the network `{name}` must be true or false.")
+    return LocalNetwork(outer, {host: backends[host] for host in hosts}, internet)
 
 
 def _say(line: str) -> None:

@@ -44,10 +44,12 @@ State = cloud_tpu.Node.State
 
 @dataclass(frozen=True)
 class LocalNetwork:
-    """A VPC network's stand-in. `outer` is the kind with a way to the internet, for nodes with an external address."""
+    """A VPC network's stand-in. `outer` is the kind with a way to the internet, for nodes with an external address;
+    `internet` false cuts that way, as a firewall rule would, and leaves the `hosts`."""
 
     outer: bool
     hosts: Mapping[str, str] = field(default_factory=dict)
+    internet: bool = True
 
 
 @dataclass(frozen=True)
@@ -185,7 +187,7 @@ class Nodes:
         email = node.service_account.email
         if email not in self._settings.topics:
             raise _invalid(f"The service account '{email}' does not exist in project {project}.")
-        internet = network.outer and node.network_config.enable_external_ips
+        internet = network.outer and network.internet and node.network_config.enable_external_ips
         instance = int(hashlib.sha256(f"{zone}/{node_id}/{now()}".encode()).hexdigest()[:15], 16)
         kind = {"accelerator-type": node.accelerator_type, "agent-worker-number": "0", "instance-id": node_id}
         return VmSpec(

@@ -21,6 +21,7 @@ from urllib.parse import quote, unquote
 import google.auth
 import httpx
 from google.api_core.client_options import ClientOptions
+from google.auth.credentials import Credentials
 from google.auth.transport.requests import Request
 from google.cloud import artifactregistry_v1
 
@@ -40,6 +41,21 @@ _ALREADY_EXISTS = 6
 """https://github.com/googleapis/googleapis/blob/master/google/rpc/code.proto"""
 
 
+class _TokenOnly(Credentials):
+    """The token of other credentials and nothing else, for another endpoint than Google's.
+
+    google-auth would show the token to iamcredentials.googleapis.com, to ask for the account's regional boundary.
+    """
+
+    def __init__(self, source: Any) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._source = source
+
+    def refresh(self, request: Any) -> None:
+        self._source.refresh(request)
+        self.token, self.expiry = self._source.token, self._source.expiry
+
+
 class ArtifactRegistry:
     """Port `Registry` for one project and location."""
 
@@ -52,7 +68,7 @@ class ArtifactRegistry:
     def _credentials(self) -> Any:
         with translated("Artifact Registry"):
             credentials, _ = google.auth.default(scopes=[_SCOPE])
-            return credentials
+            return _TokenOnly(credentials) if self._settings.registry_endpoint else credentials
 
     @cached_property
     def _client(self) -> Any:

@@ -80,6 +80,11 @@ class TpuVms:
                 self._client.delete_node(name=f"{self._parent}/nodes/{name}", timeout=_TIMEOUT)
             except exceptions.NotFound:
                 return
+            except exceptions.FailedPrecondition:
+                # Deleting what is being deleted already is refused, and is what was asked for.
+                vm = self.get(name)
+                if vm is not None and vm.state != "DELETING":
+                    raise
 
 
 def _vm(node: Any) -> Vm:

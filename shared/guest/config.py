@@ -73,6 +73,18 @@ class Repositories:
 
 
 @dataclass(frozen=True)
+class Sources:
+    """What an outer VM installs from; an empty field leaves what the image has."""
+
+    python_index: str = ""
+    """Simple index (PEP 503), like https://pypi.org/simple/."""
+    debian_mirror: str = ""
+    debian_security_mirror: str = ""
+    debian_key: str = ""
+    """Armored OpenPGP key that signs the mirrors, if it is not the one that the image trusts."""
+
+
+@dataclass(frozen=True)
 class Config:
     """Everything that a VM is told."""
 
@@ -96,6 +108,7 @@ class Config:
     """Further attributes of the report: `replay-id`, `traceparent`."""
     lock: LockFile | None = None
     repositories: Repositories | None = None
+    sources: Sources = field(default_factory=Sources)
 
     def to_json(self) -> str:
         """Canonical: sorted keys, no white space."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from shared.guest import artifacts, fetch, inventory, process, report, tools
+from shared.guest import artifacts, fetch, inventory, mirrors, process, report, tools
 from shared.guest.config import Config
 from shared.guest.console import Console
 from shared.guest.failure import GuestError
@@ -20,14 +20,15 @@ def run(config: Config, metadata: Metadata, console: Console, seconds: dict[str,
     console.step("inventory of the base image")
     before = inventory.take()
     seconds["inventory"] = time.monotonic() - started
-    pip = {}
+    pip, index = mirrors.python(config.sources)
+    mirrors.debian(config.sources)
     if workload.wheels:
         console.step(f"fetching {len(workload.wheels)} wheels of the user's own")
         _own_wheels(config, metadata)
         pip["find-links"] = str(tools.WHEELS)
     own = {"UV_FIND_LINKS": str(tools.WHEELS)} if workload.wheels else {}
     environment = tools.environment(
-        tools.configure(workload.constraints, workload.overrides, pip), own, workload.environment
+        tools.configure(workload.constraints, workload.overrides, pip), index, own, workload.environment
     )
     fetch.install_tool(config)
     with tools.no_services():

@@ -1,0 +1,242 @@
+"""A platform of the tests' own, as `./dmz up` starts it, and what is on it as a test sees it."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import os
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grpc
+import httpx
+import yaml
+from google.cloud.tpu_v2.types import cloud_tpu
+from google.longrunning import operations_pb2, operations_pb2_grpc
+
+from functions.ctl import lifecycle
+from functions.ctl.documents import Connection, connect
+from functions.local import advisories
+from functions.local.layout import CHECKOUT, Layout, layout
+from functions.local.platform import Platform, read
+from functions.local.project import OPERATOR, account
+from functions.local.pubsub import PubSub
+from shared.emulators import tokens
+from shared.errors import Permanent
+from shared.events import Event, RunRequested, run_id_of, timestamp
+from shared.machines import vm_name
+from shared.model.lock import Lock
+from shared.model.value import sha256
+from shared.model.workload import Workload
+from shared.ports import Document
+from tests.chain import world
+from tests.chain.world import World
+
+Check = Callable[[], Any]
+REPOSITORIES = ("dmz-python", "trixie", "dmz-generic")
+
+
+def eventually(check: Check, seconds: float = 60.0, what: str = "") -> Any:
+    """The first true answer of `check`; fails after `seconds`."""
+    deadline = time.monotonic() + seconds
+    while not (found := check()):
+        assert time.monotonic() < deadline, f"not within {seconds:.0f} s: {what or check}"
+        time.sleep(0.05)
+    return found
+
+
+def workload(**changes: Any) -> dict[str, Any]:
+    """The chain's workload as a mapping; `changes` replace fields, None removes one."""
+    fields = {
+        "name": "work",
+        "runtime_version": "tpu-ubuntu2204-base",
+        "accelerator_type": "v5litepod-1",
+        "apt": ["dmz-program"],
+        "constraints": ["courier==1.0"],
+        "install": world.INSTALL,
+        "smoke": "/opt/work/bin/python -c 'import depot; assert depot.rate == 11'",
+        "after": "delete",
+        "install_minutes": 5,
+    }
+    return {key: value for key, value in (fields | changes).items() if value is not None}
+
+
+def environment_of(home: Path, world: World | None, **more: str) -> dict[str, str]:
+    """What a platform is started with: short leases, a state directory of its own, the world."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("DMZ_")}
+    short = {"DMZ_HOME": os.fspath(home), "DMZ_LEASE_SECONDS": "4", "DMZ_REPORT_GRACE_SECONDS": "15"}
+    return kept | short | (world.environment() if world else {}) | more
+
+
+@dataclass
+class System:
+    """One platform that is up. Ends with the test's process, however that ends."""
+
+    home: Path
+    environment: dict[str, str]
+    started: lifecycle.Started
+    up: Platform
+    connection: Connection
+
+    @classmethod
+    def start(cls, home: Path, world: World, **more: str) -> System:
+        environment = environment_of(home, world, **more)
+        places = layout(environment)
+        chosen = advisories.choose(places.cache, "default", os.fspath(world.advisories), lambda _text: None)
+        started = lifecycle.start(places, {**environment, **chosen.environment()}, "sdk")
+        up = lifecycle.wait_until_up(places, started, lambda _text: None)
+        before = dict(os.environ)
+        try:
+            connection = connect(up)
+            # The clients read the environment when they are first used.
+            connection.documents.get("runs", "none")
+            with contextlib.suppress(Permanent):
+                connection.blobs.get(sha256(b""))
+        finally:
+            os.environ.clear()
+            os.environ.update(before)
+        return cls(home, environment, started, up, connection)
+
+    def stop(self) -> None:
+        self.started.stop()
+
+    @property
+    def layout(self) -> Layout:
+        return layout(self.environment)
+
+    # --- runs ---
+
+    def dmz(self, *words: str, timeout: float = 240) -> subprocess.CompletedProcess[str]:
+        """`./dmz` as a person types it."""
+        command = [os.fspath(CHECKOUT / "dmz"), *words]
+        return subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=timeout)
+
+    def run(
+        self, directory: Path, *words: str, **changes: Any
+    ) -> tuple[subprocess.CompletedProcess[str], Any]:
+        """`./dmz run` of the chain's workload: what it said, and its report."""
+        file, report = directory / "work.yaml", directory / "report.json"
+        file.write_text(yaml.safe_dump(workload(**changes)))
+        report.unlink(missing_ok=True)
+        done = self.dmz("run", os.fspath(file), "--report", os.fspath(report), *words)
+        return done, json.loads(report.read_text()) if report.exists() else None
+
+    def request(self, id: str, **changes: Any) -> str:
+        """Publish run-requested; the run's id."""
+        data = RunRequested(workload=Workload.check(workload(**changes), "The test's workload"))
+        event = Event("run-requested", id, "/package-dmz/test", timestamp(time.time()), data)
+        self.publish(event.type, event.body(), event.attributes())
+        return run_id_of(id)
+
+    def publish(self, topic: str, body: bytes, attributes: Mapping[str, str]) -> None:
+        PubSub(self.up.addresses["pubsub"], self.up.project).publish(topic, body, attributes)
+
+    def get(self, collection: str, id: str) -> Document:
+        return self.connection.documents.get(collection, id) or {}
+
+    def ended(self, run_id: str, seconds: float = 150.0) -> Document:
+        """The run's document once it has ended."""
+
+        def look() -> Document | None:
+            run = self.get("runs", run_id)
+            return run if run.get("state") in ("completed", "failed") else None
+
+        found: Document = eventually(look, seconds, f"the end of {run_id}: {self.get('runs', run_id)}")
+        return found
+
+    def lock(self, run: Document) -> Lock:
+        return Lock.read(self.connection.blobs.get(run["lock"]), "The lock")
+
+    # --- what there is ---
+
+    def creations(self) -> Counter[str]:
+        """VM name to how often its creation was accepted, by the TPU API's operations."""
+        with grpc.insecure_channel(self.up.addresses["tpu"]) as channel:
+            parent = f"projects/{self.up.project}/locations/us-central1-a"
+            stub = operations_pb2_grpc.OperationsStub(channel)
+            found = stub.ListOperations(operations_pb2.ListOperationsRequest(name=parent)).operations
+        counted: Counter[str] = Counter()
+        for operation in found:
+            about = cloud_tpu.OperationMetadata.deserialize(operation.metadata.value)
+            counted[about.target.rsplit("/", 1)[-1]] += about.verb == "create"
+        return +counted
+
+    def vms(self) -> dict[str, str]:
+        """Name to state."""
+        return {vm.name: vm.state for vm in self.connection.vms.all()}
+
+    def files(self, repository: str) -> list[dict[str, Any]]:
+        """The files of a repository as Artifact Registry's API lists them."""
+        key = tokens.load_key(self.layout.token_key)
+        token = tokens.mint(key, account(OPERATOR), time.time())
+        parent = f"projects/{self.up.project}/locations/us-central1/repositories/{repository}"
+        answer = httpx.get(
+            f"http://{self.up.addresses['registry']}/v1/{parent}/files",
+            params={"pageSize": 1000},
+            headers={"Authorization": f"Bearer {token}"},
+            trust_env=False,
+        )
+        assert answer.status_code == 200, answer.text
+        found: list[dict[str, Any]] = answer.json().get("files", [])
+        return found
+
+    def stored(self) -> dict[str, set[str]]:
+        """Repository to the hashes of what it holds."""
+        return {name: {_sha256(file) for file in self.files(name)} for name in REPOSITORIES}
+
+    def pid(self, name: str) -> int:
+        """Of the living process that is the leader of a part's group."""
+        return max(_with_log(os.fspath(self.layout.logs / f"{name}.log")))
+
+
+def _sha256(file: dict[str, Any]) -> str:
+    value = next(one["value"] for one in file["hashes"] if one["type"] == "SHA256")
+    return "sha256:" + base64.b64decode(value).hex()
+
+
+def only_one_vm_each(system: System, run_id: str) -> None:
+    counted = system.creations()
+    for kind in ("outer", "inner"):
+        name = vm_name(kind, run_id)
+        assert counted[name] <= 1, (name, counted)
+
+
+def wanted(lock: Lock) -> dict[str, set[str]]:
+    """Repository to the hashes that a lock names."""
+    python = {file.sha256 for each in lock.environments for file in each.packages}
+    python |= {file.sha256 for each in lock.environments for one in each.packages for file in one.build}
+    return {
+        "dmz-python": python,
+        "trixie": {archive.sha256 for archive in lock.debian},
+        "dmz-generic": {file.sha256 for file in lock.generic} | {sha256(lock.canonical())},
+    }
+
+
+def same_install(left: Lock, right: Lock) -> bool:
+    """Two runs' locks differ in the manifest alone, which carries what is the run's own."""
+    return left.model_copy(update={"manifest": right.manifest}) == right
+
+
+def _with_log(path: str) -> Sequence[int]:
+    """Processes whose standard output is the file at `path`."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                if os.fspath((entry / "fd/1").readlink()) == path and os.getpgid(int(entry.name)) == int(
+                    entry.name
+                ):
+                    found.append(int(entry.name))
+            except OSError:
+                continue
+    return found or [0]
+
+
+def platform_of(home: Path) -> Platform | None:
+    return read(Layout(home, home).platform)
