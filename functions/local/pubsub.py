@@ -71,6 +71,8 @@ class PubSub:
             # The path becomes the CloudEvent's source: functions-framework reads the topic from it.
             "pushConfig": {"pushEndpoint": f"{address}/{self._topic(topic)}"},
             "ackDeadlineSeconds": _ACK_SECONDS,
+            # Without one the emulator delivers again every second: a passing trouble of ten seconds would be final.
+            "retryPolicy": {"minimumBackoff": "1s", "maximumBackoff": "10s"},
             "deadLetterPolicy": {
                 "deadLetterTopic": self._topic(DEAD_LETTERS),
                 "maxDeliveryAttempts": _ATTEMPTS,
