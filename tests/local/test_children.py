@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -11,10 +12,12 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
 from functions.local.children import Children, Program
 from functions.local.layout import CHECKOUT
+from functions.local.ports import choose
 from functions.local.processes import process
 from shared.errors import Permanent
 
@@ -126,34 +129,34 @@ def test_stop_ends_what_ignores_being_asked_and_what_it_started(tmp_path: Path, 
 
 
 def test_a_fork_of_a_console_script_dies_with_its_parent(tmp_path: Path) -> None:
-    """gunicorn's worker is a fork: without the hook in `functions.local.under` it would outlive a killed master."""
-    source = tmp_path / "main.py"
-    source.write_text("def handle(request):\n    return 'up'\n")
-    command = (sys.executable, "-m", "functions.local.under", "functions-framework", "--source", str(source))
-    port = "29871"
+    """gunicorn's worker is a fork, and would let a slow handler end for half a minute after its master was killed."""
+    (tmp_path / "main.py").write_text(
+        "import pathlib, time\n"
+        "def handle(request):\n"
+        "    pathlib.Path(__file__).with_name('busy').touch()\n"
+        "    time.sleep(30)\n"
+    )
+    port = choose(["function"], None)["function"]
+    framework = (sys.executable, "-m", "functions.local.under", "functions-framework", "--target", "handle")
+    arguments = ("--source", os.fspath(tmp_path / "main.py"), "--host", "127.0.0.1", "--port", str(port))
     environment = os.environ | {"PYTHONPATH": os.fspath(CHECKOUT), "XDG_RUNTIME_DIR": os.fspath(tmp_path)}
-    with subprocess.Popen(
-        (*command, "--target", "handle", "--host", "127.0.0.1", "--port", port), env=environment
-    ) as master:
+    with subprocess.Popen((*framework, *arguments), env=environment) as master:
         try:
-            workers = forks(master.pid)
+            deadline = time.monotonic() + 20
+            while not (tmp_path / "busy").exists():
+                assert time.monotonic() < deadline
+                with contextlib.suppress(httpx.HTTPError):
+                    httpx.get(f"http://127.0.0.1:{port}/", timeout=0.5)
+            workers = [
+                int(pid) for pid in Path(f"/proc/{master.pid}/task/{master.pid}/children").read_text().split()
+            ]
         finally:
             master.kill()
-    deadline = time.monotonic() + 2
-    while any(alive(pid) for pid in workers) and time.monotonic() < deadline:
-        time.sleep(0.01)
     assert workers
-    assert not any(alive(pid) for pid in workers)
-
-
-def forks(pid: int) -> list[int]:
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline:
-        if found := Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
-            time.sleep(0.3)
-            return [int(one) for one in found]
-        time.sleep(0.02)
-    return []
+    deadline = time.monotonic() + 5
+    while any(alive(pid) for pid in workers):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def alive(pid: int) -> bool:
