@@ -39,7 +39,7 @@ def test_the_nearest_admitted_version_upwards_comes_first_the_others_stay(
     market.flaw("lib", "1.3.0")
     found, (change,) = lock(
         python("app", "1.0", app, requires=("lib",), requested=True),
-        python("lib", "1.2.0", lib),
+        python("lib", "1.2.0", lib, requires=("lib[more] ; extra == 'all'",)),
         python("tool", "1.0", tool, requested=True),
     )
     assert versions(found.packages) == {"app": "1.0", "lib": "1.9.0", "tool": "1.0"}
@@ -63,6 +63,7 @@ def test_the_others_move_only_if_nothing_else_fits(market: Market, lock: Locker)
     app, lib = market.wheel("app", "1.0", "lib<2"), market.wheel("lib", "1.5")
     market.wheel("app", "1.1", "lib<3")
     market.wheel("lib", "2.0")
+    market.wheel("lib", "2.1")
     market.flaw("lib", "1.5")
     found, changes = lock(
         python("app", "1.0", app, requires=("lib<2",), requested=True), python("lib", "1.5", lib)
@@ -71,6 +72,18 @@ def test_the_others_move_only_if_nothing_else_fits(market: Market, lock: Locker)
     assert {change.after.name: change.reason for change in changes}[
         "app"
     ] == "the replacement of lib asks for it"
+
+
+def test_a_further_version_that_moves_nobody_comes_before_a_nearer_one_that_does(
+    market: Market, lock: Locker
+) -> None:
+    tool, lib = market.wheel("tool", "1.0"), market.wheel("lib", "1.0")
+    market.wheel("tool", "2.0")
+    market.wheel("lib", "1.1", "tool>=2")
+    market.wheel("lib", "1.2")
+    market.flaw("lib", "1.0")
+    found, _ = lock(python("tool", "1.0", tool, requested=True), python("lib", "1.0", lib, requested=True))
+    assert versions(found.packages) == {"lib": "1.2", "tool": "1.0"}
 
 
 def test_a_package_that_stands_in_the_way_and_nobody_needs_is_dropped(market: Market, lock: Locker) -> None:
@@ -106,8 +119,10 @@ def test_several_refused_that_fit_only_far_from_where_they_were(market: Market, 
         for minor in range(1, 20):
             others = [f"{other}==1.{minor if minor == 19 else 99}" for other in "abc" if other != name]
             market.wheel(name, f"1.{minor}", *others)
+    # Nobody requires it by its plain name, as what an extra brought: it stays all the same.
+    packages.append(python("of-an-extra", "1.0", market.wheel("of-an-extra", "1.0")))
     found, _ = lock(*packages)
-    assert set(versions(found.packages).values()) == {"1.19"}
+    assert versions(found.packages) == {"a": "1.19", "b": "1.19", "c": "1.19", "of-an-extra": "1.0"}
 
 
 def test_a_new_dependency_of_a_replacement_is_judged(market: Market, lock: Locker) -> None:
@@ -229,7 +244,8 @@ def test_own_wheels_stay_and_what_they_require_holds(market: Market, lock: Locke
     app, lib = market.wheel("app", "1.0", "mine", "lib"), market.wheel("lib", "1.0")
     market.wheel("lib", "2.0")
     market.wheel("lib", "0.9")
-    market.wheel("mine", "99.0")  # a stranger's package of the same name
+    market.wheel("mine", "99.0", "evil")  # a stranger's package of the same name
+    market.wheel("evil", "1.0")
     market.flaw("lib", "1.0")
     found, _ = lock(
         python("app", "1.0", app, requires=("mine", "lib"), requested=True),

@@ -23,6 +23,17 @@ def world_with(fuse: Fuse, tmp: Path) -> World:
     return World(tmp, lease=LEASE, through=fuse.through)
 
 
+def whole_run(world: World) -> str:
+    """The inner VM takes its time: what comes again because of a death comes into a run that still goes on."""
+    world.inner = lambda _: None
+    run_id = world.request()
+    config = world.configs[vm_name("inner", run_id)]
+    world.report(config, world.install_inner(config))
+    world.quiet()
+    world.bus.close()
+    return run_id
+
+
 def test_the_fuse_kills_exactly_once_and_leaves_the_claim(tmp_path: Path) -> None:
     fuse = Fuse(1)
     world = world_with(fuse, tmp_path / "one")
@@ -35,9 +46,8 @@ def test_the_fuse_kills_exactly_once_and_leaves_the_claim(tmp_path: Path) -> Non
 def test_a_death_after_any_call(tmp_path: Path) -> None:
     counting = Fuse()
     plain = world_with(counting, tmp_path / "plain")
-    expected = outcome(plain, plain.request())
+    expected = outcome(plain, whole_run(plain))
     assert expected["state"] == "completed"
-    plain.bus.close()
     assert {"vms.create", "vms.delete", "store.finish", "bus.publish", "registry.upload_apt"} <= set(
         counting.calls
     )
@@ -46,8 +56,7 @@ def test_a_death_after_any_call(tmp_path: Path) -> None:
     def with_death_at(number: int) -> str:
         fuse = Fuse(number)
         world = world_with(fuse, tmp_path / str(number))
-        run_id = world.request()
-        world.bus.close()
+        run_id = whole_run(world)
         problems = _problems(world, run_id, outcome(world, run_id), expected)
         return f"{number} {fuse.blown}: {problems}" if problems else ""
 

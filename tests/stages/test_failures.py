@@ -154,6 +154,14 @@ def test_a_refused_creation_ends_the_run_at_once(world: World) -> None:
     assert failed(world, run_id) == words
 
 
+def test_a_file_by_url_that_the_policy_holds_ends_the_run(world: World) -> None:
+    generic = world.policy.generic.model_copy(update={"fetched_by_url": "hold"})
+    world.policy = world.policy.model_copy(update={"generic": generic})
+    reason = failed(world, world.request())
+    assert reason.startswith("https://files.test/data.bin is refused (it was fetched from")
+    assert world.registry.uploads == []
+
+
 # --- run-failed ---
 
 

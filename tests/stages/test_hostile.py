@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import gzip
 import json
 import re
@@ -17,7 +18,7 @@ from shared.machines import unpack, vm_name
 from shared.model.manifest import ClaimedManifest
 from shared.model.value import sha256
 from tests.stages import guests
-from tests.stages.world import World
+from tests.stages.world import OWN, World
 from tests.support import built, claims
 from tests.support.claims import environment, python
 
@@ -382,6 +383,25 @@ def test_a_repository_that_holds_other_bytes_under_the_name(world: World) -> Non
     archive = world.market.pool["jq", "amd64"][0]
     world.registry._upload("trixie", archive.url.rsplit("/", 1)[-1], path)
     assert "already holds jq_1.7-1_amd64.deb with other bytes" in failed(world, world.request())
+
+
+def test_an_own_wheel_that_was_changed_in_the_staging_repository(world: World) -> None:
+    place = (world.settings.staging_repository, f"wheels:{OWN.sha256[7:]}:{OWN.filename}")
+    world.registry._files[place] = built.wheel("mine", "1.0", ("lib",), text="evil").content
+    reason = failed(world, world.request())
+    assert "The staged wheel mine-1.0-py3-none-any.whl has" in reason
+    assert "as the workload says" in reason
+
+
+def test_verdicts_about_another_manifest(world: World) -> None:
+    world.bus.subscribe("sync", lambda _: True)
+    run_id = world.request()
+    (written,) = world.events("verdicts-written")
+    other = world.blobs.put(world.claim(generic=()).canonical())
+    world.bus.subscribe("sync", functools.partial(world._receive, world.desks["sync"]))
+    world.bus.send("verdicts-written", written.model_copy(update={"manifest": other}).canonical(), {})
+    world.quiet()
+    assert "The verdicts are about the manifest" in failed(world, run_id)
 
 
 def test_unmet_dependencies_stop_the_run_before_a_vm_is_paid_for(world: World) -> None:

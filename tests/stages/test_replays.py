@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from shared.errors import Transient
-from shared.events import Event, RunRequested, run_id_of
+from shared.events import Event, RunRequested, SyncCompleted, run_id_of
 from shared.machines import vm_name
-from shared.ports import Document
+from shared.ports import Document, VmSpec
 from tests.stages.world import WORKLOAD, World
 
 
@@ -65,6 +67,32 @@ def test_a_replay_that_leads_to_another_lock_leaves_the_vm_with_its_own(world: W
     assert world.run(run_id)["state"] == "completed"
     (completed,) = world.events("run-completed")
     assert completed.lock == first
+
+
+def test_no_vm_is_made_with_another_lock_than_its_record(world: World) -> None:
+    """The first worker wrote the VM's record and died; a replay brings another lock before anybody tries again."""
+    world.bus.subscribe("inner", lambda _: True)
+    run_id = world.request()
+    first: Event = next(each for each in world.bus.published if each.type == "sync-completed")
+    lock = world.lock(run_id)
+    other = world.blobs.put(lock.model_copy(update={"generic": ()}).canonical())
+    create = world.vms.create
+    world.vms.create = _refusing  # type: ignore[method-assign]
+    desk = world.desks["inner"]
+    with pytest.raises(Transient):
+        desk.handle(first)
+    world.vms.create = create  # type: ignore[method-assign]
+    desk.handle(replace(first, data=SyncCompleted(run_id=run_id, lock=other)))
+    assert vm_name("inner", run_id) not in world.vms.created
+    world.inner = lambda _: None
+    desk.handle(first)
+    config = world.configs[vm_name("inner", run_id)]
+    assert config.lock is not None
+    assert config.lock.sha256 == lock.digest
+
+
+def _refusing(spec: VmSpec) -> str:
+    raise Transient("Not now.")
 
 
 def test_the_same_request_with_one_id_is_one_run(world: World) -> None:

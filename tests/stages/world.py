@@ -30,6 +30,7 @@ from shared.memory.store import MemoryBlobs, MemoryStore
 from shared.model.lock import Lock
 from shared.model.manifest import ClaimedManifest, DebianPackage, Environment, GenericFile
 from shared.model.value import sha256
+from shared.model.verdict import Policy
 from shared.model.workload import OwnWheel, Workload
 from shared.policy.read import find
 from shared.ports import Document, Vm, VmSpec
@@ -96,6 +97,9 @@ class World:
     inner: Play | None = None
     ahead: float = 0.0
     """Seconds by which the world's clock is ahead of ours."""
+    policy: Policy = field(
+        default_factory=lambda: find("default").model_copy(update={"max_advisory_age_hours": 10**6})
+    )
     market: Market = field(default_factory=Market)
     configs: dict[str, Config] = field(default_factory=dict)
     raised: list[BaseException] = field(default_factory=list)
@@ -176,7 +180,7 @@ class World:
             "store": store,
             "blobs": blobs,
             "advisories": through("advisories", self.market),
-            "policy": lambda: find("default").model_copy(update={"max_advisory_age_hours": 10**6}),
+            "policy": lambda: self.policy,
             "clock": self.clock,
         }
         carrying: dict[str, Any] = {
