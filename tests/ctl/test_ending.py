@@ -1,0 +1,99 @@
+"""A run that is interrupted or killed while its VM installs: no process, mount, or VM is left."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from functions.local import leftovers
+from functions.local.layout import CHECKOUT
+
+WORKLOAD = """
+name: endless
+runtime_version: tpu-ubuntu2204-base
+accelerator_type: v5litepod-1
+install: sleep 6173
+smoke: "true"
+"""
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    (tmp_path / "endless.yaml").write_text(WORKLOAD)
+    return tmp_path / "state of it"
+
+
+def running(home: Path) -> subprocess.Popen[str]:
+    """A run whose outer VM is in its install script."""
+    words = (
+        "run",
+        os.fspath(home.parent / "endless.yaml"),
+        "--report",
+        os.fspath(home.parent / "report.json"),
+    )
+    started = subprocess.Popen(
+        (sys.executable, "-P", "-m", "functions.ctl", *words),
+        env=os.environ | {"PYTHONPATH": os.fspath(CHECKOUT), "DMZ_HOME": os.fspath(home)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + 900
+    while not any(
+        "install script" in log.read_text(errors="replace") for log in home.glob("vms/vms/*/serial.log")
+    ):
+        if started.poll() is not None:
+            raise AssertionError(started.communicate()[0])
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    return started
+
+
+def left(home: Path) -> list[object]:
+    """What would be left behind. A VM's guest hides its environment; its files name it."""
+    guests = [
+        entry.name
+        for entry in Path("/proc").iterdir()
+        if entry.name.isdigit() and (entry / "cmdline").exists() and b"sleep\x006173" in _cmdline(entry)
+    ]
+    return [*leftovers.processes(home), *leftovers.mounts(home), *guests]
+
+
+def _cmdline(entry: Path) -> bytes:
+    try:
+        return (entry / "cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
+def test_ctrl_c_ends_everything_and_still_reports(home: Path) -> None:
+    started = running(home)
+    assert left(home)
+    os.killpg(started.pid, signal.SIGINT)  # a terminal sends it to the whole foreground group
+    output = started.communicate(timeout=60)[0]
+    assert started.returncode == 130, output
+    assert "Traceback" not in output
+    assert "The run was interrupted by its operator." in output
+    assert left(home) == []
+    assert list(home.glob("vms/vms/*")) == []
+    written = json.loads((home.parent / "report.json").read_text())
+    assert (written["state"], written["stages"]["scanner"]) == ("failed", None)
+
+
+def test_a_killed_command_line_takes_the_platform_with_it(home: Path) -> None:
+    started = running(home)
+    os.kill(started.pid, signal.SIGKILL)
+    started.communicate()
+    deadline = time.monotonic() + 30
+    while left(home):
+        assert time.monotonic() < deadline, left(home)
+        time.sleep(0.1)
+    assert not (home / "platform.json").exists()
