@@ -1,0 +1,59 @@
+"""Which packages of a manifest are judged, and as what."""
+
+from __future__ import annotations
+
+import pytest
+
+from functions.scanner.decide import subjects
+from shared.errors import Permanent
+from shared.model.manifest import DirectUrl
+from shared.model.value import sha256
+from shared.model.workload import OwnWheel
+from tests.stages.world import FETCHED, WORKLOAD
+from tests.support.claims import debian, environment, manifest, python
+from tests.support.market import Market
+
+GIT = DirectUrl(url="git+https://git.test/lib")
+
+
+def test_everything_on_the_machine_is_asked_about_once_in_a_fixed_order() -> None:
+    bash = debian(Market().deb("bash", "5.2-1"))
+    first = environment(python("lib", "1.0"), python("app", "1.0", in_base=True))
+    second = environment(python("lib", "1.0"), path="/opt/x")
+    managed = environment(python("pip", "25.1"), managed=True)
+    held = manifest([bash], first, second, managed, generic=(FETCHED,))
+    found = subjects(held, WORKLOAD)
+    assert [each.package.purl for each in found] == [
+        "pkg:deb/debian/bash@5.2-1?arch=amd64&distro=debian-13",
+        f"pkg:generic/data.bin@sha256%3A{FETCHED.sha256[7:]}",
+        "pkg:pypi/app@1.0",
+        "pkg:pypi/lib@1.0",
+    ]
+    assert [each.in_base for each in found] == [True, False, True, False]
+    assert found[1].fetched_by_url == FETCHED.url
+    assert subjects(manifest([bash], second, first, managed, generic=(FETCHED,)), WORKLOAD) == found
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_what_came_from_a_url_in_one_environment_is_judged_so_for_all(first: bool) -> None:
+    plain = environment(python("lib", "1.0"))
+    other = environment(python("lib", "1.0", direct_url=GIT), path="/opt/x")
+    environments = (other, plain) if first else (plain, other)
+    (found,) = subjects(manifest((), *environments), WORKLOAD)
+    assert found.direct_url == GIT.url
+
+
+@pytest.mark.parametrize("spelled", ["2024.7", "2024.07"])
+def test_an_own_wheel_is_known_however_its_version_is_spelled(spelled: str) -> None:
+    wheel = OwnWheel(path="wheels/my_lib-2024.7-py3-none-any.whl", sha256=sha256(b""))
+    workload = WORKLOAD.model_copy(update={"wheels": (wheel,)})
+    (found,) = subjects(manifest((), environment(python("my-lib", spelled))), workload)
+    assert found.own_wheel
+    (other,) = subjects(manifest((), environment(python("my-lib", "2024.8"))), workload)
+    assert not other.own_wheel
+
+
+def test_an_own_wheel_that_is_not_named_as_one_is_refused() -> None:
+    wheel = OwnWheel(path="wheels/mylib.whl", sha256=sha256(b""))
+    with pytest.raises(Permanent, match="is not named as a wheel is"):
+        subjects(manifest(), WORKLOAD.model_copy(update={"wheels": (wheel,)}))
