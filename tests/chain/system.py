@@ -6,10 +6,11 @@ import base64
 import contextlib
 import json
 import os
+import signal
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from functions.ctl import lifecycle
 from functions.ctl.documents import Connection, connect
 from functions.local import advisories
 from functions.local.layout import CHECKOUT, Layout, layout
-from functions.local.platform import Platform, read
+from functions.local.platform import Platform
 from functions.local.project import OPERATOR, account
 from functions.local.pubsub import PubSub
 from shared.emulators import tokens
@@ -190,9 +191,35 @@ class System:
         """Repository to the hashes of what it holds."""
         return {name: {_sha256(file) for file in self.files(name)} for name in REPOSITORIES}
 
+    def claims(self, stage: str, *, done: bool) -> dict[str, Document]:
+        """The stage's claims by key."""
+        found = self.connection.documents.find("claims", "done", done)
+        return {fields["key"]: fields for _, fields in found if fields["key"].startswith(f"{stage}:")}
+
+    # --- processes ---
+
     def pid(self, name: str) -> int:
-        """Of the living process that is the leader of a part's group."""
-        return max(_with_log(os.fspath(self.layout.logs / f"{name}.log")))
+        """Of the living leader of a part's group: the supervisor starts a new one where one has died."""
+        log = os.fspath(self.layout.logs / f"{name}.log")
+        found: int = eventually(lambda: _leader(log), 20, f"a process of {name}")
+        return found
+
+    def kill(self, name: str) -> int:
+        """SIGKILL to a part of the platform; the pid that it had."""
+        pid = self.pid(name)
+        os.kill(pid, signal.SIGKILL)
+        return pid
+
+    @contextlib.contextmanager
+    def paused(self, name: str) -> Iterator[None]:
+        """SIGSTOP to a part; goes on at the end."""
+        pid = self.pid(name)
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
 
 
 def _sha256(file: dict[str, Any]) -> str:
@@ -218,25 +245,13 @@ def wanted(lock: Lock) -> dict[str, set[str]]:
     }
 
 
-def same_install(left: Lock, right: Lock) -> bool:
-    """Two runs' locks differ in the manifest alone, which carries what is the run's own."""
-    return left.model_copy(update={"manifest": right.manifest}) == right
-
-
-def _with_log(path: str) -> Sequence[int]:
-    """Processes whose standard output is the file at `path`."""
-    found = []
+def _leader(log: str) -> int:
+    """The process that leads a group and writes to `log`; 0 if there is none."""
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
-            try:
-                if os.fspath((entry / "fd/1").readlink()) == path and os.getpgid(int(entry.name)) == int(
+            with contextlib.suppress(OSError):
+                if os.fspath((entry / "fd/1").readlink()) == log and os.getpgid(int(entry.name)) == int(
                     entry.name
                 ):
-                    found.append(int(entry.name))
-            except OSError:
-                continue
-    return found or [0]
-
-
-def platform_of(home: Path) -> Platform | None:
-    return read(Layout(home, home).platform)
+                    return int(entry.name)
+    return 0
