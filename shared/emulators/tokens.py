@@ -38,10 +38,14 @@ def verify(key: bytes, token: str, now: float) -> str:
     """The service account that `token` was minted for; Permanent if it is forged, malformed or expired."""
     claims, _, signature = token.removeprefix(_PREFIX).partition(".")
     if not token.startswith(_PREFIX) or not hmac.compare_digest(_encode(_sign(key, claims)), signature):
-        raise Permanent("The access token was not issued by this platform; fetch one from the metadata server.")
+        raise Permanent(
+            "The access token was not issued by this platform; fetch one from the metadata server."
+        )
     content = json.loads(_decode(claims))
     if content["exp"] <= now:
-        raise Permanent(f"The access token of {content['email']} has expired; fetch a new one from the metadata server.")
+        raise Permanent(
+            f"The access token of {content['email']} has expired; fetch a new one from the metadata server."
+        )
     return str(content["email"])
 
 
