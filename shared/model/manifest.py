@@ -88,7 +88,7 @@ class Environment(Value):
     python: Annotated[str, Field(pattern=r"^3\.[0-9]{1,2}\.[0-9]{1,2}[a-z0-9+]*$")]
     virtual: bool
     managed_by_dpkg: bool
-    """True for what belongs to dpkg, or was installed from a wheel that a dpkg package carries: judged there, not here."""
+    """True for what is dpkg's, or came from a wheel that a dpkg package carries: judged there, not here."""
     packages: Annotated[tuple[PythonPackage, ...], Field(max_length=20_000)]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import shlex
 import subprocess
 import sys
 import time
@@ -197,7 +198,7 @@ def test_the_serial_log_is_limited(root: Path, tmp_path: Path) -> None:
 
 def test_a_terminal_is_passed_through_one_of_its_own(engine: Engine) -> None:
     engine.boot(spec())
-    command = " ".join(engine.enter("vm", ["sh", "-c", "'test -t 0 && hostname'"]))
+    command = shlex.join(engine.enter("vm", ["sh", "-c", "test -t 0 && hostname"]))
     done = subprocess.run(
         ["script", "-qec", command, "/dev/null"], capture_output=True, text=True, timeout=20
     )
