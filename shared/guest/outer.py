@@ -28,7 +28,10 @@ def run(config: Config, metadata: Metadata, console: Console, seconds: dict[str,
         pip["find-links"] = str(tools.WHEELS)
     own = {"UV_FIND_LINKS": str(tools.WHEELS)} if workload.wheels else {}
     environment = tools.environment(
-        tools.configure(workload.constraints, workload.overrides, pip), index, own, workload.environment
+        tools.configure((*workload.constraints, *_own_pins(config)), workload.overrides, pip),
+        index,
+        own,
+        workload.environment,
     )
     fetch.install_tool(config)
     with tools.no_services():
@@ -76,6 +79,15 @@ def _apt(config: Config, console: Console, environment: dict[str, str]) -> None:
         console.step(f"apt-get install {' '.join(config.workload.apt)}")
         argv = ["apt-get", "install", "--yes", "--no-install-recommends", "--", *config.workload.apt]
         process.check(argv, environment, console.line)
+
+
+def _own_pins(config: Config) -> list[str]:
+    """The user's own wheels by version: an index that has a newer package of that name must not win over them.
+
+    A wheel's file name begins with name and version (PEP 427). Of the same version on the index the bytes differ, and
+    sync refuses them.
+    """
+    return ["{}=={}".format(*wheel.filename.split("-")[:2]) for wheel in config.workload.wheels]
 
 
 def _own_wheels(config: Config, metadata: Metadata) -> None:
