@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -35,7 +36,7 @@ class Follower:
         """Until the run has ended. `trouble` says why it never will, empty as long as it may; that is Permanent."""
         while True:
             try:
-                seen = self.look()
+                seen = self._look_unless(trouble)
                 show(seen)
                 if seen.run.get("state") in ("completed", "failed"):
                     return
@@ -44,6 +45,28 @@ class Follower:
             if why := trouble():
                 raise Permanent(why)
             time.sleep(_PAUSE)
+
+    def _look_unless(self, trouble: Callable[[], str]) -> Seen:
+        """`look`, given up as soon as there is `trouble`: the client of a store that has gone waits for a minute."""
+        seen: list[Seen] = []
+        failed: list[Exception] = []
+
+        def read() -> None:
+            try:
+                seen.append(self.look())
+            except Exception as error:  # raised below, where somebody waits
+                failed.append(error)
+
+        reader = threading.Thread(target=read, name="look", daemon=True)
+        reader.start()
+        reader.join(_PAUSE)
+        while reader.is_alive():
+            if why := trouble():
+                raise Permanent(why)
+            reader.join(_PAUSE)
+        if failed:
+            raise failed[0]
+        return seen[0]
 
     def look(self) -> Seen:
         """One reading of everything that is shown."""

@@ -187,6 +187,8 @@ class _Run:
         facts = Facts(
             self._run_id, self._workload.name, up.name, self._platform_seconds, seconds, time.time()
         )
+        if not up.alive:  # there is nobody left to ask
+            return report(facts, follower.run, None, None, why)
         try:
             return report(facts, follower.run, follower.verdicts(), follower.lock(), why)
         except DmzError as error:
