@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import islice
+
 import pytest
 
 from shared.errors import Permanent
 from shared.judgement import Court
+from shared.locking.search import nearest
 from shared.model.manifest import DirectUrl
 from shared.model.package import Package
 from shared.model.value import sha256
@@ -123,6 +126,12 @@ def test_several_refused_that_fit_only_far_from_where_they_were(market: Market, 
     packages.append(python("of-an-extra", "1.0", market.wheel("of-an-extra", "1.0")))
     found, _ = lock(*packages)
     assert versions(found.packages) == {"a": "1.19", "b": "1.19", "c": "1.19", "of-an-extra": "1.0"}
+
+
+def test_combinations_come_by_their_distance_and_only_as_far_as_asked() -> None:
+    assert list(nearest([2, 3])) == [(0, 0), (0, 1), (1, 0), (0, 2), (1, 1), (1, 2)]
+    assert list(islice(nearest([24] * 30), 2)) == [(0,) * 30, (*(0,) * 29, 1)]
+    assert list(nearest([3, 0])) == []
 
 
 def test_a_new_dependency_of_a_replacement_is_judged(market: Market, lock: Locker) -> None:

@@ -12,7 +12,7 @@ from shared.errors import Permanent, Transient
 from shared.events import Delivery
 from shared.guest.config import Config
 from shared.machines import KIND_LABEL, RUN_LABEL, vm_name
-from shared.ports import Vm
+from shared.ports import Put, Vm
 from tests.stages import guests
 from tests.stages.world import WORKLOAD, World
 
@@ -145,6 +145,24 @@ def test_a_report_under_way_while_the_watchdog_looks_is_not_taken_for_a_vanished
     run_id = world.request()
     assert ticks
     assert world.run(run_id)["state"] == "completed"
+
+
+def test_a_vm_that_ends_between_two_looks_of_the_watchdog_has_not_vanished(world: World) -> None:
+    """The tick has read that it owes its report; then it is ended; then the tick looks for it."""
+    world.outer = silent
+    run_id = world.request()
+    get = world.vms.get
+
+    def ended_meanwhile(name: str) -> Vm | None:
+        world.store.put([Put("vms", name, {"state": "ended"}, merge=True)])
+        world.vms.delete(name)
+        return get(name)
+
+    world.vms.get = ended_meanwhile  # type: ignore[method-assign]
+    world.ahead = 600
+    world.sweep()
+    assert world.run(run_id)["state"] == "running"
+    assert world.events("run-failed") == []
 
 
 def test_a_refused_creation_ends_the_run_at_once(world: World) -> None:
