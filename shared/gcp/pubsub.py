@@ -30,7 +30,7 @@ class PubSubBus:
         self._send(event.type, event.body(), event.attributes())
 
     def dead_letter(self, body: bytes, attributes: Mapping[str, str], reason: str) -> None:
-        self._send(DEAD_LETTERS, body, dead_letters.kept(attributes, reason))
+        self._send(DEAD_LETTERS, dead_letters.body(body), dead_letters.kept(attributes, reason))
 
     def _send(self, topic: str, body: bytes, attributes: Mapping[str, str]) -> None:
         path = self._client.topic_path(self._project, topic)

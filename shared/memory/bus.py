@@ -55,7 +55,7 @@ class MemoryBus:
 
     def dead_letter(self, body: bytes, attributes: Mapping[str, str], reason: str) -> None:
         kept = dead_letters.kept(attributes, reason)
-        self.dead.append((body, kept, kept.pop("reason")))
+        self.dead.append((dead_letters.body(body), kept, kept.pop("reason")))
 
     def drain(self, timeout: float) -> bool:
         """Wait until nothing is under way; False if that did not happen in `timeout` seconds."""

@@ -90,6 +90,19 @@ def test_a_forged_report_is_kept_and_the_true_one_still_counts(world: World, for
     assert world.run(run_id)["state"] == "completed"
 
 
+def test_a_forged_report_of_the_largest_size_can_still_be_kept(world: World) -> None:
+    """The reason stands beside it, and a message ends at 10,000,000 bytes."""
+    world.outer = silent
+    run_id = world.request()
+    (config,) = world.configs.values()
+    forged = guests.common(config) | {"claim": "A" * 9_999_000, "report_token": "0" * 48}
+    world.report(config, forged)
+    world.quiet()
+    ((body, attributes, reason),) = world.bus.dead
+    assert len(body) + len(reason) + sum(map(len, (*attributes, *attributes.values()))) < 9_700_000
+    assert world.run(run_id)["state"] == "running"
+
+
 def test_a_vm_cannot_report_for_another_run(world: World) -> None:
     world.outer = silent
     mine, other = world.request(), world.request()
