@@ -60,8 +60,8 @@ def _inner(report: Report) -> Iterator[str]:
     )
     if inner.smoke:
         yield f"  smoke       exit code {inner.smoke.exit_code} in {inner.smoke.seconds:.1f} s"
-        if lines := inner.smoke.tail.strip().splitlines():
-            yield f"              {printable(lines[-1], 160)}"
+        for line in inner.smoke.tail.strip().splitlines()[-3:]:
+            yield f"              {printable(line, 160)}"
 
 
 def _chart(report: Report) -> Iterator[str]:
