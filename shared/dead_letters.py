@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-
 MAX_BODY = 9_500_000
 """Bytes of a kept body: with its attributes it must fit into a message of 10,000,000, as the original did without."""
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import functions_framework
 from cloudevents.http import CloudEvent
 
-from functions.sync.stage import Ports, handle_event, settle
+from functions.sync.stage import Ports, handle_event, settle, sweep
 from shared import judgement
 from shared.delivery import Desk
 from shared.gcp.firestore import FirestoreBlobs, FirestoreStore
@@ -45,6 +45,7 @@ def desk(ports: Ports, bus: Bus) -> Desk:
         bus=bus,
         handle=lambda event: handle_event(event, ports),
         settle=lambda event: settle(event, ports),
+        sweep=lambda event: sweep(event, ports),
         lease=float(ports.settings.lease_seconds),
         clock=ports.clock,
     )

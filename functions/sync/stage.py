@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import tempfile
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -286,14 +286,31 @@ class _Carrier:
 
 
 def settle(event: Event, ports: Ports) -> Sequence[Event]:
-    """The shard that finishes last closes the run: every file of the lock is there, by hash. Harmless if repeated."""
+    """The shard that finishes last closes the run. Harmless if repeated."""
     if not isinstance(event.data, SyncShardPlanned):
         return ()
     data = event.data
-    counted = ports.store.get("syncs", decide.sync_id(data.run_id, data.plan)) or {}
-    run = ports.store.get("runs", data.run_id) or {}
+    closing = _closing(event, data.run_id, decide.sync_id(data.run_id, data.plan), ports)
+    if closing.writes:
+        ports.store.put(closing.writes)
+    return closing.events
+
+
+def sweep(event: Event, ports: Ports) -> Iterator[tuple[str, Outcome]]:
+    """Runs whose shards are all done, and whose closing was lost or came before the repositories listed every file."""
+    for run_id, run in ports.store.find("runs", "state", "running"):
+        for name, _ in ports.store.find("syncs", "run_id", run_id) if run.get("stage") == "sync" else ():
+            with contextlib.suppress(Transient):
+                if (closing := _closing(event, run_id, name, ports)).events:
+                    yield name, closing
+
+
+def _closing(cause: Event, run_id: str, sync_id: str, ports: Ports) -> Outcome:
+    """The end of the stage, if every shard is done and every file of the lock is there, by hash."""
+    counted = ports.store.get("syncs", sync_id) or {}
+    run = ports.store.get("runs", run_id) or {}
     if run.get("state") != "running" or counted.get("done", 0) < counted.get("shards", 1):
-        return ()
+        return Outcome()
     lock = Lock.read(ports.blobs.get(counted["lock"]), f"The lock {counted['lock']}")
     names = ports.settings
     wanted = transfers(lock, names.python_repository, lock.release.codename, names.generic_repository)
@@ -303,6 +320,6 @@ def settle(event: Event, ports: Ports) -> Sequence[Event]:
             f"{len(absent)} uploaded files are not listed by the repositories yet, {absent[0].sha256} first."
         )
     now = ports.clock()
-    if run.get("stage") == "sync":
-        ports.store.put([Put("runs", data.run_id, decide.synced(counted, run, now), merge=True)])
-    return (decide.completed(event, data.run_id, counted["lock"], now),)
+    learned = Put("runs", run_id, decide.synced(counted, run, now), merge=True)
+    writes = (learned,) if run.get("stage") == "sync" else ()
+    return Outcome(writes, (decide.completed(cause, run_id, counted["lock"], now),))

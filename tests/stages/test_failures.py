@@ -235,6 +235,22 @@ def test_a_lasting_trouble_ends_the_run(world: World) -> None:
 # --- the watchdog ---
 
 
+def test_a_run_whose_files_are_listed_late_goes_on(world: World) -> None:
+    """Longer than the deliveries of the last shard last; then the tick finds that everything is there."""
+    stored = world.registry.stored
+    world.registry.stored = lambda repository: []  # type: ignore[method-assign]
+    run_id = world.request()
+    assert (world.run(run_id)["state"], world.run(run_id)["stage"]) == ("running", "sync")
+    world.sweep()
+    assert world.run(run_id)["stage"] == "sync"
+    assert world.events("sync-completed") == []
+    world.registry.stored = stored  # type: ignore[method-assign]
+    world.sweep()
+    assert world.run(run_id)["state"] == "completed"
+    world.sweep()
+    assert len(world.events("sync-completed")) == 1
+
+
 def test_orphans_are_deleted_and_strangers_are_not(world: World) -> None:
     run_id = world.request()
     for kind in ("outer", "inner"):
