@@ -230,3 +230,16 @@ def test_build_requirements_come_from_the_file_itself(index: PackageIndex, upstr
     index.source("src", "1.0", support.sdist("src", "1.0", pyproject))
     (file,) = upstream.index.files("src")
     assert upstream.build_requirements(file) == ("leaf",)
+
+
+def test_what_the_asker_has_already_is_not_asked_for(resolver: UvResolver) -> None:
+    """Neither as a requirement nor as somebody's dependency; the index need not know it."""
+    found = resolver.resolve(["app==1.0", "mine", "leaf ; extra == 'all'"], (), (), "3.12", ["leaf", "mine"])
+    assert found == (Pin("app", "1.0"),)
+
+
+def test_a_requirement_of_an_extra_that_nobody_asked_for_does_not_count(resolver: UvResolver) -> None:
+    assert versions(resolver.resolve(["app==1.0", "leaf<2 ; extra == 'all'"], (), (), "3.12")) == {
+        "app": "1.0",
+        "leaf": "2.0",
+    }
