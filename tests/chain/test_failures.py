@@ -18,7 +18,6 @@ import yaml
 from functions.local import leftovers
 from functions.local.layout import CHECKOUT, layout
 from shared.machines import vm_name
-from shared.ports import Document
 from tests.chain import world as goods
 from tests.chain.goods import Shelf, module, publish_suite
 from tests.chain.system import System, environment_of, eventually, workload
@@ -85,57 +84,58 @@ CASES: dict[str, Expect] = {
     "swapped": ("sync", r"swapped-1\.0-py3-none-any\.whl.*sha256", {}, swapped),
     "replaced": ("sync", r"replaced.*RECORD", {}, replaced),
 }
+TAILS = {"script": "last words", "smoke": "unhappy"}
 NAMES = {"away": "faraway", "deadly": "deadly", "swapped": "swapped", "replaced": "replaced"}
 
 
 @pytest.fixture(scope="module")
-def failed(system: System, world: World) -> dict[str, Document]:
-    """The documents of all the runs that must fail, which go on side by side."""
+def requested(system: System, world: World) -> dict[str, str]:
+    """The runs that must fail, by case; they go on side by side."""
     runs = {}
     for name, (_, _, changes, prepare) in CASES.items():
         if prepare:
             prepare(world)
         fields = {"install": install(NAMES[name])} if name in NAMES else {}
         runs[name] = system.request(name, **(fields | changes))
-    return {name: system.ended(run_id, 240) | {"run_id": run_id} for name, run_id in runs.items()}
+    return runs
 
 
-@pytest.mark.parametrize("name", CASES)
-def test_a_run_fails_with_its_reason_and_leaves_no_vm(
-    failed: dict[str, Document], system: System, name: str
-) -> None:
+def fails_well(system: System, run_id: str, name: str) -> None:
+    """The run ends with its one reason, and none of its VMs stays."""
+    run = system.ended(run_id, 240)
     stage, reason, _, _ = CASES[name]
-    run = failed[name]
     assert (run["state"], run["stage"]) == ("failed", stage), run
     assert re.search(reason, run["reason"]), run["reason"]
     assert "Traceback" not in run["reason"]
-    assert system.get("endings", run["run_id"])["state"] == "failed"
-    inner = system.get("vms", vm_name("inner", run["run_id"]))
-    assert bool(inner) == (stage == "inner")
-    assert bool(system.creations()[vm_name("inner", run["run_id"])]) == (stage == "inner")
-    suffix = run["run_id"].removeprefix("run-")
+    assert system.get("endings", run_id)["state"] == "failed"
+    inner = vm_name("inner", run_id)
+    assert bool(system.get("vms", inner)) == bool(system.creations()[inner]) == (stage == "inner")
+    suffix = run_id.removeprefix("run-")
     eventually(lambda: not any(vm.endswith(suffix) for vm in system.vms()), 30, "the VMs' end")
-    tails = {"script": "last words", "smoke": "unhappy"}
-    assert tails.get(name, "") in run["tail"]
+    assert TAILS.get(name, "") in run["tail"]
 
 
-def test_nothing_refused_is_in_the_repositories(failed: dict[str, Document], system: System) -> None:
+@pytest.mark.parametrize("name", [name for name in CASES if name != "silent"])
+def test_a_run_fails_with_its_reason_and_leaves_no_vm(
+    requested: dict[str, str], system: System, name: str
+) -> None:
+    fails_well(system, requested[name], name)
+
+
+def test_nothing_refused_is_in_the_repositories(requested: dict[str, str], system: System) -> None:
     held = {file["name"].rsplit("/", 1)[-1] for file in system.files("dmz-python")}
     assert not [name for name in held for refused in NAMES.values() if refused in name]
 
 
-def test_a_run_after_all_that_works(failed: dict[str, Document], system: System, tmp_path: Path) -> None:
-    done, report = system.run(tmp_path)
-    assert (done.returncode, report["state"]) == (0, "completed"), done.stdout
-
-
-def test_the_command_line_shows_the_last_lines_of_the_install(system: System, tmp_path: Path) -> None:
+def test_the_command_line_shows_the_last_lines_and_the_next_run_works(system: System, tmp_path: Path) -> None:
     done, report = system.run(tmp_path, install="echo these are my last words; exit 3")
     assert done.returncode == 1
     assert "these are my last words" in done.stdout
     assert report["state"] == "failed"
     assert report["reason"] == "The install on the outer VM failed; its last lines say why."
     assert (report["verdicts"], report["inner"]) == (None, None)
+    done, report = system.run(tmp_path)
+    assert (done.returncode, report["state"]) == (0, "completed"), done.stdout
 
 
 @contextmanager
@@ -164,6 +164,11 @@ def test_a_release_by_a_strangers_key_ends_the_run(system: System, world: World,
         assert (run["state"], run["stage"]) == ("failed", "sync"), run
         assert "/debian/dists/trixie/InRelease" in run["reason"]
         assert "sign" in run["reason"]
+
+
+def test_a_vm_that_never_reports_is_ended(requested: dict[str, str], system: System) -> None:
+    """The last one: its minute and the grace pass while the others are looked at."""
+    fails_well(system, requested["silent"], "silent")
 
 
 # --- before anything starts ---

@@ -40,6 +40,9 @@ python3 -m venv --without-pip /opt/work
 python3 -m pip --python /opt/work/bin/python install --progress-bar off depot
 """
 EVERYTHING = f"""\
+if getent hosts pypi.org || curl --silent --max-time 3 --output /dev/null https://151.101.0.223; then
+  echo "this VM can leave the machine"; exit 1
+fi
 python3 -m venv /opt/work
 /opt/work/bin/pip install --progress-bar off depot crate mine
 dmz-fetch {URL} /opt/work/table.csv

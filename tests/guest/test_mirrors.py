@@ -1,0 +1,77 @@
+"""Mirrors in the place of what the image has."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from shared.guest import mirrors
+from shared.guest.config import Sources
+from shared.guest.failure import GuestError
+
+ARMOR = "-----BEGIN PGP PUBLIC KEY BLOCK-----\n\nabc\n-----END PGP PUBLIC KEY BLOCK-----\n"
+
+
+@pytest.fixture
+def etc(tmp_path: Path) -> Path:
+    (tmp_path / "os-release").write_text('ID=debian\nVERSION_CODENAME="trixie"\n')
+    folder = tmp_path / "apt/sources.list.d"
+    folder.mkdir(parents=True)
+    (folder / "debian.sources").write_text("Types: deb\n")
+    (tmp_path / "apt/sources.list").write_text("deb http://elsewhere trixie main\n")
+    return tmp_path
+
+
+def sources(etc: Path) -> dict[str, str]:
+    places = [etc / "apt/sources.list", *(etc / "apt/sources.list.d").iterdir()]
+    return {place.name: place.read_text() for place in places if place.exists()}
+
+
+def test_without_mirrors_the_image_stays_as_it_is(etc: Path) -> None:
+    before = sources(etc)
+    mirrors.debian(Sources(), etc)
+    assert sources(etc) == before
+    assert mirrors.python(Sources()) == ({}, {})
+
+
+def test_the_mirror_takes_the_place_of_every_source(etc: Path) -> None:
+    mirrors.debian(Sources("", "https://m/debian", "https://m/security"), etc)
+    keyring = "/usr/share/keyrings/debian-archive-keyring.gpg"
+    assert sources(etc) == {
+        "dmz-mirror.sources": (
+            "Types: deb\nURIs: https://m/debian\nSuites: trixie trixie-updates\nComponents: main\n"
+            f"Signed-By: {keyring}\n\n"
+            "Types: deb\nURIs: https://m/security\nSuites: trixie-security\nComponents: main\n"
+            f"Signed-By: {keyring}\n"
+        )
+    }
+
+
+def test_a_mirror_that_signs_anew_brings_its_key(etc: Path) -> None:
+    mirrors.debian(Sources("", "https://m/debian", "", ARMOR), etc)
+    keyring = etc / "apt/keyrings/dmz-mirror.asc"
+    assert keyring.read_text() == ARMOR
+    (text,) = sources(etc).values()
+    assert f"Signed-By: {keyring}\n" in text
+    assert "security" not in text
+
+
+def test_a_key_that_is_none_is_refused_before_anything_changes(etc: Path) -> None:
+    before = sources(etc)
+    with pytest.raises(GuestError, match="armored key"):
+        mirrors.debian(Sources("", "https://m/debian", "", "/etc/key.gpg"), etc)
+    assert sources(etc) == before
+
+
+def test_another_distribution_keeps_its_sources(etc: Path) -> None:
+    (etc / "os-release").write_text("ID=ubuntu\nVERSION_CODENAME=noble\n")
+    before = sources(etc)
+    mirrors.debian(Sources("", "https://m/debian"), etc)
+    assert sources(etc) == before
+
+
+def test_pip_and_uv_ask_the_index() -> None:
+    pip, uv = mirrors.python(Sources("https://m/simple/"))
+    assert pip == {"index-url": "https://m/simple/", "extra-index-url": ""}
+    assert uv == {"UV_DEFAULT_INDEX": "https://m/simple/"}

@@ -1,0 +1,66 @@
+"""What the user's environment asks of the local project's networks."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from functions.local import project
+from functions.local.layout import Layout
+from shared.emulators.tpu import parse_config
+from shared.errors import Permanent
+
+
+def networks(tmp_path: Path, **environment: str) -> dict[str, Any]:
+    settings = project.settings(environment, tpu=1, registry=2)
+    layout = Layout(tmp_path, tmp_path)
+    config = project.tpu_config(environment, layout, settings, 3, "127.0.0.1:4")
+    parsed = parse_config(json.dumps(config)).settings
+    return {
+        "outer": parsed.networks["dmz-outer"],
+        "zones": parsed.no_capacity_zones,
+        "inner": parsed.networks["dmz-inner"],
+    }
+
+
+def test_outer_vms_have_internet_and_the_download_api(tmp_path: Path) -> None:
+    outer = networks(tmp_path)["outer"]
+    assert (outer.outer, outer.internet, list(outer.hosts)) == (
+        True,
+        True,
+        ["artifactregistry.googleapis.com"],
+    )
+
+
+def test_a_mirror_on_this_machine_is_for_outer_vms_alone(tmp_path: Path) -> None:
+    found = networks(tmp_path, DMZ_OUTER_HOSTS="mirror.pkg.dev=http://127.0.0.1:81,", DMZ_OUTER_INTERNET="no")
+    assert found["outer"].hosts["mirror.pkg.dev"] == "http://127.0.0.1:81"
+    assert found["outer"].internet is False
+    assert found["inner"].outer is False
+
+
+def test_zones_without_capacity_are_told(tmp_path: Path) -> None:
+    assert networks(tmp_path, DMZ_NO_CAPACITY_ZONES="a-b1-c, d-e2-f")["zones"] == {"a-b1-c", "d-e2-f"}
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "pypi.org=http://127.0.0.1:81",
+        "evilpkg.dev=http://127.0.0.1:81",
+        "mirror.pkg.dev",
+        "mirror.pkg.dev=http://10.0.0.1:81",
+        "mirror.pkg.dev=https://127.0.0.1:81",
+    ],
+)
+def test_no_other_name_and_no_other_place(given: str) -> None:
+    with pytest.raises(Permanent, match="DMZ_OUTER_HOSTS holds"):
+        project.outer_hosts({"DMZ_OUTER_HOSTS": given})
+
+
+def test_internet_is_yes_or_no(tmp_path: Path) -> None:
+    with pytest.raises(Permanent, match="DMZ_OUTER_INTERNET must be yes or no"):
+        networks(tmp_path, DMZ_OUTER_INTERNET="false")
