@@ -112,8 +112,9 @@ class Children:
     def stop(self) -> None:
         """End everything, the longest patience first; returns when no process is left."""
         for child in self._children.values():
+            # The leader alone: what it has started to clean up with must not end before its work is done.
             with contextlib.suppress(ProcessLookupError):
-                os.killpg(child.running.pid, signal.SIGTERM)
+                os.kill(child.running.pid, signal.SIGTERM)
         started = time.monotonic()
         for child in sorted(self._children.values(), key=lambda child: child.program.patience):
             left = max(0.0, started + child.program.patience - time.monotonic())
