@@ -6,10 +6,12 @@ import hashlib
 import json
 import re
 import reprlib
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, WithJsonSchema
+from pydantic_core import ErrorDetails
 
 from shared.errors import Permanent
 
@@ -17,6 +19,9 @@ _DIGEST = re.compile(r"sha256:[0-9a-f]{64}", re.ASCII)
 
 
 _MANY = 1000
+_NAMED = 5
+Place = Callable[[Sequence[int | str]], str]
+"""Where in the user's file a field stands, to be written behind its name: ` (line 7)`."""
 
 
 def _digest(text: str) -> str:
@@ -37,7 +42,7 @@ class Part(BaseModel):
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
 
     @classmethod
-    def read(cls, data: bytes | str, what: str) -> Self:
+    def read(cls, data: bytes | str, what: str, place: Place = lambda _: "") -> Self:
         """Parse JSON (RFC 8259); `what` names the document in the one sentence that a failure gives.
 
         Refused, because two readers would not agree on them: a key that stands twice in one object, NaN and Infinity.
@@ -45,7 +50,7 @@ class Part(BaseModel):
         try:
             value = cls.model_validate_json(data)
         except ValidationError as error:
-            raise Permanent(sentence(error, what)) from error
+            raise Permanent(sentence(error, what, place)) from error
         try:
             json.loads(data, object_pairs_hook=_unique)
         except _Twice as error:
@@ -53,7 +58,7 @@ class Part(BaseModel):
         return value
 
     @classmethod
-    def check(cls, data: Any, what: str) -> Self:
+    def check(cls, data: Any, what: str, place: Place = lambda _: "") -> Self:
         """Validate an already parsed JSON-like object with the same strictness as `read`."""
         try:
             text = json.dumps(data, allow_nan=False)
@@ -61,7 +66,7 @@ class Part(BaseModel):
             raise Permanent(f"{what} holds something that JSON cannot: {error}.") from error
         except RecursionError as error:
             raise Permanent(f"{what} is nested too deeply.") from error
-        return cls.read(text, what)
+        return cls.read(text, what, place)
 
     def canonical(self) -> bytes:
         """Sorted keys, no white space, UTF-8: equal values give equal bytes."""
@@ -100,16 +105,53 @@ def sha256(data: bytes) -> str:
     return "sha256:" + hashlib.sha256(data).hexdigest()
 
 
-def sentence(error: ValidationError, what: str) -> str:
-    """The first mistake of a failed validation as one sentence, and how many more there are."""
+def sentence(error: ValidationError, what: str, place: Place = lambda _: "") -> str:
+    """The mistakes of a failed validation as one sentence: what is missing, else the first, and where others are."""
     if error.error_count() > _MANY:  # naming one of them would mean making all of them
         return f"{what} is not valid: it has {error.error_count()} mistakes."
-    first = error.errors(include_url=False, include_context=False)[0]
-    where = ".".join(str(part) for part in first["loc"]) or "the document itself"
-    given = first.get("input")
-    found = printable(reprlib.repr(given[:100] if isinstance(given, str | bytes) else given), 80)
-    more = f" ({error.error_count() - 1} more)" if error.error_count() > 1 else ""
-    return f"{what} is not valid at {printable(where, 120)}: {first['msg']}, found {found}{more}."
+    mistakes = error.errors(include_url=False, include_context=False)
+    missing = [each for each in mistakes if each["type"] == "missing"]
+    if missing:
+        first, *others = (_where(each) for each in missing)
+        also = f" (and {_few(others)})" if others else ""
+        text = f"{what} is not valid: the field {first} is missing{also}"
+        left = [each for each in mistakes if each["type"] != "missing"]
+    else:
+        text = (
+            f"{what} is not valid at {_where(mistakes[0])}{place(mistakes[0]['loc'])}: {_said(mistakes[0])}"
+        )
+        left = mistakes[1:]
+    more = f"; {len(left)} more to correct: {_few([_where(each) for each in left])}" if left else ""
+    return f"{text}{more}."
+
+
+def _where(mistake: ErrorDetails) -> str:
+    return printable(".".join(str(part) for part in mistake["loc"]) or "the document itself", 120)
+
+
+def _few(names: list[str]) -> str:
+    shown = list(dict.fromkeys(names))
+    return ", ".join(shown[:_NAMED]) + (" and others" if len(shown) > _NAMED else "")
+
+
+def _said(mistake: ErrorDetails) -> str:
+    """Pydantic's words where they say it to somebody who does not know pydantic, else ours."""
+    given = mistake["input"]
+    match mistake["type"]:
+        case "extra_forbidden":
+            return "there is no such field; remove it, or correct its name"
+        case "value_error":
+            said = mistake["msg"].removeprefix("Value error, ")
+        case _:
+            said = mistake["msg"]
+    match given:
+        case dict() | list() | tuple():
+            found = "a mapping" if isinstance(given, dict) else "a list"
+        case None:
+            found = "nothing"
+        case _:
+            found = printable(reprlib.repr(given[:100] if isinstance(given, str | bytes) else given), 80)
+    return f"{said}, found {found}"
 
 
 def printable(text: str, limit: int) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import Field, field_validator
+from packaging.requirements import InvalidRequirement, Requirement
+from pydantic import AfterValidator, Field, field_validator
 
 from shared.errors import Permanent
 from shared.model.package import DebianName
@@ -16,6 +18,26 @@ BUILT_IN = Path(__file__).parent.parent / "data" / "workloads"
 _MAX_FILE = 256 * 1024
 
 Line = Annotated[str, Field(min_length=1, max_length=500, pattern=r"^[^\x00-\x1f\x7f]+$")]
+
+
+def _override(line: str) -> str:
+    try:
+        Requirement(line)
+    except InvalidRequirement as error:
+        raise ValueError(
+            f"this is no requirement as PEP 508 has it ({str(error).splitlines()[0]}): write NAME==VERSION or the like"
+        ) from error
+    return line
+
+
+def _constraint(line: str) -> str:
+    if Requirement(_override(line)).extras:
+        raise ValueError("pip takes no extras in a constraint: leave out what stands in brackets")
+    return line
+
+
+Override = Annotated[Line, AfterValidator(_override)]
+Constraint = Annotated[Line, AfterValidator(_constraint)]
 
 
 class OwnWheel(Value):
@@ -39,9 +61,9 @@ class Workload(Value):
     accelerator_type: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
     apt: tuple[DebianName, ...] = ()
     """Installed before the script runs, with their dependencies and without recommendations."""
-    constraints: tuple[Line, ...] = ()
+    constraints: tuple[Constraint, ...] = ()
     """pip constraints in the outer VM; in the inner VM the lock takes their place."""
-    overrides: tuple[Line, ...] = ()
+    overrides: tuple[Override, ...] = ()
     """uv overrides in both VMs: replaces a requirement that a package declares wrongly."""
     install: Annotated[str, Field(min_length=1, max_length=64 * 1024)]
     """A bash script, run as root with `set -euo pipefail`."""
@@ -96,7 +118,9 @@ def read(path: Path) -> Workload:
     if len(data) > _MAX_FILE:
         raise Permanent(f"The workload file {shown} is too large: at most {_MAX_FILE} bytes are read.")
     try:
-        content = yaml.load(data, _Plain)  # noqa: S506 - a SafeLoader
+        loader = _Plain(data)
+        node = loader.get_single_node()
+        content = loader.construct_document(node) if node else None
     except (yaml.YAMLError, UnicodeDecodeError, ValueError) as error:
         first = printable(" ".join(str(error).split()), 300)
         raise Permanent(f"The workload file {shown} is not YAML as it is read here: {first}.") from error
@@ -104,7 +128,23 @@ def read(path: Path) -> Workload:
         raise Permanent(f"The workload file {shown} is nested too deeply.") from error
     if not isinstance(content, dict):
         raise Permanent(f"The workload file {shown} must be a mapping with at least name, install and smoke.")
-    return Workload.check(content, f"The workload file {shown}")
+    return Workload.check(content, f"The workload file {shown}", lambda loc: _line(node, loc))
+
+
+def _line(node: yaml.Node | None, loc: Sequence[int | str]) -> str:
+    """The line where the field at `loc` stands, or the innermost part of it that there is."""
+    mark = None
+    for part in loc:
+        if isinstance(node, yaml.MappingNode):
+            pairs = {str(key.value): (key, value) for key, value in node.value}
+            if str(part) not in pairs:
+                break
+            key, node = pairs[str(part)]
+            mark = key.start_mark
+        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
+            node = node.value[part]
+            mark = node.start_mark
+    return f" (line {mark.line + 1})" if mark else ""
 
 
 def built_in() -> tuple[str, ...]:

@@ -33,6 +33,12 @@ def test_a_good_file_is_a_workload(tmp_path: Path) -> None:
     assert workload.find(str(tmp_path / "mine.yaml")) == found
 
 
+def test_requirements_as_pip_and_uv_take_them(tmp_path: Path) -> None:
+    more = """constraints: [jinja2==3.1.4, 'six >= 1 ; python_version < "4"']\noverrides: ['a[b]>=1']\n"""
+    found = workload.read(written(tmp_path, GOOD + more))
+    assert (len(found.constraints), found.overrides) == (2, ("a[b]>=1",))
+
+
 @pytest.mark.parametrize("name", workload.built_in())
 def test_what_comes_with_the_project_is_good(name: str) -> None:
     assert workload.find(name).name == name
@@ -43,8 +49,40 @@ BAD: dict[str, tuple[str | bytes, str]] = {
     "a list": ("- a\n- b\n", "must be a mapping"),
     "not YAML": ("name: [unclosed\n", "is not YAML"),
     "a tab": ("name:\tmine\n\t- x\n", "is not YAML"),
-    "a missing field": (GOOD.replace("name: mine\n", ""), "not valid at name: Field required"),
-    "a field too many": (GOOD + "colour: red\n", "not valid at colour"),
+    "a missing field": (GOOD.replace("name: mine\n", ""), "not valid: the field name is missing."),
+    "missing fields": (
+        "name: mine\ninstall: x\n",
+        "the field runtime_version is missing (and accelerator_type, smoke).",
+    ),
+    "missing and wrong": (
+        "name: Mine\ninstall: x\nsmoke: x\nruntime_version: v2\n",
+        "accelerator_type is missing; 1 more to correct: name.",
+    ),
+    "a field too many": (
+        GOOD + "colour: red\n",
+        "not valid at colour (line 8): there is no such field; remove it",
+    ),
+    "a wheel without its hash": (
+        GOOD + "wheels:\n  - path: a.whl\n    sha256: 'md5:0'\n",
+        "at wheels.0.sha256 (line 10): a digest is 'sha256:' and 64 lower-case hexadecimal digits, found 'md5:0'.",
+    ),
+    "one equals sign": (
+        GOOD + "constraints:\n  - six==1.17.0\n  - jinja2=3.1.4\n",
+        "not valid at constraints.1 (line 10): this is no requirement as PEP 508 has it",
+    ),
+    "an option for a constraint": (
+        GOOD + "constraints: [--pre]\n",
+        "not valid at constraints.0 (line 8): this is no",
+    ),
+    "a constraint with extras": (
+        GOOD + "constraints: ['six[x]==1']\n",
+        "pip takes no extras in a constraint",
+    ),
+    "an override that is none": (GOOD + "overrides: ['pytype; 3.13']\n", "not valid at overrides.0 (line 8)"),
+    "a mapping for text": (
+        GOOD + "description: {a: b}\n",
+        "(line 8): Input should be a valid string, found a mapping.",
+    ),
     "a capital name": (GOOD.replace("mine", "Mine"), "not valid at name"),
     "a number for text": (GOOD.replace("name: mine", "name: 5"), "not valid at name"),
     "a key twice": (GOOD + "name: other\n", "the key 'name' stands twice"),
