@@ -158,12 +158,16 @@ def _key(one: Query) -> tuple[str, str, str]:
 
 
 def _questions(one: Query) -> list[dict[str, Any]]:
-    """By version, in every form that an advisory may mean; a version that nobody can order is left out."""
+    """By version, in every form that an advisory may mean; a version that nobody can order is left out.
+
+    A Python version goes out normalized (PEP 440): asked about in another spelling, it may be one that nobody listed.
+    """
     package = {"ecosystem": _ecosystem(one.ecosystem), "name": one.name}
     point = one.scheme.parse(one.version)
     if point is None or point.loose:
         return [{"package": package}]
-    versions = {one.version} | {str(form.key) for form in one.scheme.forms(point)[1:]}
+    pypi = one.ecosystem == "PyPI"
+    versions = {str(form.key) for form in one.scheme.forms(point)} if pypi else {one.version}
     return [{"package": package, "version": version} for version in sorted(versions)]
 
 

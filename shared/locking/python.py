@@ -82,6 +82,7 @@ class PythonLocker:
         mine = self._own_wheel(claim)
         file = None if mine else select(self.index.files(claim.name), claim)
         filename = file.filename if file else str(mine)
+        _check_version(claim, filename)
         is_wheel = filename.endswith(".whl")
         if is_wheel and claim.record is None:
             raise Permanent(
@@ -169,6 +170,16 @@ class PythonLocker:
             why = f"no admitted version fits the others: {str(error).rstrip('.')}"
             raise Permanent(_no_way_out(first, claims, refused, why)) from error
         return {pin.name: pin.version for pin in pins} | {claim.name: claim.version for claim in own}
+
+
+def _check_version(claim: PythonPackage, filename: str) -> None:
+    """What was judged is what is locked: 1.0.0 is 1.0 to an installer, and another package to a list of verdicts."""
+    its_own = str(version_of(filename))
+    if its_own != claim.version:
+        raise Permanent(
+            f"{claim.name} {claim.version} on the outer VM would be {filename}, which says {its_own}: the version that "
+            "was judged is not the file's; install it from the index again."
+        )
 
 
 def _file(

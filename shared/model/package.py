@@ -43,6 +43,12 @@ def normal_version(text: str) -> str:
         return text
 
 
+def _pypi_version(text: str) -> str:
+    if not _PYPI_VERSION.fullmatch(text):
+        raise ValueError("a Python version has the characters of PEP 440 only")
+    return normal_version(text)
+
+
 def _matching(pattern: re.Pattern[str], rule: str) -> AfterValidator:
     def check(text: str) -> str:
         if not pattern.fullmatch(text):
@@ -66,7 +72,8 @@ def _https(text: str) -> str:
 
 PypiName = Annotated[str, AfterValidator(_pypi_name)]
 """Normalized on entry (PEP 503)."""
-PypiVersion = Annotated[str, _matching(_PYPI_VERSION, "a Python version has the characters of PEP 440 only")]
+PypiVersion = Annotated[str, AfterValidator(_pypi_version)]
+"""Normalized on entry (PEP 440); what is no version of PEP 440 stays as it is, and no file of an index can be it."""
 DebianName = Annotated[
     str, _matching(_DEBIAN_NAME, "a Debian name is lower-case ASCII with + - . (policy 5.6.1)")
 ]

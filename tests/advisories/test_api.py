@@ -100,7 +100,12 @@ def test_a_batch_has_a_thousand_questions_at_most() -> None:
 def test_forms_of_a_version_and_of_a_release() -> None:
     osv = Osv()
     with serving(osv) as url:
-        packages = [pypi("a", "2.6.0+cpu"), pypi("b", "weird"), deb("c", "1.0", release=JAMMY)]
+        packages = [
+            pypi("a", "2.6.0+cpu"),
+            pypi("b", "weird"),
+            pypi("d", "v01.0"),
+            deb("c", "1.0", release=JAMMY),
+        ]
         OsvApi(url).findings(packages, JAMMY)
     asked = [
         (one["package"]["ecosystem"], one["package"]["name"], one.get("version")) for one in osv.batches[0]
@@ -109,6 +114,7 @@ def test_forms_of_a_version_and_of_a_release() -> None:
         ("PyPI", "a", "2.6.0"),
         ("PyPI", "a", "2.6.0+cpu"),
         ("PyPI", "b", None),
+        ("PyPI", "d", "1.0"),
         ("Ubuntu:22.04:LTS", "c", "1.0"),
     ]
 

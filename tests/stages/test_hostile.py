@@ -319,6 +319,26 @@ def test_another_version_than_the_one_that_is_there(world: World) -> None:
     assert "lib-1.1-py3-none-any.whl" not in world.registry.uploads
 
 
+@pytest.mark.parametrize("spelled", ["0!1.0", "v1.0", "01.0", "1.00"])
+def test_another_spelling_of_a_refused_version_is_refused_too(world: World, spelled: str) -> None:
+    refused = next(each for each in world.environments[0].packages if each.name == "lib")
+    with_python(world, python("lib", spelled, record=refused.record))
+    run_id = world.request()
+    assert world.run(run_id)["state"] == "completed"
+    locked = {each.name: each.version for each in world.lock(run_id).environments[0].packages}
+    assert locked["lib"] == "1.1"
+
+
+def test_a_version_that_only_compares_as_equal_to_a_refused_one(world: World) -> None:
+    """To PEP 440 1.0.0 is 1.0: the index would give lib-1.0, the verdict would be about something else."""
+    refused = next(each for each in world.environments[0].packages if each.name == "lib")
+    with_python(world, refused.model_copy(update={"version": "1.0.0"}))
+    assert "lib 1.0.0 on the outer VM would be lib-1.0-py3-none-any.whl, which says 1.0" in failed(
+        world, world.request()
+    )
+    assert "lib-1.0-py3-none-any.whl" not in world.registry.uploads
+
+
 def test_a_version_that_the_index_does_not_have(world: World) -> None:
     with_python(world, python("tool", "6.6.6", built.wheel("tool", "6.6.6")))
     assert "none of that version" in failed(world, world.request())
