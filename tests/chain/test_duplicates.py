@@ -67,6 +67,9 @@ def test_every_event_three_times_and_old_ones_after_the_end(system: System, worl
     assert after["created"] == {vm_name("outer", run_id): 1, vm_name("inner", run_id): 1}
     assert [record["state"] for record in after["vms"]] == ["ended", "ended"]
     assert system.vms() == {}
+    # No stage has refused a copy or asked for it again.
+    logs = {stage: (system.layout.logs / f"{stage}.log").read_text() for stage in known}
+    assert {stage: text for stage, text in logs.items() if '"severity"' in text or "Traceback" in text} == {}
     for stage, keys in known.items():
         new = {key: claim for key, claim in system.claims(stage, done=True).items() if key not in keys}
         assert {claim["attempt"] for claim in new.values()} <= {1}, new

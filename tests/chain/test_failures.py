@@ -81,7 +81,7 @@ CASES: dict[str, Expect] = {
         {"smoke": "echo unhappy; exit 4"},
         None,
     ),
-    "swapped": ("sync", r"swapped-1\.0-py3-none-any\.whl.*sha256", {}, swapped),
+    "swapped": ("sync", r"/files/swapped-1\.0.* has the content .* and not the expected", {}, swapped),
     "replaced": ("sync", r"replaced.*RECORD", {}, replaced),
 }
 TAILS = {"script": "last words", "smoke": "unhappy"}
