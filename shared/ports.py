@@ -210,8 +210,13 @@ class AptIndex(Protocol):
 class Downloads(Protocol):
     """Fetches a file to a path, hashing on the way."""
 
-    def fetch(self, url: str, sha256: Digest, to: Path) -> int:
-        """Bytes written. Permanent if the content has another hash; Transient if the source cannot be reached."""
+    def fetch(
+        self, url: str, sha256: Digest, to: Path, size: int | None = None, by_workload: bool = False
+    ) -> int:
+        """Bytes written. Permanent if the content has another hash or size; Transient if it cannot be reached.
+
+        `by_workload`: no index or mirror named the URL, but a workload or a VM; it must lead to the public internet.
+        """
         ...
 
 
@@ -263,6 +268,8 @@ class Upstream:
     proof: Proof
     build_requirements: Callable[[IndexFile], Sequence[str]]
     """A source distribution's build requirements, read from its own files without running them."""
+    record: Callable[[LockedPython], Digest]
+    """A wheel's canonical RECORD digest after every proof of its bytes; fetches it."""
     unmet: Callable[[Sequence[Archive], Mapping[tuple[str, str], str]], str]
     """(locked archives, everything installed) to the first dependency that does not hold; empty if all do."""
 

@@ -72,7 +72,7 @@ def compare(manifest: ClaimedManifest, lock: Lock, found: ClaimedManifest) -> Co
     for environment in found.environments:
         if not environment.managed_by_dpkg:
             present |= {_pip(environment.path, p.name, p.version, p.record) for p in environment.packages}
-    present |= {f"url {file.sha256}" for file in found.generic}
+    present |= {_url(file.url, file.sha256) for file in found.generic}
     missing, unexpected = _difference(
         expected | {_release(lock.release)}, present | {_release(found.release)}
     )
@@ -101,7 +101,7 @@ def _debian(manifest: ClaimedManifest, lock: Lock) -> set[str]:
 
 
 def _python(manifest: ClaimedManifest, lock: Lock) -> set[str]:
-    """A wheel is expected with the RECORD that was proved; what only the resolver chose or a build made, by version."""
+    """A wheel is expected with the RECORD that was proved; what a build makes, by its version with any RECORD."""
     items = set()
     for environment in manifest.environments:
         for package in environment.packages if not environment.managed_by_dpkg else ():
@@ -109,12 +109,13 @@ def _python(manifest: ClaimedManifest, lock: Lock) -> set[str]:
                 items.add(_pip(environment.path, package.name, package.version, package.record))
     for locked in lock.environments:
         for file in locked.packages:
-            items.add(_pip(locked.path, file.name, file.version, file.record or "any"))
+            record = file.record or "of an unproved wheel" if file.is_wheel else "any"
+            items.add(_pip(locked.path, file.name, file.version, record))
     return items
 
 
 def _generic(lock: Lock) -> set[str]:
-    return {f"url {file.sha256}" for file in lock.generic}
+    return {_url(file.url, file.sha256) for file in lock.generic}
 
 
 def _deb(name: str, version: str, architecture: str, source: str, source_version: str) -> str:
@@ -125,6 +126,10 @@ def _pip(path: str, name: str, version: str, record: str | None) -> str:
     return f"pip {path} {name} {normal_version(version)} {record}"
 
 
+def _url(url: str, sha256: str) -> str:
+    return f"url {url} {sha256}"
+
+
 def _release(release: Release) -> str:
     return f"release {release.id} {release.version_id} {release.codename} {release.architecture}"
 
@@ -133,7 +138,7 @@ def objection(comparison: Comparison, report: InnerInstallCompleted) -> str:
     """Why the run has not completed; empty if it has.
 
     1. Nothing is missing. 2. Nothing is there that was not admitted. 3. Every probe that the guest knows was made, and
-    each was refused: what is not said to be denied is open. 4. The smoke command ran and passed.
+    none came through. 4. The smoke command ran and passed.
     """
     if comparison.missing:
         return f"The inner VM lacks {_some(comparison.missing)} of its lock."
@@ -141,11 +146,7 @@ def objection(comparison: Comparison, report: InnerInstallCompleted) -> str:
         return f"The inner VM holds {_some(comparison.unexpected)}, which nobody admitted."
     if silent := sorted(_WAYS_OUT - {(probe.probe, probe.target) for probe in report.egress_probes}):
         return f"The inner VM did not try every way out ({_some([' '.join(way) for way in silent])}); it may be open."
-    opened = [
-        f"{probe.probe} {probe.target}"
-        for probe in report.egress_probes
-        if not probe.outcome.startswith("denied")
-    ]
+    opened = [f"{probe.probe} {probe.target}" for probe in report.egress_probes if probe.open]
     if report.egress != "denied" or opened:
         return f"The inner VM is not sealed: {_some(opened) or 'it says so itself'}; check its network."
     if report.smoke is None or report.smoke.exit_code != 0:

@@ -73,7 +73,7 @@ def _plan(event: Event, data: VerdictsWritten, workload: Workload, ports: Ports)
     lock = _lock(event, data.manifest, manifest, verdicts, workload, ports)
     names = ports.settings
     wanted = transfers(lock, names.python_repository, manifest.release.codename, names.generic_repository)
-    missing = decide.missing(wanted, _held(wanted, ports))
+    missing = decide.missing(wanted, _held(wanted, ports), _proved(wanted, ports))
     plan = decide.plan(lock.digest, missing, int(names.shard_bytes))
     ports.blobs.put(lock.canonical())
     ports.blobs.put(plan.canonical())
@@ -107,7 +107,7 @@ def _lock(
 
     by_purl = {verdict.package.purl: verdict for verdict in verdicts.verdicts}
     decide.check_base(manifest, by_purl)
-    generic = decide.lock_generic(manifest, by_purl)
+    generic = decide.lock_generic(manifest, workload, by_purl)
     with ThreadPoolExecutor(1, thread_name_prefix="apt") as pool:
         # The distribution's indexes are read while PyPI's are.
         index = pool.submit(upstream.apt.archives, manifest.release)
@@ -139,6 +139,7 @@ def _lock_python(
         resolver=upstream.resolver,
         judge=judge,
         build_requirements=upstream.build_requirements,
+        record=upstream.record,
         verdicts=verdicts,
         own={wheel.filename: wheel.sha256 for wheel in workload.wheels},
     )
@@ -178,6 +179,12 @@ def _held(wanted: Sequence[Transfer], ports: Ports) -> dict[str, dict[Digest, in
     }
 
 
+def _proved(wanted: Sequence[Transfer], ports: Ports) -> set[str]:
+    """Proofs of files by URL that this or an earlier run has brought."""
+    proofs = {transfer.proof for transfer in wanted} - {""}
+    return {proof for proof in proofs if ports.store.get("proved", proof)}
+
+
 def _publish_lock(lock: Lock, ports: Ports) -> None:
     """The lock itself is a generic artifact: the inner VM has no other way to it."""
     package, version, filename = decide.lock_name(lock.digest)
@@ -200,12 +207,12 @@ def _apply(data: SyncShardPlanned, ports: Ports) -> Outcome:
     held = _held(shard, ports)
     run = ports.store.get("runs", data.run_id) or {}
     workload = Workload.read(ports.blobs.get(run["workload_digest"]), "The stored workload")
+    todo = decide.missing(shard, held, _proved(shard, ports))
     carrier = _Carrier(ports, ports.upstream(workload), data.run_id)
     with (
         tempfile.TemporaryDirectory(dir=ports.scratch, prefix="sync-") as folder,
         ThreadPoolExecutor(_PARALLEL, thread_name_prefix="transfer") as pool,
     ):
-        todo = [transfer for transfer in shard if transfer.sha256 not in held[transfer.repository]]
         futures = [pool.submit(carrier.carry, transfer, Path(folder)) for transfer in todo]
         try:
             sizes = [future.result() for future in futures]
@@ -215,7 +222,7 @@ def _apply(data: SyncShardPlanned, ports: Ports) -> Outcome:
             raise
     carrier.tell()
     # What an earlier worker brought before it died counts as well.
-    earlier = sum(held[each.repository].get(each.sha256, 0) for each in shard)
+    earlier = sum(held[each.repository][each.sha256] for each in set(shard) - set(todo))
     return Outcome(decide.shard_done(data, len(shard), sum(sizes) + earlier))
 
 
@@ -235,7 +242,7 @@ class _Carrier:
 
     def carry(self, transfer: Transfer, folder: Path) -> int:
         """Bytes fetched, proved and uploaded."""
-        path = folder / f"{transfer.sha256[7:]}-{transfer.repository}"
+        path = folder / f"{transfer.sha256[7:]}-{transfer.repository}-{transfer.proof[:16]}"
         size = self._fetch(transfer, path)
         if transfer.python:
             self.upstream.proof.wheel(transfer.python, path)
@@ -246,6 +253,7 @@ class _Carrier:
         else:
             package, version, filename = decide.generic_name(transfer.sha256)
             self.ports.registry.upload_generic(transfer.repository, package, version, filename, path)
+            self.ports.store.put([decide.proof(transfer)])
         path.unlink()
         self._count(size)
         return size
@@ -257,9 +265,12 @@ class _Carrier:
             self.ports.registry.download_generic(staging, "wheels", name, file.filename, path)
             decide.check_hash(file, path.read_bytes())
             return path.stat().st_size
-        if isinstance(file, LockedGeneric | LockedArchive | LockedPython):
-            return self.upstream.downloads.fetch(file.url, file.sha256, path)
-        raise TypeError(type(file))
+        downloads = self.upstream.downloads
+        if isinstance(file, LockedPython):
+            return downloads.fetch(file.url, file.sha256, path)
+        return downloads.fetch(
+            file.url, file.sha256, path, size=file.size, by_workload=isinstance(file, LockedGeneric)
+        )
 
     def _count(self, size: int) -> None:
         with self._lock:
@@ -314,7 +325,7 @@ def _closing(cause: Event, run_id: str, sync_id: str, ports: Ports) -> Outcome:
     lock = Lock.read(ports.blobs.get(counted["lock"]), f"The lock {counted['lock']}")
     names = ports.settings
     wanted = transfers(lock, names.python_repository, lock.release.codename, names.generic_repository)
-    absent = decide.missing(wanted, _held(wanted, ports))
+    absent = decide.missing(wanted, _held(wanted, ports), _proved(wanted, ports))
     if absent:
         raise Transient(
             f"{len(absent)} uploaded files are not listed by the repositories yet, {absent[0].sha256} first."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from packaging.requirements import InvalidRequirement, Requirement
@@ -24,6 +25,8 @@ from shared.upstream.pypi import select
 BuildRequirements = Callable[[IndexFile], Sequence[str]]
 """A source distribution's build requirements, read from its own files."""
 Claims = Mapping[str, PythonPackage]
+_PARALLEL = 8
+"""Replacements that are fetched at once to prove their RECORD."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,8 @@ class PythonLocker:
     """By purl: what the scanner said of the claims."""
     own: Mapping[str, Digest]
     """File name to sha256 of the user's own wheels."""
+    record: Callable[[LockedPython], Digest]
+    """A wheel's canonical RECORD digest, proved from its bytes: asked for what no VM has had yet."""
 
     def lock(
         self, environment: Environment, tags: Sequence[Tag]
@@ -45,6 +50,9 @@ class PythonLocker:
         """The environment's files, and the changes. Permanent with the reason if there is no such set."""
         offer = Offer(self.index, self.judge, environment.python, tags)
         claims = {package.name: package for package in environment.packages if not package.in_base}
+        for claim in claims.values():
+            if not self._own_wheel(claim):
+                self._check_stranger(claim.name, claim.version)
         refused = {
             name: verdict
             for name, claim in sorted(claims.items())
@@ -57,6 +65,7 @@ class PythonLocker:
             if claim is not None and normal_version(claim.version) == normal_version(pins[name]):
                 files.append(self._claimed(claim, offer))
             else:
+                self._check_stranger(name, pins[name])
                 files.append(self._chosen(Pin(name, pins[name]), offer))
                 changes.append(_change(name, pins[name], claims, refused))
         changes += [_dropped(claims[name], claims, refused) for name in sorted(claims.keys() - pins.keys())]
@@ -64,7 +73,7 @@ class PythonLocker:
             path=environment.path,
             python=environment.python,
             virtual=environment.virtual,
-            packages=tuple(files),
+            packages=self._recorded(files),
         )
         return locked, tuple(changes)
 
@@ -109,6 +118,15 @@ class PythonLocker:
                 return filename
         return None
 
+    def _check_stranger(self, name: str, version: str) -> None:
+        """Permanent if the index would give what bears the name of one of the user's own wheels."""
+        for filename in self.own:
+            if canonicalize_name(filename.split("-")[0]) == name:
+                raise Permanent(
+                    f"{name} {version} would come from the index in the place of the workload's own wheel {filename}: "
+                    "a stranger's package may bear that name, it is refused."
+                )
+
     # --- what the resolver chose ---
 
     def _chosen(self, pin: Pin, offer: Offer) -> LockedPython:
@@ -118,6 +136,16 @@ class PythonLocker:
                 f"The index has no file of {pin.name} {pin.version} that Python {offer.python} here can install."
             )
         return self._locked(pin, file, None, offer)
+
+    def _recorded(self, files: Sequence[LockedPython]) -> tuple[LockedPython, ...]:
+        """Every wheel with its RECORD's digest, so that the inner VM's files are held to it."""
+
+        def recorded(file: LockedPython) -> LockedPython:
+            known = file.record is not None or not file.is_wheel
+            return file if known else file.model_copy(update={"record": self.record(file)})
+
+        with ThreadPoolExecutor(_PARALLEL, thread_name_prefix="record") as pool:
+            return tuple(pool.map(recorded, files))
 
     def _locked(self, pin: Pin, file: IndexFile, record: Digest | None, offer: Offer) -> LockedPython:
         build: tuple[LockedPython, ...] = ()
@@ -140,6 +168,7 @@ class PythonLocker:
         except Permanent as error:
             raise Permanent(f"What {source.filename} needs to be built cannot be had: {error}") from error
         for pin in pins:
+            self._check_stranger(pin.name, pin.version)
             if file := offer.file(pin):
                 yield _file(pin, file, None)
 

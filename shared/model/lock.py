@@ -5,9 +5,9 @@ What was judged is what is shipped is what is installed: a lock names bytes, not
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from shared.model.package import (
     AbsolutePath,
@@ -19,6 +19,7 @@ from shared.model.package import (
     PypiName,
     PypiVersion,
     Release,
+    check_place,
 )
 from shared.model.value import Digest, Value
 
@@ -35,7 +36,10 @@ class LockedPython(Value):
     url: str
     """Upstream, or `own:<sha256>` for a wheel of the user's own."""
     record: Digest | None
-    """RECORD's canonical digest as the outer VM had it; None for what only the resolver chose."""
+    """RECORD's canonical digest: as the outer VM had it, and proved from the bytes of what only the resolver chose.
+
+    None for a source distribution, and for what is needed only to build one.
+    """
     build: tuple[LockedPython, ...] = ()
     """For a source distribution: everything that its build needs, pinned like the rest."""
 
@@ -49,6 +53,11 @@ class LockedEnvironment(Value):
     python: str
     virtual: bool
     packages: tuple[LockedPython, ...]
+
+    @model_validator(mode="after")
+    def _placed(self) -> Self:
+        check_place(self.path, self.virtual)
+        return self
 
 
 class LockedArchive(Value):

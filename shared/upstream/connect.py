@@ -9,14 +9,16 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from shared.errors import Permanent
+from shared.model.lock import LockedPython
+from shared.model.value import Digest
 from shared.model.workload import Workload
 from shared.ports import Archive, Downloads, IndexFile, Upstream
 from shared.settings import Settings
-from shared.upstream import depends, http, sdist
+from shared.upstream import depends, http, public, sdist, wheel
 from shared.upstream.apt import KEYRINGS, AptIndexClient, Mirrors
 from shared.upstream.download import Downloader
 from shared.upstream.proof import Prover
-from shared.upstream.pypi import PythonIndexClient, only_as_source, source_distribution
+from shared.upstream.pypi import PYPI, PYPI_FILES, PythonIndexClient, only_as_source, source_distribution
 from shared.upstream.resolver import UvResolver
 from shared.upstream.static_metadata import StaticMetadata
 
@@ -27,7 +29,7 @@ _SOURCES_TRIED = 8
 def upstream(settings: Settings, workload: Workload) -> Upstream:
     """Fresh clients: an index is read once per plan, so that all decisions of a plan see one state of it."""
     client = http.client()
-    downloads = Downloader(client)
+    downloads = Downloader(client, trusted=_configured(settings))
     keyrings = Path(settings.keyrings) if settings.keyrings else KEYRINGS
     mirrors = Mirrors(settings.debian_mirror, settings.debian_security_mirror)
     apt = AptIndexClient(mirrors, keyrings, client)
@@ -44,8 +46,16 @@ def upstream(settings: Settings, workload: Workload) -> Upstream:
         ),
         proof=Prover(),
         build_requirements=_build_requirements(downloads),
+        record=_record(downloads),
         unmet=_unmet(apt),
     )
+
+
+def _configured(settings: Settings) -> frozenset[public.Origin]:
+    """The servers that the operator chose: they may be inside her network, all others must be public."""
+    chosen = [settings.python_index, settings.debian_mirror, settings.debian_security_mirror]
+    found = {public.origin(url) for url in chosen}
+    return frozenset(found | {public.origin(PYPI_FILES)} if public.origin(PYPI) in found else found)
 
 
 def _cache() -> Path:
@@ -85,6 +95,16 @@ def _proven(file: IndexFile, downloads: Downloads) -> sdist.ProvenSdist:
         path = Path(folder) / file.filename
         downloads.fetch(file.url, file.sha256, path)
         return sdist.prove(path, file.filename)
+
+
+def _record(downloads: Downloads) -> Callable[[LockedPython], Digest]:
+    def read(file: LockedPython) -> Digest:
+        with tempfile.TemporaryDirectory(prefix="wheel-") as folder:
+            path = Path(folder) / file.filename
+            downloads.fetch(file.url, file.sha256, path)
+            return wheel.prove(path, file.filename).record
+
+    return read
 
 
 def _unmet(apt: AptIndexClient) -> Callable[[Sequence[Archive], Mapping[tuple[str, str], str]], str]:

@@ -49,6 +49,7 @@ def lock(market: Market, court: Court) -> Locker:
             resolver=upstream.resolver,
             judge=court.packages,
             build_requirements=upstream.build_requirements,
+            record=upstream.record,
             **fields,
         )
         manifest = claims.manifest()

@@ -26,7 +26,7 @@ def test_what_is_admitted_is_locked_as_the_vm_had_it(market: Market, lock: Locke
         (app.filename, app.sha256, app.record),
         (lib.filename, lib.sha256, lib.record),
     ]
-    assert market.asked == []
+    assert (market.asked, market.recorded) == ([], [])
 
 
 def test_the_nearest_admitted_version_upwards_comes_first_the_others_stay(
@@ -50,7 +50,10 @@ def test_the_nearest_admitted_version_upwards_comes_first_the_others_stay(
     assert change.advisories == ("GHSA-lib-1.2.0",)
     assert change.required_by == ("app",)
     assert "GHSA-lib-1.2.0" in change.reason
-    assert next(each for each in found.packages if each.name == "lib").record is None
+    assert market.recorded == ["lib-1.9.0-py3-none-any.whl"]
+    assert {each.record for each in found.packages if each.name == "lib"} == {
+        made.record for made in market.wheels.values() if made.filename in market.recorded
+    }
 
 
 def test_downwards_only_when_nothing_above_fits(market: Market, lock: Locker) -> None:
@@ -306,6 +309,7 @@ def test_a_source_distribution_brings_its_build_requirements(market: Market, loc
     (old,) = found.packages
     assert (old.filename, old.record) == ("old-1.0.tar.gz", None)
     assert versions(old.build) == {"builder": "2.0", "helper": "1.0"}
+    assert market.recorded == []
     assert changes == ()
 
 

@@ -339,6 +339,20 @@ def test_a_version_that_only_compares_as_equal_to_a_refused_one(world: World) ->
     assert "lib-1.0-py3-none-any.whl" not in world.registry.uploads
 
 
+def test_a_replacement_that_is_not_the_wheels_files(world: World) -> None:
+    """No VM had the replacement before: its RECORD is proved while the lock is made, and the inner VM is held to it."""
+
+    def changed(config: Config) -> guests.Payload:
+        found = world.inside(config).model_dump(mode="json")
+        for each in found["environments"][0]["packages"]:
+            if each["name"] == "lib":
+                each["record"] = sha256(b"other files")
+        return guests.inner(config, ClaimedManifest.check(found, "The inventory"))
+
+    world.inner = changed
+    assert "The inner VM lacks pip /opt/w lib 1.1 sha256:" in failed(world, world.request())
+
+
 def test_a_version_that_the_index_does_not_have(world: World) -> None:
     with_python(world, python("tool", "6.6.6", built.wheel("tool", "6.6.6")))
     assert "none of that version" in failed(world, world.request())

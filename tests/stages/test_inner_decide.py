@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from functions.inner import decide
+from shared.errors import Permanent
 from shared.events import InnerInstallCompleted
 from shared.guest import egress
 from shared.model.lock import Lock, LockedArchive, LockedEnvironment, LockedGeneric, LockedPython
@@ -165,14 +166,26 @@ LIES: dict[str, tuple[ClaimedManifest, tuple[str, ...], tuple[str, ...]]] = {
         (),
         (f"pip /opt/w evil 1.0 {OTHER}",),
     ),
-    "a file by URL is missing": (inside(generic=()), (f"url {RECORD}",), ()),
-    "a file by URL too many": (inside(generic=(RECORD, OTHER)), (), (f"url {OTHER}",)),
+    "a file by URL is missing": (inside(generic=()), (f"url {URL} {RECORD}",), ()),
+    "a file by URL too many": (inside(generic=(RECORD, OTHER)), (), (f"url {URL} {OTHER}",)),
     "another release": (
         inside(release=TRIXIE.model_copy(update={"version_id": "12", "codename": "bookworm"})),
         ("release debian 13 trixie amd64",),
         ("release debian 12 bookworm amd64",),
     ),
 }
+
+
+def test_a_locked_wheel_is_never_taken_with_any_record() -> None:
+    """Only what is built in the inner VM is; a lock that says nothing of a wheel's RECORD admits no file of it."""
+    place = LOCK.environments[0]
+    wheel = place.packages[1].model_copy(update={"filename": "lib-1.1-py3-none-any.whl"})
+    packages = (place.packages[0], wheel, place.packages[2])
+    lock = LOCK.model_copy(update={"environments": (place.model_copy(update={"packages": packages}),)})
+    for record in (OTHER, None):
+        found = decide.compare(OUTER, lock, inside(lib=("1.1", record)))
+        assert found.missing == ("pip /opt/w lib 1.1 of an unproved wheel",)
+        assert found.unexpected == (f"pip /opt/w lib 1.1 {record}",)
 
 
 @pytest.mark.parametrize("what", LIES)
@@ -187,7 +200,7 @@ def test_every_difference_is_seen(what: str) -> None:
 
 GOOD = decide.Comparison(7, (), ())
 PROBES = [
-    {"probe": name, "target": target, "outcome": "denied: Network is unreachable"}
+    {"probe": name, "target": target, "open": False, "outcome": "denied: Network is unreachable"}
     for name, target, _ in egress.PROBES
 ]
 
@@ -211,8 +224,9 @@ def test_where_all_is_well_there_is_no_objection() -> None:
     assert decide.objection(GOOD, report()) == ""
 
 
-def _with(number: int, outcome: str) -> list[dict[str, str]]:
-    return [each | ({"outcome": outcome} if i == number else {}) for i, each in enumerate(PROBES)]
+def _with(number: int, outcome: str, through: bool = True) -> list[dict[str, Any]]:
+    new = {"outcome": outcome, "open": through}
+    return [each | (new if i == number else {}) for i, each in enumerate(PROBES)]
 
 
 OBJECTIONS: dict[str, tuple[decide.Comparison, dict[str, Any], str]] = {
@@ -233,16 +247,19 @@ OBJECTIONS: dict[str, tuple[decide.Comparison, dict[str, Any], str]] = {
         "not sealed: dns pypi.org",
     ),
     "open, and no probe says so": (GOOD, {"egress": "open"}, "not sealed: it says so itself"),
-    "an outcome that nobody knows": (
+    "open, in words that sound well": (
         GOOD,
-        {"egress_probes": _with(1, "fine")},
+        {"egress_probes": _with(1, "denied: but not for me")},
         "not sealed: dns deb.debian.org",
     ),
     "no probes": (GOOD, {"egress_probes": []}, "did not try every way out"),
     "one probe left out": (GOOD, {"egress_probes": PROBES[1:]}, "did not try every way out (dns pypi.org)"),
     "not probed": (
         GOOD,
-        {"egress": "open", "egress_probes": [{"probe": "all", "target": "", "outcome": "not probed"}]},
+        {
+            "egress": "open",
+            "egress_probes": [{"probe": "all", "target": "", "open": True, "outcome": "not probed"}],
+        },
         "did not try every way out",
     ),
     "smoke failed": (
@@ -263,6 +280,19 @@ def test_every_objection_is_a_sentence(what: str) -> None:
     assert sentence.endswith(".")
 
 
+def test_a_probe_that_does_not_say_whether_it_came_through_is_no_probe() -> None:
+    silent = [{key: value for key, value in each.items() if key != "open"} for each in PROBES]
+    with pytest.raises(Permanent, match="open"):
+        report(egress_probes=silent)
+
+
+def test_the_same_bytes_from_another_url_are_not_what_was_locked() -> None:
+    (there,) = inside().generic
+    moved = inside().model_copy(update={"generic": (there.model_copy(update={"url": f"{URL}x"}),)})
+    found = decide.compare(OUTER, LOCK, moved)
+    assert (found.missing, found.unexpected) == ((f"url {URL} {RECORD}",), (f"url {URL}x {RECORD}",))
+
+
 def test_the_documents_lists_end_and_the_counts_do_not() -> None:
     many = tuple(f"pip /opt/w package-{n} 1.0 {RECORD}" for n in range(20_000))
     put = decide.result("run-0123456789ab", decide.Comparison(20_000, many, many), report(), "vm")
@@ -271,7 +301,7 @@ def test_the_documents_lists_end_and_the_counts_do_not() -> None:
 
 
 def test_what_a_terminal_would_obey_is_not_shown() -> None:
-    hostile = _with(0, "denied\x1b[2J")
+    hostile = _with(0, "denied\x1b[2J", False)
     found = report(egress_probes=hostile, smoke={"exit_code": 0, "seconds": 1.0, "tail": "a\tb\n\x07\u202e"})
     assert found.egress_probes[0].outcome == "denied\ufffd[2J"
     assert found.smoke is not None

@@ -13,8 +13,9 @@ from packaging.version import Version
 from shared.errors import Permanent
 from shared.locking.tags import version_of
 from shared.model import debian_version
+from shared.model.lock import LockedPython
 from shared.model.package import Package, Release
-from shared.model.value import sha256
+from shared.model.value import Digest, sha256
 from shared.model.verdict import AdvisorySource, Finding, Severity
 from shared.ports import Archive, IndexFile, Pin, Upstream
 from shared.upstream import depends
@@ -39,6 +40,8 @@ class Market:
     flaws: dict[tuple[str, str, str], Finding] = field(default_factory=dict)
     asked: list[tuple[str, ...]] = field(default_factory=list)
     """Requirements of every question to the resolver."""
+    recorded: list[str] = field(default_factory=list)
+    """Wheels whose RECORD was asked for."""
 
     # --- filling it ---
 
@@ -125,7 +128,20 @@ class Market:
     # --- the ports ---
 
     def upstream(self) -> Upstream:
-        return Upstream(self, self, self, self, Prover(), lambda file: self.builds[file.filename], _unmet)
+        return Upstream(
+            index=self,
+            apt=self,
+            downloads=self,
+            resolver=self,
+            proof=Prover(),
+            build_requirements=lambda file: self.builds[file.filename],
+            record=self._record,
+            unmet=_unmet,
+        )
+
+    def _record(self, file: LockedPython) -> Digest:
+        self.recorded.append(file.filename)
+        return str(self.wheels[file.sha256].record)
 
     def files(self, name: str) -> tuple[IndexFile, ...]:
         return tuple(self.projects.get(name, ()))
@@ -138,11 +154,15 @@ class Market:
         assert release == TRIXIE
         return {key: tuple(versions) for key, versions in self.pool.items()}
 
-    def fetch(self, url: str, sha256_: str, to: Path) -> int:
+    def fetch(
+        self, url: str, sha256_: str, to: Path, size: int | None = None, by_workload: bool = False
+    ) -> int:
         if url not in self.contents:
             raise Permanent(f"{url} is not there.")
         if sha256(self.contents[url]) != sha256_:
             raise Permanent(f"{url} has the content {sha256(self.contents[url])}, not {sha256_}.")
+        if size not in (None, len(self.contents[url])):
+            raise Permanent(f"{url} has {len(self.contents[url])} bytes and not the expected {size}.")
         return to.write_bytes(self.contents[url])
 
     def source(self) -> AdvisorySource:

@@ -8,12 +8,16 @@ from pathlib import Path
 
 import pytest
 
+from shared.errors import Permanent
+from shared.model.lock import LockedPython
 from shared.model.package import Release
 from shared.upstream import connect
 from shared.upstream.apt import AptIndexClient, Mirrors
+from shared.upstream.download import Downloader
+from tests.support import built
 from tests.upstream.apt_repository import Suite, stanza
 from tests.upstream.conftest import Signer
-from tests.upstream.support import Web
+from tests.upstream.support import Reply, Web, digest, wheel_members, zipped
 
 
 @pytest.fixture(autouse=True)
@@ -37,6 +41,27 @@ def test_a_cache_that_others_can_write_is_not_used(tmp_path: Path) -> None:
     other = connect._cache()
     assert other != usual
     assert other.stat().st_mode & 0o077 == 0
+
+
+def offered(web: Web, content: bytes) -> LockedPython:
+    filename = "lib-1.0-py3-none-any.whl"
+    web.routes[f"/{filename}"] = Reply(content)
+    url = f"{web.url}/{filename}"
+    return LockedPython(
+        name="lib", version="1.0", filename=filename, sha256=digest(content), url=url, record=None
+    )
+
+
+def test_a_wheels_record_is_proved_from_its_bytes(web: Web, tmp_path: Path) -> None:
+    made = built.wheel("lib", "1.0")
+    assert connect._record(Downloader())(offered(web, made.content)) == made.record
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_wheel_that_is_not_as_its_own_record_says_is_no_replacement(web: Web) -> None:
+    members = wheel_members("lib", "1.0", {"lib.py": b"good = 1"}) | {"lib.py": b"evil = 1"}
+    with pytest.raises(Permanent, match=r"'lib\.py' is not what RECORD says"):
+        connect._record(Downloader())(offered(web, zipped(members)))
 
 
 def test_what_the_base_provides_counts(web: Web, signer: Signer, tmp_path: Path) -> None:
