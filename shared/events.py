@@ -84,7 +84,10 @@ class EgressProbe(Value):
 
     probe: Annotated[str, Field(max_length=100), AfterValidator(_shown)]
     target: Annotated[str, Field(max_length=200), AfterValidator(_shown)]
+    open: bool
+    """True if it came through."""
     outcome: Annotated[str, Field(max_length=500), AfterValidator(_shown)]
+    """What it met, in words for people; nothing is decided by them."""
 
 
 class InnerInstallCompleted(_FromVm):

@@ -65,7 +65,8 @@ def check_manifest(manifest: ClaimedManifest, workload: str) -> None:
 
     1. It is about the workload that was asked for. 2. It is not empty: an empty claim would admit nothing loudly.
     3. No Debian package stands there twice: dpkg holds one version, and a second one could take the other's verdict.
-    4. It is of a size that a machine can have.
+    4. It is of a size that a machine can have. 5. No environment stands there twice, and no package twice in one
+    that is judged: one of the two would go with the other's verdict. 6. A URL gave one content.
     """
     if manifest.workload != workload:  # 1
         raise Permanent(
@@ -84,6 +85,25 @@ def check_manifest(manifest: ClaimedManifest, workload: str) -> None:
         raise Permanent(
             f"The outer VM's manifest names {count} Python packages; at most {_MAX_PYTHON} are accepted."
         )
+    if twice := _twice(manifest):  # 5, 6
+        raise Permanent(f"The outer VM's manifest names {twice}; it is refused.")
+
+
+def _twice(manifest: ClaimedManifest) -> str:
+    """What stands in a manifest more often than a machine can hold it; empty if nothing does."""
+    places = Counter((e.path, e.managed_by_dpkg) for e in manifest.environments)
+    for (path, _), times in places.most_common(1):
+        if times > 1:
+            return f"the environment {path} {times} times"
+    for environment in manifest.environments:
+        names = Counter(p.name for p in environment.packages if not environment.managed_by_dpkg)
+        for name, times in names.most_common(1):
+            if times > 1:
+                return f"{name} {times} times in {environment.path}, where an interpreter finds one"
+    for url, times in Counter(url for url, _ in {(f.url, f.sha256) for f in manifest.generic}).most_common(1):
+        if times > 1:
+            return f"{'two' if times == 2 else times} contents of {url}"
+    return ""
 
 
 def overdue(run: Mapping[str, Any], now: float) -> str:

@@ -23,7 +23,8 @@ def subjects(manifest: ClaimedManifest, workload: Workload) -> tuple[Subject, ..
 
     What dpkg manages is judged as a Debian package; a wheel that dpkg carries is judged with its carrier.
     """
-    own = {_own(wheel.filename) for wheel in workload.wheels}
+    own = {_own(wheel.filename): wheel.filename for wheel in workload.wheels}
+    mine_by_name = {name: filename for (name, _), filename in own.items()}
     found: dict[str, Subject] = {}
     for debian in manifest.debian:
         package = debian.package(manifest.release)
@@ -33,6 +34,11 @@ def subjects(manifest: ClaimedManifest, workload: Workload) -> tuple[Subject, ..
             url = python.direct_url.url if python.direct_url else ""
             package = python.package()
             mine = (python.name, normal_version(python.version)) in own
+            if python.name in mine_by_name and not (mine or python.in_base):
+                raise Permanent(
+                    f"The outer VM has {python.name} {python.version}, which is not the workload's own wheel "
+                    f"{mine_by_name[python.name]}: a stranger's package may bear that name, it is refused."
+                )
             subject = Subject(package=package, direct_url=url, own_wheel=mine, in_base=python.in_base)
             if package.purl not in found or url:
                 found[package.purl] = subject

@@ -12,6 +12,7 @@ from shared.model.manifest import ClaimedManifest, Environment
 from shared.model.plan import Plan, Transfer, shard
 from shared.model.value import Digest, sha256
 from shared.model.verdict import Verdict, Verdicts
+from shared.model.workload import Workload
 from shared.ports import Create, Increment, Put, Write
 
 
@@ -46,24 +47,48 @@ def check_base(manifest: ClaimedManifest, verdicts: Mapping[str, Verdict]) -> No
                 )
 
 
-def lock_generic(manifest: ClaimedManifest, verdicts: Mapping[str, Verdict]) -> tuple[LockedGeneric, ...]:
-    """Files fetched by URL, if the policy allows them; nothing replaces one that it does not."""
+def lock_generic(
+    manifest: ClaimedManifest, workload: Workload, verdicts: Mapping[str, Verdict]
+) -> tuple[LockedGeneric, ...]:
+    """Files fetched by URL; nothing replaces a refused one.
+
+    1. The workload's author wrote the URL. 2. The policy allows the file.
+    """
     for file in manifest.generic:
+        if not workload.names(file.url):  # 1
+            raise Permanent(
+                f"{file.url} is refused: the workload does not name it. If it is to be fetched, write the whole URL "
+                "into the install script, between blanks or quotes, or into the workload's `files`."
+            )
         verdict = verdicts.get(file.package().purl)
-        if verdict is None or verdict.decision != "allow":
+        if verdict is None or verdict.decision != "allow":  # 2
             reason = verdict.reason if verdict else "it has no verdict"
             raise Permanent(
                 f"{file.url} is refused ({reason}), needed by the workload itself; nothing can replace it."
             )
+    files = {
+        (f.sha256, f.url): LockedGeneric(url=f.url, sha256=f.sha256, size=f.size) for f in manifest.generic
+    }
+    return tuple(files[key] for key in sorted(files))
+
+
+def missing(
+    wanted: Sequence[Transfer], held: Mapping[str, Collection[Digest]], proved: Collection[str]
+) -> tuple[Transfer, ...]:
+    """Desired state against what the repositories hold, by hash; a name that exists proves nothing.
+
+    Nor do bytes that are here say that a URL gave them: a file by URL is missing until `proved` has its proof.
+    """
     return tuple(
-        LockedGeneric(url=file.url, sha256=file.sha256, size=file.size)
-        for file in sorted(manifest.generic, key=lambda file: (file.sha256, file.url))
+        each
+        for each in wanted
+        if each.sha256 not in held[each.repository] or (each.proof and each.proof not in proved)
     )
 
 
-def missing(wanted: Sequence[Transfer], held: Mapping[str, Collection[Digest]]) -> tuple[Transfer, ...]:
-    """Desired state against what the repositories hold, by hash; a name that exists proves nothing."""
-    return tuple(transfer for transfer in wanted if transfer.sha256 not in held[transfer.repository])
+def proof(transfer: Transfer) -> Put:
+    """What stays of a file that its URL really gave. Under a name made of both: written twice, it is the same."""
+    return Put("proved", transfer.proof, {"url": transfer.file.url, "sha256": transfer.sha256})
 
 
 def plan(lock: Digest, absent: tuple[Transfer, ...], limit: int) -> Plan:

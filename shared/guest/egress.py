@@ -49,7 +49,8 @@ def summary(outcomes: Sequence[Outcome]) -> dict[str, Any]:
     return {
         "egress": "open" if any(each.open for each in outcomes) else "denied",
         "egress_probes": [
-            {"probe": each.probe, "target": each.target, "outcome": each.outcome[:300]} for each in outcomes
+            {"probe": each.probe, "target": each.target, "open": each.open, "outcome": each.outcome[:300]}
+            for each in outcomes
         ],
     }
 

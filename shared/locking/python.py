@@ -50,9 +50,9 @@ class PythonLocker:
         """The environment's files, and the changes. Permanent with the reason if there is no such set."""
         offer = Offer(self.index, self.judge, environment.python, tags)
         claims = {package.name: package for package in environment.packages if not package.in_base}
-        for claim in claims.values():
-            if not self._own_wheel(claim):
-                self._check_stranger(claim.name, claim.version)
+        for package in claims.values():
+            if not self._own_wheel(package):
+                self._check_stranger(package.name, package.version)
         refused = {
             name: verdict
             for name, claim in sorted(claims.items())

@@ -5,9 +5,9 @@ Until sync has proved its bytes a manifest is only a claim; `ClaimedManifest` sa
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from shared.model.package import (
     AbsolutePath,
@@ -19,6 +19,7 @@ from shared.model.package import (
     PypiName,
     PypiVersion,
     Release,
+    check_place,
 )
 from shared.model.value import Digest, Value
 
@@ -90,6 +91,11 @@ class Environment(Value):
     managed_by_dpkg: bool
     """True for what is dpkg's, or came from a wheel that a dpkg package carries: judged there, not here."""
     packages: Annotated[tuple[PythonPackage, ...], Field(max_length=20_000)]
+
+    @model_validator(mode="after")
+    def _placed(self) -> Self:
+        check_place(self.path, self.virtual)
+        return self
 
 
 class GenericFile(Value):

@@ -6,6 +6,7 @@ before it can become part of a path, a URL or a log line.
 
 from __future__ import annotations
 
+import posixpath
 import re
 from typing import Annotated, Literal
 from urllib.parse import quote
@@ -26,6 +27,17 @@ _PYPI_VERSION = re.compile(r"[0-9A-Za-z.!+_-]{1,128}", re.ASCII)
 _DEBIAN_NAME = re.compile(r"[a-z0-9][a-z0-9+.-]{1,127}", re.ASCII)
 _DEBIAN_VERSION = re.compile(r"(?:[0-9]+:)?[0-9][A-Za-z0-9.+~-]{0,127}", re.ASCII)
 _ARCHITECTURE = re.compile(r"[a-z0-9][a-z0-9-]{1,31}", re.ASCII)
+_RESERVED = ("/boot", "/dev", "/etc", "/opt/dmz", "/proc", "/run", "/sys")
+_SHARED = frozenset(
+    ["/", "/tmp", "/usr", "/usr/local"]  # noqa: S108 - nothing is written there
+    + [
+        f"/{name}"
+        for name in ("bin", "home", "lib", "lib64", "media", "mnt", "opt", "root", "sbin", "srv", "var")
+    ]
+    + [f"/usr/{name}" for name in ("bin", "lib", "lib64", "libexec", "sbin", "share")]
+    + [f"/usr/local/{name}" for name in ("bin", "lib", "sbin", "share")]
+    + [f"/var/{name}" for name in ("cache", "lib", "lock", "log", "run", "tmp")]
+)
 _PATH = re.compile(r"/[A-Za-z0-9._+@/-]{0,255}", re.ASCII)
 
 
@@ -59,9 +71,24 @@ def _matching(pattern: re.Pattern[str], rule: str) -> AfterValidator:
 
 
 def _absolute(text: str) -> str:
-    if not _PATH.fullmatch(text) or ".." in text.split("/"):
-        raise ValueError("a path is absolute, plain ASCII, without '..', at most 256 characters")
+    # Two spellings of one place would be two places to every comparison.
+    if not _PATH.fullmatch(text) or text.startswith("//") or posixpath.normpath(text) != text:
+        raise ValueError("a path is absolute, plain ASCII, in its shortest form, at most 256 characters")
     return text
+
+
+def check_place(path: str, virtual: bool) -> None:
+    """Whether Python packages may lie in `path`; ValueError if not. The inner VM's root writes there.
+
+    1. Not in what belongs to the system's configuration, to the kernel or to the guest. 2. A virtual environment has a
+    directory of its own. 3. Everything else is a site directory.
+    """
+    if any(path == reserved or path.startswith(f"{reserved}/") for reserved in _RESERVED):  # 1
+        raise ValueError(f"no Python environment is kept in {path}")
+    if virtual and path in _SHARED:  # 2
+        raise ValueError(f"a virtual environment has a directory of its own, {path} is the system's")
+    if not virtual and path.rsplit("/", 1)[-1] not in ("site-packages", "dist-packages"):  # 3
+        raise ValueError(f"a site directory is named site-packages or dist-packages, not {path}")
 
 
 def _https(text: str) -> str:

@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from shared.model.lock import Lock, LockedArchive, LockedGeneric, LockedPython
-from shared.model.value import Digest, Value
+from shared.model.value import Digest, Value, sha256
 
 
 class Transfer(Value):
@@ -30,6 +30,11 @@ class Transfer(Value):
         return self.file.sha256
 
     @property
+    def proof(self) -> str:
+        """Name of what stands for 'this URL gave these bytes'; empty where an index vouches for the file's hash."""
+        return sha256(f"{self.generic.url} {self.generic.sha256}".encode())[7:] if self.generic else ""
+
+    @property
     def weight(self) -> int:
         """Bytes, or a guess where the index does not say."""
         return _GUESS if isinstance(self.file, LockedPython) else self.file.size
@@ -45,11 +50,14 @@ _GUESS = 3 << 20
 
 
 def transfers(lock: Lock, python: str, apt: str, generic: str) -> tuple[Transfer, ...]:
-    """Everything that a lock needs, each content once per repository, in the lock's order."""
-    found: dict[tuple[str, str], Transfer] = {}
+    """Everything that a lock needs, in the lock's order: each content once per repository, and by URL once per URL.
+
+    Nobody vouches for a file by URL but the URL itself: the same bytes from another one prove nothing.
+    """
+    found: dict[tuple[str, str, str], Transfer] = {}
 
     def add(one: Transfer) -> None:
-        found.setdefault((one.repository, one.sha256), one)
+        found.setdefault((one.repository, one.sha256, one.proof), one)
 
     for environment in lock.environments:
         for package in environment.packages:

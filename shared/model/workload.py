@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -11,7 +12,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from pydantic import AfterValidator, Field, field_validator
 
 from shared.errors import Permanent
-from shared.model.package import DebianName
+from shared.model.package import DebianName, HttpsUrl
 from shared.model.value import Digest, Value, printable
 
 BUILT_IN = Path(__file__).parent.parent / "data" / "workloads"
@@ -73,6 +74,8 @@ class Workload(Value):
         Annotated[str, Field(pattern=r"^[A-Z_][A-Z0-9_]{0,63}$")], Annotated[str, Field(max_length=4096)]
     ] = {}
     wheels: tuple[OwnWheel, ...] = ()
+    files: tuple[HttpsUrl, ...] = ()
+    """URLs that the install script gives to dmz-fetch without writing them out, as whole words, itself."""
     after: Literal["keep", "delete"] = "keep"
     """What becomes of the inner VM when the run has completed."""
     install_minutes: Annotated[int, Field(ge=1, le=240)] = 45
@@ -84,6 +87,13 @@ class Workload(Value):
         if "\x00" in text:
             raise ValueError("a script holds no NUL character")
         return text
+
+    def names(self, url: str) -> bool:
+        """Whether the author wrote `url`: whole, between white space or quotes in the install script, or in `files`."""
+        return url in self.files or url in _WORDS.split(self.install)
+
+
+_WORDS = re.compile(r"""[\s'"]+""")
 
 
 class _Plain(yaml.SafeLoader):

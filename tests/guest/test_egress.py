@@ -24,6 +24,7 @@ def test_a_sealed_network_is_denied_by_every_probe() -> None:
     assert found["egress"] == "denied"
     assert len(found["egress_probes"]) == len(egress.PROBES)
     assert all(each["outcome"].startswith("denied: ") for each in found["egress_probes"])
+    assert [each["open"] for each in found["egress_probes"]] == [False] * len(egress.PROBES)
 
 
 def test_one_open_way_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -41,6 +42,7 @@ def test_one_open_way_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
         "denied: Connection refused",
         "open: connected",
     ]
+    assert [each["open"] for each in found["egress_probes"]] == [False, True]
 
 
 def test_an_answer_to_a_name_counts_unless_it_is_a_sinkhole(monkeypatch: pytest.MonkeyPatch) -> None:

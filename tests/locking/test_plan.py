@@ -75,10 +75,29 @@ def test_a_lock_needs_each_content_once_per_repository() -> None:
 def test_what_is_held_under_a_name_with_other_bytes_is_missing() -> None:
     found = transfers(lock((wheel("a"),)), "pip", "trixie", "files")
     held = {"pip": {sha256(b"other bytes")}, "trixie": {archive("jq").sha256}, "files": set[str]()}
-    assert [each.repository for each in decide.missing(found, held)] == ["pip", "files"]
+    assert [each.repository for each in decide.missing(found, held, ())] == ["pip", "files"]
     # The same bytes in another repository are not here.
     held["trixie"] |= {wheel("a").sha256}
-    assert [each.repository for each in decide.missing(found, held)] == ["pip", "files"]
+    assert [each.repository for each in decide.missing(found, held, ())] == ["pip", "files"]
+
+
+def test_a_file_by_url_is_missing_until_it_is_here_and_its_url_is_proved() -> None:
+    (one,) = (each for each in transfers(lock(), "pip", "trixie", "files") if each.generic)
+    moved = one.file.model_copy(update={"url": "https://files.test/other"})
+    other = Transfer(repository="files", generic=moved)
+    held = {"files": {one.sha256}}
+    assert decide.missing((one, other), held, ()) == (one, other)
+    assert decide.missing((one, other), held, {one.proof}) == (other,)
+    assert decide.missing((one,), {"files": set[str]()}, {one.proof}) == (one,)
+    assert decide.proof(one).id == one.proof != other.proof
+
+
+def test_the_same_bytes_of_two_urls_are_two_transfers() -> None:
+    first = generic(1, 5)
+    second = first.model_copy(update={"url": "https://files.test/other"})
+    made = lock().model_copy(update={"generic": (first, second)})
+    found = [each.generic for each in transfers(made, "pip", "trixie", "files") if each.generic]
+    assert found == [first, second]
 
 
 @given(st.lists(st.integers(0, 500), max_size=60), st.integers(1, 300))

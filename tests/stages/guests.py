@@ -63,7 +63,7 @@ def inner(config: Config, found: ClaimedManifest) -> Payload:
         "smoke": {"exit_code": 0, "seconds": 0.5, "tail": "works\n"},
         "egress": "denied",
         "egress_probes": [
-            {"probe": name, "target": target, "outcome": "denied: Network is unreachable"}
+            {"probe": name, "target": target, "outcome": "denied: Network is unreachable", "open": False}
             for name, target, _ in egress.PROBES
         ],
     }

@@ -51,7 +51,7 @@ WORKLOAD = Workload(
     name="small",
     runtime_version="tpu-ubuntu2204-base",
     accelerator_type="v5litepod-1",
-    install="true",
+    install=f"dmz-fetch {URL} /opt/w/data.bin",
     smoke="true",
     wheels=(OwnWheel(path=OWN.filename, sha256=OWN.sha256),),
 )
