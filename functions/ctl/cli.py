@@ -9,10 +9,12 @@ from pathlib import Path
 
 from rich.console import Console
 
+from functions.ctl.inputs import BadInput
 from functions.local.__main__ import explained
 from functions.local.backing import KINDS
-from functions.local.layout import layout
+from functions.local.layout import Layout, layout
 from shared.errors import DmzError
+from shared.model.workload import built_in
 
 BAD_INPUT, INTERRUPTED = 2, 130
 
@@ -20,29 +22,43 @@ BAD_INPUT, INTERRUPTED = 2, 130
 def parser() -> argparse.ArgumentParser:
     """Every command and option."""
     top = argparse.ArgumentParser(
-        prog="dmz", description="Admit judged, proven packages into a network without a way out."
+        prog="./dmz", description="Admit judged, proven packages into a network without a way out."
     )
-    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    run = commands.add_parser("run", help="take a workload through the whole chain on this machine")
+    commands = top.add_subparsers(dest="command", metavar="COMMAND")
+    commands.add_parser("help", help="show this text").set_defaults(show=top.print_help)
+    run = commands.add_parser(
+        "run",
+        help="take a workload through the whole chain on this machine",
+        description=_RUN,
+        epilog=_RUN_MORE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     run.add_argument(
-        "workload", nargs="?", default="quickstart", help="name or path of a workload file (quickstart)"
+        "workload",
+        nargs="?",
+        default="quickstart",
+        metavar="WORKLOAD",
+        help=f"one of {', '.join(built_in())}, or the path of a workload file (default: quickstart)",
     )
     run.add_argument("--keep", action="store_true", help="leave the platform and the inner VM up")
     run.add_argument("--report", type=Path, metavar="FILE", help="write the result as JSON")
     up = commands.add_parser("up", help="bring the local platform up and leave it up")
     for judging in (run, up):
-        judging.add_argument("--policy", default="", metavar="NAME|FILE", help="what may enter (default)")
+        judging.add_argument(
+            "--policy", default="", metavar="NAME|FILE", help="what may enter: default, offline or a file"
+        )
         judging.add_argument(
             "--advisories",
             default="",
             metavar="DIR",
-            help="OSV zips (the current ones of OSV.dev, else a snapshot)",
+            help="directory with PyPI/all.zip and Debian/all.zip of OSV (default: OSV.dev's of today, else the "
+            "project's snapshot under the policy offline)",
         )
         judging.add_argument(
             "--broker",
             default="auto",
             choices=("auto", *KINDS),
-            help="what stands behind Pub/Sub and Firestore",
+            help="what stands behind Pub/Sub and Firestore (default: auto, the first that is installed)",
         )
     commands.add_parser("down", help="end the local platform")
     commands.add_parser("status", help="say what is up, and which runs there were")
@@ -53,7 +69,24 @@ def parser() -> argparse.ArgumentParser:
     enter.add_argument("words", nargs=argparse.REMAINDER, metavar="COMMAND")
     test = commands.add_parser("test", help="style, types, import contracts and all tests", add_help=False)
     test.add_argument("arguments", nargs=argparse.REMAINDER, help="for pytest; then pytest alone runs")
+    top.set_defaults(show=top.print_help)
     return top
+
+
+_RUN = """\
+Install a workload in an outer VM, judge what it drew in, mirror what is admitted, install
+it again in an inner VM without a way out, and run its smoke command there."""
+_RUN_MORE = """\
+examples:
+  ./dmz run                                  the quickstart, a minute or two
+  ./dmz run my-workload.yaml --report r.json copy shared/data/workloads/quickstart.yaml to start
+  ./dmz run --keep && ./dmz enter            look around in the inner VM
+
+exit codes: 0 completed, 1 failed, 2 bad input (nothing was started), 130 interrupted
+
+environment:
+  DMZ_HOME    where state is kept (default: .dmz in the checkout)
+  DMZ_PORTS   the first of consecutive ports to use (default: any that are free)"""
 
 
 def main(words: list[str] | None = None) -> int:
@@ -61,6 +94,9 @@ def main(words: list[str] | None = None) -> int:
     arguments = parser().parse_args(words)
     try:
         return _dispatch(arguments)
+    except BadInput as error:
+        print(f"dmz: {error}", file=sys.stderr)
+        return BAD_INPUT
     except DmzError as error:
         print(f"dmz: {error}", file=sys.stderr)
     except OSError as error:
@@ -80,8 +116,11 @@ def main(words: list[str] | None = None) -> int:
 
 
 def _dispatch(arguments: argparse.Namespace) -> int:
+    if arguments.command in (None, "help"):
+        arguments.show()
+        return 0
     # Imported when needed: ./dmz status need not wait for what only a run uses.
-    from functions.ctl import commands
+    from functions.ctl import commands, inputs
     from functions.ctl.check import check
 
     if arguments.command == "test":
@@ -89,8 +128,9 @@ def _dispatch(arguments: argparse.Namespace) -> int:
     places = layout(os.environ)
     match arguments.command:
         case "run":
-            return _run(arguments)
+            return _run(arguments, places)
         case "up":
+            inputs.check(places, os.environ, arguments.policy, arguments.advisories)
             return commands.up(
                 places,
                 os.environ,
@@ -109,17 +149,18 @@ def _dispatch(arguments: argparse.Namespace) -> int:
             return commands.enter(places, arguments.vm, arguments.words)
 
 
-def _run(arguments: argparse.Namespace) -> int:
+def _run(arguments: argparse.Namespace, places: Layout) -> int:
+    from functions.ctl import inputs
     from functions.ctl.run import Request, prepare, run
 
     try:
         prepare(arguments.workload)
     except DmzError as error:
-        print(f"dmz: {error}", file=sys.stderr)
-        return BAD_INPUT
+        raise BadInput(str(error)) from error
+    inputs.check(places, os.environ, arguments.policy, arguments.advisories, arguments.report)
     request = Request(
         workload=arguments.workload,
-        layout=layout(os.environ),
+        layout=places,
         environment=os.environ,
         keep=arguments.keep,
         report=arguments.report,

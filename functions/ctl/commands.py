@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,9 +15,11 @@ from functions.ctl.display import Display
 from functions.ctl.documents import connect
 from functions.ctl.progress import Line
 from functions.ctl.run import kept
+from functions.ctl.summary import wrap
 from functions.local import advisories, platform
 from functions.local.layout import CHECKOUT, Layout
 from functions.local.platform import Platform
+from shared.emulators.vm import record
 from shared.errors import Permanent
 from shared.model.value import printable
 
@@ -67,12 +70,14 @@ def status(layout: Layout) -> int:
     for name, pid in found.pids.items():
         print(f"  {name:<10} {found.addresses.get(name, ''):<22} process {pid}")
     connection = connect(found)
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
     for vm in connection.vms.all():
         print(f"  VM {vm.name} {vm.state}")
     for state in ("running", "completed", "failed"):
         for run_id, run in connection.documents.find("runs", "state", state):
-            reason = f": {printable(str(run['reason']), 200)}" if run.get("reason") else ""
-            print(f"  {run_id} {run.get('workload', '')} {state} ({run.get('stage', '')}){reason}")
+            reason = f": {printable(str(run['reason']), 1000)}" if run.get("reason") else ""
+            line = f"  {run_id} {run.get('workload', '')} {state} ({run.get('stage', '')}){reason}"
+            print("\n".join(wrap(line, width)))
     return 0
 
 
@@ -94,16 +99,19 @@ def logs(layout: Layout, name: str) -> int:
 
 def enter(layout: Layout, vm: str, command: list[str]) -> int:
     """Hand over to a shell, or to `command`, inside a VM."""
-    running = {path.parent.name: path for path in (layout.machines / "vms").glob("*/pid")}
+    if not _platform(layout):
+        raise Permanent("The platform is not up, so no VM runs; start one with ./dmz run --keep.")
+    running = record.guests(layout.machines)
     if not vm and len(running) == 1:
         (vm,) = running
+    if not vm and running:
+        raise Permanent(f"Several VMs run; name one of them: {', '.join(sorted(running))}.")
     if vm not in running:
         raise Permanent(
             f"There is no VM '{printable(vm, 60)}'; running are: {', '.join(sorted(running)) or 'none'}."
         )
-    pid = running[vm].read_text().strip()
     os.environ["PYTHONPATH"] = os.fspath(CHECKOUT)
-    module = ("-m", "shared.emulators.vm.enter", pid)
+    module = ("-m", "shared.emulators.vm.enter", str(running[vm]))
     os.execv(sys.executable, (sys.executable, "-P", *module, *command))  # noqa: S606 - the shell takes our place
 
 

@@ -50,7 +50,10 @@ class Display:
             mark = _MARKS.get(line.state, self._spinner)
             style = "dim" if line.state in ("waiting", "running") else ""
             table.add_row(
-                mark, Text(line.stage, "bold"), Text(seconds), Text(line.text, style, overflow="ellipsis")
+                mark,
+                Text(line.stage, "bold"),
+                Text(seconds),
+                Text(line.text, style, overflow="ellipsis", no_wrap=True),
             )
         return table
 

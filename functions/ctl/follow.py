@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 from functions.ctl.documents import Connection
 from functions.ctl.progress import Seen
@@ -18,7 +20,35 @@ from shared.model.verdict import Verdicts
 from shared.ports import Document
 
 _PAUSE = 0.2
-_TAIL_BYTES = 4096
+_TAIL_BYTES = 64 * 1024
+_T = TypeVar("_T")
+
+
+def unless(trouble: Callable[[], str], call: Callable[[], _T]) -> _T:
+    """`call`, given up as soon as there is `trouble`: the client of a store that has gone waits for a minute."""
+    done: list[_T] = []
+    failed: list[Exception] = []
+
+    def perform() -> None:
+        try:
+            done.append(call())
+        except Exception as error:  # raised below, where somebody waits
+            failed.append(error)
+
+    caller = threading.Thread(target=perform, name="call", daemon=True)
+    caller.start()
+    caller.join(_PAUSE)
+    while caller.is_alive():
+        if why := trouble():
+            raise Permanent(why)
+        caller.join(_PAUSE)
+    if failed:
+        raise failed[0]
+    return done[0]
+
+
+_STEP = re.compile(r"[0-9TZ:-]{20} dmz: (.+)", re.ASCII)
+"""As the guest's console writes a step: the time, then its words."""
 
 
 @dataclass
@@ -30,13 +60,15 @@ class Follower:
     machines: Path
     """State directory of the TPU emulator."""
     run: Document = field(default_factory=dict)
-    _verdicts: Verdicts | None = None
+    judged: Verdicts | None = None
+    """What `verdicts` has read."""
+    _steps: dict[str, str] = field(default_factory=dict)
 
     def follow(self, show: Callable[[Seen], None], trouble: Callable[[], str]) -> None:
         """Until the run has ended. `trouble` says why it never will, empty as long as it may; that is Permanent."""
         while True:
             try:
-                seen = self._look_unless(trouble)
+                seen = unless(trouble, self.look)
                 show(seen)
                 if seen.run.get("state") in ("completed", "failed"):
                     return
@@ -45,28 +77,6 @@ class Follower:
             if why := trouble():
                 raise Permanent(why)
             time.sleep(_PAUSE)
-
-    def _look_unless(self, trouble: Callable[[], str]) -> Seen:
-        """`look`, given up as soon as there is `trouble`: the client of a store that has gone waits for a minute."""
-        seen: list[Seen] = []
-        failed: list[Exception] = []
-
-        def read() -> None:
-            try:
-                seen.append(self.look())
-            except Exception as error:  # raised below, where somebody waits
-                failed.append(error)
-
-        reader = threading.Thread(target=read, name="look", daemon=True)
-        reader.start()
-        reader.join(_PAUSE)
-        while reader.is_alive():
-            if why := trouble():
-                raise Permanent(why)
-            reader.join(_PAUSE)
-        if failed:
-            raise failed[0]
-        return seen[0]
 
     def look(self) -> Seen:
         """One reading of everything that is shown."""
@@ -87,9 +97,9 @@ class Follower:
 
     def verdicts(self) -> Verdicts | None:
         digest = self.run.get("verdicts")
-        if digest and self._verdicts is None:
-            self._verdicts = Verdicts.read(self.connection.blobs.get(digest), f"The verdicts {digest}")
-        return self._verdicts
+        if digest and self.judged is None:
+            self.judged = Verdicts.read(self.connection.blobs.get(digest), f"The verdicts {digest}")
+        return self.judged
 
     def lock(self) -> Lock | None:
         digest = self.run.get("lock")
@@ -100,13 +110,17 @@ class Follower:
         return "started" in times and "ended" not in times
 
     def _console(self, kind: str) -> str:
-        """The last line of the VM's serial console."""
+        """Which step the guest is at, and the last line of the VM's serial console."""
         name = vm_name("outer" if kind == "outer" else "inner", self.run_id)
         try:
             with (self.machines / "vms" / name / "serial.log").open("rb") as file:
                 file.seek(0, 2)
                 file.seek(max(0, file.tell() - _TAIL_BYTES))
-                lines = file.read().decode(errors="replace").splitlines()
+                lines = [line.strip() for line in file.read().decode(errors="replace").splitlines()]
         except OSError:
             return ""
-        return next((line.strip() for line in reversed(lines) if line.strip()), "")
+        last = next((line for line in reversed(lines) if line), "")
+        steps = (found[1] for line in reversed(lines) if (found := _STEP.fullmatch(line)))
+        # A step may have said so much that its name is out of reach by now.
+        self._steps[kind] = step = next(steps, self._steps.get(kind, ""))
+        return step if _STEP.fullmatch(last) else f"{step}: {last}" if step else last

@@ -31,7 +31,7 @@ class Seen:
     progress: Mapping[str, Mapping[str, Any]]
     """Stage to its progress document."""
     console: Mapping[str, str]
-    """Stage to the last line of its VM's serial console."""
+    """Stage to the step that its VM is at and the last line of its serial console."""
     verdicts: Mapping[str, int]
     """Decision to count, empty as long as nothing is judged."""
     now: float

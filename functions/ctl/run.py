@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shlex
 import signal
 import sys
@@ -21,7 +20,7 @@ from rich.console import Console
 from functions.ctl import lifecycle, summary
 from functions.ctl.display import Display
 from functions.ctl.documents import Connection, connect, preload
-from functions.ctl.follow import Follower
+from functions.ctl.follow import Follower, unless
 from functions.ctl.progress import Line, lines
 from functions.ctl.report import STAGES, Facts, Report, report
 from functions.local import advisories, platform
@@ -30,6 +29,7 @@ from functions.local.platform import Platform
 from functions.local.pubsub import PubSub
 from shared.errors import DmzError, Permanent
 from shared.events import Event, RunFailed, RunRequested, derive, run_id_of, timestamp
+from shared.machines import vm_name
 from shared.model.workload import Workload, find
 from shared.ports import Put
 
@@ -53,8 +53,6 @@ class Request:
 def run(request: Request, console: Console) -> int:
     """Exit code 0 only if the run has completed. Permanent for what is wrong before anything starts."""
     workload, wheels = prepare(request.workload)
-    if request.report:
-        _check_writable(request.report)
     return _Run(request, console, workload, wheels).watched()
 
 
@@ -110,7 +108,9 @@ class _Run:
                     return self._interrupted()
                 why = self._follow(up, follower, display)
             made = self._report(up, follower, why)
-            self._say(summary.text(made, str(follower.run.get("tail", ""))))
+            width = self._console.width if self._console.is_terminal else 0
+            tail = str(follower.run.get("tail", ""))
+            self._say(summary.text(made, tail, follower.judged, width))
             if self._request.report:
                 self._request.report.write_text(json.dumps(made.document(), indent=1) + "\n")
             if why == _INTERRUPTED:
@@ -180,17 +180,16 @@ class _Run:
     def _trouble(self, up: Platform) -> str:
         if self._started and (failure := self._started.failure()):
             return failure
-        return "" if up.alive else "The platform was ended while the run was under way; run it again."
+        return _gone(up)
 
     def _report(self, up: Platform, follower: Follower, why: str) -> Report:
         seconds = time.monotonic() - self._began
         facts = Facts(
             self._run_id, self._workload.name, up.name, self._platform_seconds, seconds, time.time()
         )
-        if not up.alive:  # there is nobody left to ask
-            return report(facts, follower.run, None, None, why)
         try:
-            return report(facts, follower.run, follower.verdicts(), follower.lock(), why)
+            verdicts, lock = unless(lambda: _gone(up), lambda: (follower.verdicts(), follower.lock()))
+            return report(facts, follower.run, verdicts, lock, why)
         except DmzError as error:
             return report(facts, follower.run, None, None, why or str(error))
 
@@ -200,8 +199,14 @@ class _Run:
 
     def _cancel(self, up: Platform, connection: Connection) -> None:
         """On a platform that goes on, the run is ended as a stage would: its VMs go."""
-        if self._started:
+        if self._started or not up.alive:
             return
+        try:
+            unless(lambda: _gone(up), lambda: self._write_failed(up, connection))
+        except DmzError as error:
+            print(f"dmz: the run could not be ended on the platform: {error}", file=sys.stderr)
+
+    def _write_failed(self, up: Platform, connection: Connection) -> None:
         now = time.time()
         fields = {"state": "failed", "reason": _INTERRUPTED, "ended": now}
         connection.documents.put([Put("runs", self._run_id, fields, merge=True)])
@@ -211,7 +216,9 @@ class _Run:
 
     def _leave(self, up: Platform, connection: Connection, made: Report) -> None:
         """With --keep the platform and the VM stay; without, the VM goes even if the platform was up before."""
-        vm = f"dmz-inner-{self._run_id.removeprefix('run-')}"
+        if not up.alive:
+            return
+        vm = vm_name("inner", self._run_id)
         if not self._request.keep:
             if not self._started and made.state == "completed":
                 connection.vms.delete(vm)
@@ -228,6 +235,10 @@ class _Run:
         if self._started:
             signal.signal(signal.SIGINT, signal.SIG_IGN)
             self._started.stop()
+
+
+def _gone(up: Platform) -> str:
+    return "" if up.alive else "The platform was ended while the run was under way; run it again."
 
 
 _NO_EMULATORS = (
@@ -248,13 +259,6 @@ def kept(up: Platform, vm: str) -> str:
         """ --message='{"workload":"quickstart"}'\n"""
         f"  end it                ./dmz down"
     )
-
-
-def _check_writable(path: Path) -> None:
-    if path.is_dir() or not os.access(path.parent, os.W_OK):
-        raise Permanent(
-            f"The report cannot be written to {path}: name a file in a directory that you may write to."
-        )
 
 
 def _interrupt(*_: object) -> None:

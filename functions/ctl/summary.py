@@ -2,23 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import textwrap
+from collections.abc import Iterator, Mapping
 
 from functions.ctl.progress import size
-from functions.ctl.report import Report
+from functions.ctl.report import Refused, Report
 from shared.model.value import printable
+from shared.model.verdict import Finding, Verdict, Verdicts
 
 _BAR = 40
 _TAIL_LINES = 12
 _LISTED = 30
+_COLUMN = 14
 
 
-def text(report: Report, tail: str = "") -> str:
-    """The summary; `tail` holds the last lines of the VM that failed."""
-    return "\n".join(_lines(report, tail))
+def text(report: Report, tail: str = "", verdicts: Verdicts | None = None, width: int = 0) -> str:
+    """The summary; `tail` holds the last lines of the VM that failed. Long lines are wrapped to `width`, if given."""
+    wrapped = [part for line in _lines(report, verdicts) for part in wrap(line, width)]
+    return "\n".join((*wrapped, *_tail(report, tail), "  time", *_chart(report)))
 
 
-def _lines(report: Report, tail: str) -> Iterator[str]:
+def wrap(line: str, width: int) -> list[str]:
+    """`line` in lines of at most `width` characters, all but the first below its second column; whole if 0."""
+    if not width or len(line) <= width:
+        return [line]
+    indent = " " * min(_COLUMN, width // 2)
+    return textwrap.wrap(line, width, subsequent_indent=indent, break_on_hyphens=False)
+
+
+def _lines(report: Report, verdicts: Verdicts | None) -> Iterator[str]:
     verb = "completed" if report.state == "completed" else "FAILED"
     yield f"{report.workload}: {verb} in {report.seconds:.1f} s   ({report.run_id}, {report.platform})"
     if report.reason:
@@ -30,24 +42,40 @@ def _lines(report: Report, tail: str) -> Iterator[str]:
         yield f"  packages    {counts}"
     if report.verdicts:
         yield "  verdicts    " + ", ".join(f"{count} {name}" for name, count in report.verdicts.items())
-    yield from _refused(report)
+    yield from _refused(report, {v.package.purl: v for v in (verdicts.verdicts if verdicts else ())})
     if report.mirrored:
         yield f"  mirrored    {report.mirrored.artifacts} files, {size(report.mirrored.bytes)}"
     yield from _inner(report)
+
+
+def _tail(report: Report, tail: str) -> Iterator[str]:
     if tail and report.state == "failed":
         yield "  last lines"
         yield from (f"    {printable(line, 200)}" for line in tail.splitlines()[-_TAIL_LINES:])
-    yield "  time"
-    yield from _chart(report)
 
 
-def _refused(report: Report) -> Iterator[str]:
+def _refused(report: Report, verdicts: Mapping[str, Verdict]) -> Iterator[str]:
     for refused in report.refused[:_LISTED]:
-        why = ", ".join(refused.advisories) or "by a rule"
+        why = _why(refused, verdicts.get(refused.purl))
         instead = f"instead {refused.replacement}" if refused.replacement else "no replacement"
         yield f"  refused     {refused.purl} ({why}): {instead}"
     if len(report.refused) > _LISTED:
         yield f"              and {len(report.refused) - _LISTED} more (see --report)"
+
+
+def _why(refused: Refused, verdict: Verdict | None) -> str:
+    """Each advisory with its severity, or the words of the rule that spoke without one."""
+    if not refused.advisories:
+        return printable(verdict.reason, 300) if verdict and verdict.reason else "by a rule"
+    known = {name: f for f in (verdict.findings if verdict else ()) for name in (f.id, *f.aliases)}
+    return ", ".join(name + _severity(known.get(name)) for name in refused.advisories)
+
+
+def _severity(finding: Finding | None) -> str:
+    if finding is None:
+        return ""
+    score = f" {finding.score:.1f}" if finding.score is not None else ""
+    return f" {finding.severity}{score}{', malicious' if finding.malicious else ''}"
 
 
 def _inner(report: Report) -> Iterator[str]:

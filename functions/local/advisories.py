@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import time
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,8 @@ from shared.errors import DmzError, Permanent
 from shared.policy.read import find
 
 _ECOSYSTEMS = ("PyPI", "Debian")
+_NEEDED = ("PyPI", "Debian")
+"""What a directory that the user names must hold: local VMs are Debian's."""
 SNAPSHOT = Path(shared.data.__file__).parent / "advisories"
 SNAPSHOT_NAME, ZIPS_NAME = "snapshot carried by the project", "osv.dev zips"
 _USABLE = 24 * 3600.0
@@ -40,6 +43,14 @@ class Choice:
             "DMZ_ADVISORIES": self.advisories,
             "DMZ_ADVISORIES_NAME": self.name,
         }
+
+
+def check(policy: str, advisories: str) -> None:
+    """Permanent if what the user named cannot be used; nothing is fetched."""
+    if policy:
+        find(policy)
+    if advisories:
+        _named(policy or "default", advisories)
 
 
 def choose(cache: Path, policy: str, advisories: str, progress: Progress, url: str = BUCKET) -> Choice:
@@ -78,6 +89,12 @@ def _named(policy: str, advisories: str) -> Choice:
             f"There is no directory of advisories at {directory}: give one with ECOSYSTEM/all.zip in it, as "
             "osv-scanner's offline mode keeps them."
         )
+    for ecosystem in _NEEDED:
+        if not zipfile.is_zipfile(directory / ecosystem / "all.zip"):
+            raise Permanent(
+                f"There is no zip of advisories at {directory / ecosystem / 'all.zip'}: the directory needs "
+                f"{' and '.join(f'{name}/all.zip' for name in _NEEDED)}, as osv-scanner's offline mode keeps them."
+            )
     if directory == SNAPSHOT:
         return Choice(
             policy, os.fspath(directory), SNAPSHOT_NAME, "Advisories come from the project's snapshot."

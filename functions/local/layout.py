@@ -83,6 +83,11 @@ class Layout:
                     f"The directory {directory} cannot be made: {error.strerror}; "
                     "name another place in DMZ_HOME (state) or XDG_CACHE_HOME (caches)."
                 ) from error
+            if not os.access(directory, os.W_OK | os.X_OK):
+                raise Permanent(
+                    f"The directory {directory} cannot be written to; "
+                    "name another place in DMZ_HOME (state) or XDG_CACHE_HOME (caches)."
+                )
             free = shutil.disk_usage(directory).free
             if free < _LEAST_FREE:
                 raise Permanent(

@@ -159,11 +159,20 @@ def _shortages(environment: Mapping[str, str]) -> dict[str, Any]:
     return {"no_capacity_zones": zones} if zones else {}
 
 
+def check(environment: Mapping[str, str]) -> None:
+    """Permanent if a DMZ_ variable is wrong."""
+    settings(environment, tpu=1, registry=1)
+    outer_hosts(environment)
+    _outer_internet(environment)
+
+
 def port_base(environment: Mapping[str, str]) -> int | None:
     """DMZ_PORTS: the first of the consecutive ports to use."""
     given = environment.get("DMZ_PORTS", "")
     if not given:
         return None
-    if not given.isdigit():
-        raise Permanent(f"DMZ_PORTS must be the number of the first port to use, not '{given}'.")
+    if not re.fullmatch(r"[0-9]{1,5}", given, re.ASCII):
+        raise Permanent(
+            f"DMZ_PORTS must be the number of the first port to use, not '{printable(given, 40)}'."
+        )
     return int(given)

@@ -162,6 +162,14 @@ class Supervisor:
         )
 
 
+def check(environment: Mapping[str, str], *, is_up: bool) -> None:
+    """Permanent if a platform cannot come up with these variables; `is_up`: one uses its ports already."""
+    project.check(environment)
+    base = project.port_base(environment)
+    if not is_up:
+        choose(_names(), base)
+
+
 def _accounts() -> tuple[str, ...]:
     return (*project.STAGES, project.OPERATOR)
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -95,15 +97,94 @@ def test_a_bad_workload_is_one_sentence_and_exit_code_2(
 def test_a_report_that_cannot_be_written_is_said_before_the_run(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert cli.main(["run", str(workload(tmp_path)), "--report", str(tmp_path / "no" / "where.json")]) == 1
+    assert cli.main(["run", str(workload(tmp_path)), "--report", str(tmp_path / "no" / "where.json")]) == 2
     assert "The report cannot be written to" in capsys.readouterr().err
 
 
 def test_a_policy_that_is_not_there_starts_nothing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert cli.main(["run", str(workload(tmp_path)), "--policy", "lenient"]) == 1
+    assert cli.main(["run", str(workload(tmp_path)), "--policy", "lenient"]) == 2
     assert "There is no policy 'lenient'" in capsys.readouterr().err
+
+
+BAD = {
+    "a policy file": (["--policy", "{tmp}/bad.yaml"], {}, "is empty"),
+    "no directory of advisories": (
+        ["--advisories", "{tmp}/none"],
+        {},
+        "There is no directory of advisories at",
+    ),
+    "advisories without zips": (
+        ["--advisories", "{tmp}"],
+        {},
+        "PyPI/all.zip: the directory needs PyPI/all.zip and",
+    ),
+    "a report in a file": (["--report", "{tmp}/bad.yaml/r.json"], {}, "The report cannot be written to"),
+    "a report that is a directory": (["--report", "{tmp}"], {}, "The report cannot be written to"),
+    "a word for a port": ([], {"DMZ_PORTS": "many"}, "not 'many'"),
+    "a digit that is none": ([], {"DMZ_PORTS": "²"}, "not '²'"),
+    "a port too high": ([], {"DMZ_PORTS": "65530"}, "ports are 1024 to 65535"),
+    "a port that is taken": ([], {"DMZ_PORTS": "{taken}"}, "is taken"),
+    "a state directory in a file": ([], {"DMZ_HOME": "{tmp}/bad.yaml/x"}, "cannot be made"),
+    "a state directory that is a file": ([], {"DMZ_HOME": "{tmp}/bad.yaml"}, "cannot be made"),
+    "hosts for outer VMs": ([], {"DMZ_OUTER_HOSTS": "pypi.org=x"}, "DMZ_OUTER_HOSTS holds"),
+    "a shard of no size": ([], {"DMZ_SHARD_BYTES": "big"}, "DMZ_SHARD_BYTES must be a whole number"),
+}
+
+
+CASES = {
+    f"{command}, {name}": (command, *case)
+    for command in ("run", "up")
+    for name, case in BAD.items()
+    if command == "run" or "--report" not in case[0]
+}
+
+
+@pytest.mark.parametrize(("command", "options", "environment", "sentence"), CASES.values(), ids=CASES.keys())
+def test_bad_input_is_found_before_anything_is_fetched(
+    command: str,
+    options: list[str],
+    environment: dict[str, str],
+    sentence: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def fetched(*_: object, **__: object) -> None:
+        raise AssertionError("something was fetched")
+
+    monkeypatch.setattr("functions.local.advisories.download", fetched)
+    (tmp_path / "bad.yaml").write_text("")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+
+        def filled(word: str) -> str:
+            return word.replace("{tmp}", str(tmp_path)).replace("{taken}", str(taken.getsockname()[1]))
+
+        for name, value in environment.items():
+            monkeypatch.setenv(name, filled(value))
+        words = [str(workload(tmp_path))] if command == "run" else []
+        assert cli.main([command, *words, *map(filled, options)]) == 2
+    said = capsys.readouterr().err
+    assert sentence in said
+    assert said.startswith("dmz: ")
+    assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize("words", [[], ["help"]])
+def test_the_help_is_no_failure(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(words) == 0
+    assert "take a workload through the whole chain" in capsys.readouterr().out
+
+
+def test_the_help_of_run_names_workloads_and_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["run", "--help"])
+    assert ended.value.code == 0
+    shown = capsys.readouterr().out
+    for words in ("maxtext, quickstart, or the path", "--policy NAME|FILE", "2 bad input", "DMZ_PORTS"):
+        assert words in shown
+    assert max(map(len, shown.splitlines())) <= 100
 
 
 def test_without_a_platform(capsys: pytest.CaptureFixture[str]) -> None:
@@ -114,7 +195,53 @@ def test_without_a_platform(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["logs", "outer"]) == 1
     assert "There is no log 'outer'" in capsys.readouterr().err
     assert cli.main(["enter", "dmz-inner-1"]) == 1
+    assert "The platform is not up, so no VM runs" in capsys.readouterr().err
+
+
+def test_a_vm_that_has_gone_is_not_entered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its pid may belong to another process by now: only one that started when the VM's did is the VM's."""
+    layout = Layout(tmp_path / "state", tmp_path)
+    layout.prepare()
+    a_platform(tmp_path).write(layout.platform)
+    me = process(os.getpid())
+    assert me
+    entered: list[tuple[str, ...]] = []
+
+    def hand_over(_: str, words: tuple[str, ...]) -> None:
+        entered.append(words)
+        raise SystemExit(0)
+
+    monkeypatch.setattr("os.execv", hand_over)
+
+    def vm(name: str, started: int) -> None:
+        directory = layout.machines / "vms" / name
+        directory.mkdir(parents=True)
+        (directory / "pid").write_text(f"{me.pid}\n")
+        (directory / "record.json").write_text(json.dumps({"processes": [[me.pid, started]]}))
+
+    vm("dmz-inner-1", me.started - 1)
+    assert cli.main(["enter", "dmz-inner-1"]) == 1
     assert "There is no VM 'dmz-inner-1'; running are: none." in capsys.readouterr().err
+    assert not entered
+    vm("dmz-inner-2", me.started)
+    with pytest.raises(SystemExit):
+        cli.main(["enter"])
+    assert entered[0][-1] == str(me.pid)
+    vm("dmz-inner-3", me.started)
+    assert cli.main(["enter"]) == 1
+    assert "Several VMs run; name one of them: dmz-inner-2, dmz-inner-3." in capsys.readouterr().err
+
+
+def test_entering_a_process_that_has_gone_is_one_sentence() -> None:
+    with subprocess.Popen(("true",)) as ended:
+        pass
+    command = (sys.executable, "-P", "-m", "shared.emulators.vm.enter", str(ended.pid), "true")
+    environment = os.environ | {"PYTHONPATH": os.fspath(CHECKOUT)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert f"The VM cannot be entered: its process {ended.pid} is gone." in done.stderr
 
 
 def test_a_defect_is_one_sentence(

@@ -130,6 +130,34 @@ def test_the_summary_says_what_a_person_needs() -> None:
     assert "exit code 0 in 0.5 s" in text
 
 
+def test_the_summary_says_how_bad_what_was_refused_is() -> None:
+    text = summary.text(made(run()), verdicts=VERDICTS)
+    assert "pkg:pypi/jinja2@3.1.4 (GHSA-q2x7-8rv6-6q7h HIGH 8.1): instead" in text
+    assert "pkg:pypi/oddity@1.0 (oddity has 0 flaws): no replacement" in text
+    (finding,) = verdict("evil", "1.0", "block", "MAL-1").findings
+    evil = verdict("evil", "1.0", "block").model_copy(
+        update={
+            "findings": (finding.model_copy(update={"malicious": True, "score": None, "aliases": ("X-1",)}),)
+        }
+    )
+    text = summary.text(
+        made(run(), verdicts(evil), lock(change("evil", "1.0", "1.1", "X-1"))), "", verdicts(evil)
+    )
+    assert "(X-1 HIGH, malicious): instead" in text
+
+
+def test_long_lines_are_wrapped_below_their_column_on_a_terminal() -> None:
+    reason = "The distribution cannot be resolved because " + "of this and that " * 20 + "pkg:" + "x" * 90
+    report = made(run(state="failed", reason=reason))
+    lines = summary.text(report, "y" * 150, VERDICTS, 80).splitlines()
+    at = next(i for i, line in enumerate(lines) if line.startswith("  why  "))
+    assert lines[at + 1].startswith(" " * 14 + "")
+    assert lines[at + 1][14] != " "
+    assert all(len(line) <= 80 for line in lines if "y" * 150 not in line)
+    assert " ".join("".join(line.strip() for line in lines[at : at + 9]).split()).count("x") >= 90
+    assert summary.text(report, width=0).count(reason.rstrip()) == 1
+
+
 def test_the_longest_stage_has_the_longest_bar() -> None:
     chart = summary.text(made(run())).splitlines()[-5:]
     bars = {line.split()[0]: line.count("█") for line in chart}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import threading
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,7 +14,7 @@ import pytest
 from rich.console import Console
 
 from functions.ctl.display import Display
-from functions.ctl.follow import Follower
+from functions.ctl.follow import Follower, unless
 from functions.ctl.progress import Line, Seen, lines, size
 from shared.errors import Permanent, Transient
 from tests.ctl.samples import RUN_ID, run, verdict, verdicts
@@ -148,3 +150,34 @@ def test_the_console_of_a_running_vm_is_its_last_line(tmp_path: Path) -> None:
     (directory / "serial.log").write_bytes(b"x" * 10_000 + b"\nUnpacking tree\xff ...\n\n")
     found = follower(Documents({"state": "running", "stages": STARTED}), tmp_path).look()
     assert found.console["outer"] == "Unpacking tree\ufffd ..."
+
+
+def test_the_step_that_the_guest_is_at_is_shown_however_much_it_says(tmp_path: Path) -> None:
+    log = tmp_path / "vms" / "dmz-outer-0123456789ab" / "serial.log"
+    log.parent.mkdir(parents=True)
+    watched = follower(Documents({"state": "running", "stages": STARTED}), tmp_path)
+    log.write_text("Booting.\n2026-11-21T19:00:00Z dmz: install script\n")
+    assert watched.look().console["outer"] == "install script"
+    with log.open("a") as file:
+        file.write("Collecting jinja2\n")
+    assert watched.look().console["outer"] == "install script: Collecting jinja2"
+    with log.open("a") as file:
+        file.write("a line of a talkative build\n" * 10_000 + "Successfully installed\n")
+    assert watched.look().console["outer"] == "install script: Successfully installed"
+    with log.open("a") as file:
+        file.write("2026-11-21T19:01:00Z dmz: inventory of what was installed\n\n")
+    assert watched.look().console["outer"] == "inventory of what was installed"
+
+
+def test_a_call_to_a_platform_that_ends_is_given_up(tmp_path: Path) -> None:
+    """Firestore's client would try for a minute."""
+    never = threading.Event()
+    why = iter(("", "", "The platform was ended."))
+    began = time.monotonic()
+    with pytest.raises(Permanent, match="The platform was ended"):
+        unless(lambda: next(why), never.wait)
+    assert time.monotonic() - began < 5
+    never.set()
+    assert unless(lambda: "", lambda: 5) == 5
+    with pytest.raises(ZeroDivisionError):
+        unless(lambda: "", lambda: 1 / 0)

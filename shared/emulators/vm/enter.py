@@ -7,6 +7,7 @@ environment. On a terminal it works through a pseudo-terminal of its own: the gu
 import os
 import pty
 import resource
+import signal
 import sys
 from pathlib import Path
 
@@ -30,9 +31,30 @@ def main() -> int:
     pid, *command = sys.argv[1:]
     if sys.stdin.isatty() and "INSIDE_PTY" not in os.environ:
         os.environ["INSIDE_PTY"] = "1"
-        return os.waitstatus_to_exitcode(
-            pty.spawn([sys.executable, "-S", "-m", __spec__.name, *sys.argv[1:]])
-        )
+        return _code(pty.spawn([sys.executable, "-S", "-m", __spec__.name, *sys.argv[1:]]))
+    try:
+        environment = _join(pid)
+    except OSError as error:
+        here = Path(f"/proc/{pid}").exists()
+        why = f"the operating system refused: {error.strerror}" if here else f"its process {pid} is gone"
+        sys.stderr.write(f"The VM cannot be entered: {why}. See ./dmz status for what runs.\n")
+        return 1
+    child = os.fork()  # only a child is in the process namespace
+    if child == 0:
+        _become_guest(command or list(SHELL), environment)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the command
+    _, status = os.waitpid(child, 0)
+    return _code(status)
+
+
+def _code(status: int) -> int:
+    """As a shell has it: 128 and the signal's number for a command that a signal ended."""
+    code = os.waitstatus_to_exitcode(status)
+    return code if code >= 0 else 128 - code
+
+
+def _join(pid: str) -> dict[str, str]:
+    """Become one of the guest's processes but for the process namespace and the user; the guest's environment."""
     _join_cgroups(Path(f"/proc/{pid}/cgroup"))
     for name in _LIMITS:  # before the namespaces: a limit is read from the process outside
         resource.setrlimit(getattr(resource, name), resource.prlimit(int(pid), getattr(resource, name)))
@@ -40,11 +62,7 @@ def main() -> int:
     namespaces = {kind: os.open(f"/proc/{pid}/ns/{name}", os.O_RDONLY) for name, kind in _KINDS.items()}
     for kind, descriptor in namespaces.items():
         syscalls.setns(descriptor, kind)
-    child = os.fork()  # only a child is in the process namespace
-    if child == 0:
-        _become_guest(command or list(SHELL), environment)
-    _, status = os.waitpid(child, 0)
-    return os.waitstatus_to_exitcode(status)
+    return environment
 
 
 def _become_guest(command: list[str], environment: dict[str, str]) -> None:

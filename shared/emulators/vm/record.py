@@ -50,6 +50,18 @@ def start_time(pid: int) -> int | None:
     return None if fields[0] == "Z" else int(fields[19])
 
 
+def guests(state: Path) -> dict[str, int]:
+    """Names of the VMs below `state` that run now, with the first process of each as the host counts."""
+    found = {}
+    for path in (state / "vms").glob(f"*/{PID}"):
+        with suppress(OSError, ValueError):  # deleted while we look
+            pid = int(path.read_text(encoding="ascii"))
+            started = dict(_read(path.parent / RECORD).get("processes", [])).get(pid)
+            if started is not None and start_time(pid) == started:
+                found[path.parent.name] = pid
+    return found
+
+
 def remove(directory: Path) -> None:
     """Delete a VM's files, the guest's own with the guest's rights: links in them lead nowhere else."""
     for name in _MAPPED:
