@@ -2,8 +2,10 @@
 
 1. The bytes go to a temporary file beside the destination; it gets its name by an atomic rename, or is removed.
 2. The sha256 covers every byte from the first, whatever the number of connections that brought them.
-3. More than `max_size` bytes are refused as soon as they are seen.
+3. More bytes than were promised, or than `max_size`, are refused as soon as they are seen; fewer at the end.
 4. A resumed answer must continue exactly where the last one broke (206 and its Content-Range); else all starts anew.
+5. A server that drips is left: each file has `patience` seconds and the time that SLOWEST takes, one hour at most.
+6. A URL that a workload names leads to the public internet alone (`public`).
 """
 
 from __future__ import annotations
@@ -13,6 +15,9 @@ import hashlib
 import os
 import re
 import tempfile
+import time
+from collections.abc import Collection
+from functools import cached_property
 from pathlib import Path
 from typing import IO
 
@@ -20,10 +25,12 @@ import httpx
 
 from shared.errors import Permanent, Transient
 from shared.model.value import Digest
-from shared.upstream import http
+from shared.upstream import http, public
 
 MAX_SIZE = 16 * 1024**3
 _ROUNDS = 20
+_LONGEST = 3600.0
+"""Seconds: a request to a service ends then (https://cloud.google.com/run/docs/configuring/request-timeout)."""
 _RANGE = re.compile(r"bytes ([0-9]+)-[0-9]+/(?:[0-9]+|\*)", re.ASCII)
 
 
@@ -31,19 +38,39 @@ class Downloader:
     """`Downloads` over HTTP, for as many threads at once as the pool has connections."""
 
     def __init__(
-        self, client: httpx.Client | None = None, max_size: int = MAX_SIZE, attempts: int = 5
+        self,
+        client: httpx.Client | None = None,
+        max_size: int = MAX_SIZE,
+        attempts: int = 5,
+        trusted: Collection[public.Origin] = (),
+        patience: float = public.PATIENCE,
     ) -> None:
-        """`max_size` in bytes; `attempts` without progress end a download, with growing random pauses between."""
+        """`max_size` in bytes; `attempts` without progress end a download, with growing random pauses between.
+
+        `trusted`: the operator's own servers, which may be anywhere. `patience` in seconds.
+        """
         self._client = client or http.client()
         self._max_size = max_size
         self._attempts = attempts
+        self._trusted = trusted
+        self._patience = patience
 
-    def fetch(self, url: str, sha256: Digest, to: Path) -> int:
+    @cached_property
+    def _public(self) -> httpx.Client:
+        return http.client(transport=public.PublicTransport(http.trust(), self._trusted))
+
+    def fetch(
+        self, url: str, sha256: Digest, to: Path, size: int | None = None, by_workload: bool = False
+    ) -> int:
         """Write the content of `url` to `to` and return its size in bytes.
 
-        Permanent if the content has another hash, is too large or is not there, or if the disk is full or closed to
-        us; Transient if the source cannot be reached.
+        `size`: what was promised, in bytes. `by_workload`: the URL is no index's and no mirror's, but was named by
+        whoever wrote the workload, or by a VM. Permanent if the content has another hash or size, is too large, is
+        not there or comes too slowly, if the URL does not lead to the public internet although it must, or if the
+        disk is full or closed to us; Transient if the source cannot be reached.
         """
+        if size is not None and size > self._max_size:  # 3
+            raise Permanent(f"{url} is said to have {size} bytes, which is refused as too large.")
         try:
             to.parent.mkdir(parents=True, exist_ok=True)
             descriptor, temporary = tempfile.mkstemp(prefix=".part-", dir=to.parent)
@@ -51,8 +78,15 @@ class Downloader:
             raise _disk(error, to) from error
         try:
             with os.fdopen(descriptor, "wb", buffering=0) as file:
-                part = _Part(self._client, url, file, self._max_size)
+                limit = self._max_size if size is None else size
+                part = _Part(
+                    self._public if by_workload else self._client, url, file, limit, self._patience
+                )  # 6
                 self._complete(part)
+            if size is not None and part.size != size:  # 3
+                raise Permanent(
+                    f"{url} has {part.size} bytes and not the expected {size}; nothing of it was kept."
+                )
             if part.digest != sha256:  # 2
                 raise Permanent(
                     f"{url} has the content {part.digest} and not the expected {sha256}; nothing of it was kept."
@@ -80,11 +114,15 @@ class Downloader:
 class _Part:
     """The part of one file that has arrived so far."""
 
-    def __init__(self, client: httpx.Client, url: str, file: IO[bytes], max_size: int) -> None:
+    def __init__(
+        self, client: httpx.Client, url: str, file: IO[bytes], max_size: int, patience: float
+    ) -> None:
         self._client = client
         self._url = url
         self._file = file
         self._max_size = max_size
+        self._patience = patience
+        self._begun = time.monotonic()
         self._restart()
 
     def _restart(self) -> None:
@@ -104,11 +142,11 @@ class _Part:
         if self.size:
             headers["Range"] = f"bytes={self.size}-"
         try:
-            with self._client.stream("GET", self._url, headers=headers) as response:
+            with http.stream(self._client, self._url, headers) as response:
                 self._check(response)
                 for chunk in response.iter_raw():
                     self._append(chunk)
-        except (httpx.InvalidURL, httpx.UnsupportedProtocol, httpx.TooManyRedirects) as error:
+        except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
             raise Permanent(f"{self._url} cannot be fetched: {error}.") from error
         except httpx.HTTPError as error:
             raise Transient(
@@ -116,7 +154,6 @@ class _Part:
             ) from error
 
     def _check(self, response: httpx.Response) -> None:
-        http.check_redirects(response)
         if self.size and response.status_code == 206:
             start = _RANGE.fullmatch(response.headers.get("content-range", ""))
             if start is None or int(start[1]) != self.size:  # 4
@@ -138,6 +175,12 @@ class _Part:
         if self.size > self._max_size:  # 3
             raise Permanent(
                 f"{self._url} sends more than {self._max_size} bytes, which is refused as too large."
+            )
+        seconds = time.monotonic() - self._begun
+        if seconds > min(self._patience + self.size / public.SLOWEST, _LONGEST):  # 5
+            raise Permanent(
+                f"{self._url} sent {self.size} bytes in {seconds:.0f} s, which is too slow; try again later, or take "
+                "another source."
             )
         view = memoryview(chunk)
         while view:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from ipaddress import ip_address
 from typing import TypeVar
 
 import httpx
@@ -17,6 +19,7 @@ T = TypeVar("T")
 
 CONNECTIONS = 32
 _TIMEOUT = httpx.Timeout(30.0, connect=15.0, pool=300.0)
+_REDIRECTS = 5
 _PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
@@ -36,15 +39,16 @@ def trust() -> ssl.SSLContext:
     return ssl.create_default_context()
 
 
-def client(connections: int = CONNECTIONS, http2: bool = False) -> httpx.Client:
-    """A client whose pool serves `connections` threads at once."""
+def client(
+    connections: int = CONNECTIONS, http2: bool = False, transport: httpx.BaseTransport | None = None
+) -> httpx.Client:
+    """A client whose pool serves `connections` threads at once, unless a `transport` of its own does."""
     return httpx.Client(
         http2=http2,
-        verify=trust(),
+        verify=trust() if transport is None else True,
+        transport=transport,
         timeout=_TIMEOUT,
         limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
-        follow_redirects=True,
-        max_redirects=5,
         headers={"User-Agent": "package-dmz"},
     )
 
@@ -72,17 +76,43 @@ def check_status(status: int, url: str) -> None:
         raise Permanent(f"{url} answers with HTTP status {status}; check the address and the access to it.")
 
 
-def check_redirects(response: httpx.Response) -> None:
-    """An answer that was asked for over TLS came over TLS all the way."""
-    chain = [*(hop.url for hop in response.history), response.url]
-    if chain[0].scheme == "https" and any(url.scheme != "https" for url in chain):
-        raise Permanent(f"{chain[0]} redirects to an address without TLS ({chain[-1]}), which is refused.")
+@contextlib.contextmanager
+def stream(client: httpx.Client, url: str, headers: Mapping[str, str]) -> Iterator[httpx.Response]:
+    """The answer at `url`, which may redirect; each hop is checked before it is asked."""
+    request = client.build_request("GET", url, headers=headers)
+    for _ in range(_REDIRECTS + 1):
+        response = client.send(request, stream=True, follow_redirects=False)
+        try:
+            if response.next_request is None:
+                yield response
+                return
+        finally:
+            response.close()
+        _check_hop(request.url, response.next_request.url)
+        request = response.next_request
+    raise Permanent(f"{url} redirects more than {_REDIRECTS} times, which is refused.")
+
+
+def _check_hop(here: httpx.URL, there: httpx.URL) -> None:
+    """What was asked for over TLS comes over TLS; another server is given by its name."""
+    if there.scheme != "https" and (here.scheme == "https" or there.scheme != "http"):
+        raise Permanent(f"{here} redirects to an address without TLS ({there}), which is refused.")
+    if there.host != here.host and _is_address(there.host):
+        # No mirror moves to a bare address; metadata servers and routers have no other.
+        raise Permanent(f"{here} redirects to the bare address {there.host}, which is refused.")
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return host.replace(".", "").isdigit()
+    return True
 
 
 def _get_once(client: httpx.Client, url: str, limit: int, accept: str) -> Answer | None:
     try:
-        with client.stream("GET", url, headers={"Accept": accept}) as response:
-            check_redirects(response)
+        with stream(client, url, {"Accept": accept}) as response:
             if response.status_code in (404, 410):
                 return None
             check_status(response.status_code, url)
@@ -96,7 +126,6 @@ def _get_once(client: httpx.Client, url: str, limit: int, accept: str) -> Answer
     except (
         httpx.InvalidURL,
         httpx.UnsupportedProtocol,
-        httpx.TooManyRedirects,
         httpx.DecodingError,
     ) as error:
         raise Permanent(f"{url} cannot be read: {error}.") from error

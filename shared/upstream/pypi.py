@@ -25,6 +25,8 @@ from shared.ports import IndexFile
 from shared.upstream import http, simple_page
 
 PYPI = "https://pypi.org/simple/"
+PYPI_FILES = "https://files.pythonhosted.org/"
+"""Where its pages say that the files are."""
 _MAX_PAGE = 64 * 1024 * 1024
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,126}[a-z0-9])?", re.ASCII)
 

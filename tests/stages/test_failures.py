@@ -216,10 +216,10 @@ def test_a_late_run_failed_does_not_take_the_vm_of_a_completed_run(world: World)
 def test_a_passing_trouble_passes(world: World) -> None:
     fetch, times = world.market.fetch, iter(range(2))
 
-    def moody(url: str, sha256_: str, to: object) -> int:
+    def moody(*arguments: object, **promised: object) -> int:
         if next(times, None) is not None:
             raise Transient("The index does not answer.")
-        return fetch(url, sha256_, to)  # type: ignore[arg-type]
+        return fetch(*arguments, **promised)  # type: ignore[arg-type]
 
     world.market.fetch = moody  # type: ignore[method-assign]
     run_id = world.request()

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import random
+import socket
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
-import httpx
 import pytest
 
 from shared.errors import Permanent, Transient
-from shared.upstream import download, http
+from shared.upstream import download, http, public
 from shared.upstream.download import Downloader
 from tests.upstream.support import Reply, Request, Web, digest, ranged
 
@@ -21,7 +25,7 @@ CONTENT = random.Random(1).randbytes(300_000)  # noqa: S311 - test data, repeata
 
 @pytest.fixture(autouse=True)
 def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http.time, "sleep", lambda _: None)
+    monkeypatch.setattr(http, "time", SimpleNamespace(sleep=lambda _: None))
 
 
 def only(folder: Path) -> list[str]:
@@ -183,12 +187,76 @@ def test_many_at_once(web: Web, tmp_path: Path) -> None:
         assert list(sizes) == [len(body) for body in bodies.values()]
 
 
-def test_a_way_out_of_tls_is_refused() -> None:
-    def answer(request: httpx.Request) -> httpx.Response:
-        if request.url.scheme == "https":
-            return httpx.Response(302, headers={"Location": "http://elsewhere.example/f"})
-        return httpx.Response(200, content=CONTENT)
+@pytest.mark.parametrize("promised", [1, len(CONTENT) - 1])
+def test_more_than_promised_is_refused(web: Web, tmp_path: Path, promised: int) -> None:
+    web.routes["/f"] = Reply(CONTENT)
+    with pytest.raises(Permanent, match=f"more than {promised} bytes"):
+        Downloader().fetch(f"{web.url}/f", digest(CONTENT), tmp_path / "f", size=promised)
+    assert only(tmp_path) == []
 
-    client = httpx.Client(transport=httpx.MockTransport(answer), follow_redirects=True)
-    with pytest.raises(Permanent, match="without TLS"):
-        http.get(client, "https://index.example/f", 1 << 20)
+
+def test_less_than_promised_is_refused(web: Web, tmp_path: Path) -> None:
+    web.routes["/f"] = Reply(CONTENT)
+    with pytest.raises(Permanent, match=f"has {len(CONTENT)} bytes and not the expected {len(CONTENT) + 1}"):
+        Downloader().fetch(f"{web.url}/f", digest(CONTENT), tmp_path / "f", size=len(CONTENT) + 1)
+    assert only(tmp_path) == []
+
+
+def test_what_was_promised_arrives(web: Web, tmp_path: Path) -> None:
+    web.routes["/f"] = Reply(CONTENT)
+    got = Downloader().fetch(f"{web.url}/f", digest(CONTENT), tmp_path / "f", size=len(CONTENT))
+    assert got == len(CONTENT)
+
+
+def test_a_promise_of_too_much_is_refused_before_anybody_is_asked(web: Web, tmp_path: Path) -> None:
+    with pytest.raises(Permanent, match="is said to have 1001 bytes"):
+        Downloader(max_size=1000).fetch(f"{web.url}/f", digest(b""), tmp_path / "f", size=1001)
+    assert web.requests == []
+
+
+def test_a_server_that_drips_is_left(tmp_path: Path) -> None:
+    with Dripping(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n", b"x") as server:
+        begun = time.monotonic()
+        with pytest.raises(Permanent, match="too slow"):
+            Downloader(patience=0.3).fetch(f"{server.url}/f", digest(CONTENT), tmp_path / "f")
+        assert time.monotonic() - begun < 3
+    assert only(tmp_path) == []
+
+
+def test_a_server_that_drips_its_headers_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(public, "PATIENCE", 0.3)
+    with Dripping(b"HTTP/1.1 200 OK\r\nX-Long: ", b"x") as server:
+        downloads = Downloader(attempts=2, trusted=[public.origin(server.url)])
+        begun = time.monotonic()
+        with pytest.raises(Transient, match="next to nothing"):
+            downloads.fetch(f"{server.url}/f", digest(CONTENT), tmp_path / "f", by_workload=True)
+        assert time.monotonic() - begun < 3
+
+
+class Dripping:
+    """A server that says `head` and then `drop` for ever, thirty times a second."""
+
+    def __init__(self, head: bytes, drop: bytes) -> None:
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self._ended = threading.Event()
+        self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
+        self._threads = [threading.Thread(target=self._serve, args=(head, drop)) for _ in range(2)]
+
+    def _serve(self, head: bytes, drop: bytes) -> None:
+        while not self._ended.is_set():
+            with contextlib.suppress(OSError), self._socket.accept()[0] as connection:
+                connection.sendall(head)
+                while not self._ended.wait(0.03):
+                    connection.sendall(drop)
+
+    def __enter__(self) -> Dripping:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._socket.shutdown(socket.SHUT_RDWR)
+        for thread in self._threads:
+            thread.join(5)
+        self._socket.close()
