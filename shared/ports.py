@@ -228,6 +228,10 @@ class Pin:
     version: str
 
 
+DEFAULT_PLATFORM = "manylinux_2_28_x86_64"
+"""What every supported release can run."""
+
+
 class Resolver(Protocol):
     """A real Python resolver over the upstream index."""
 
@@ -238,11 +242,13 @@ class Resolver(Protocol):
         forbidden: Sequence[str],
         python: str,
         absent: Sequence[str] = (),
+        platform: str = DEFAULT_PLATFORM,
     ) -> tuple[Pin, ...]:
-        """Versions that fit together for Linux x86-64 and Python `python`, staying with `preferences` where they fit.
+        """Versions that fit together for Python `python`, staying with `preferences` where they fit.
 
         `forbidden` are constraints like `jinja2!=3.1.2`; `absent` are names that the index is not to be asked for,
-        whoever requires them. Permanent with the resolver's explanation if nothing fits.
+        whoever requires them. `platform` is the best wheel platform of the machine (PEP 600). Permanent with the
+        resolver's explanation if nothing fits.
         """
         ...
 

@@ -13,6 +13,7 @@ from functions.local.layout import Layout
 from shared.emulators.ca import ZONES
 from shared.errors import Permanent
 from shared.events import SUBSCRIBERS
+from shared.model.package import CODENAMES
 from shared.model.value import printable
 from shared.settings import Settings, read
 
@@ -72,8 +73,8 @@ def bypass(environment: Mapping[str, str]) -> dict[str, str]:
 
 def registry_config(layout: Layout, settings: Settings, port: int) -> dict[str, Any]:
     """Configuration of the Artifact Registry emulator. Nobody may read what he does not need."""
-    private = (settings.python_repository, "trixie", "bookworm", settings.generic_repository)
-    formats = ("PYTHON", "APT", "APT", "GENERIC")
+    private = (settings.python_repository, *CODENAMES.values(), settings.generic_repository)
+    formats = ("PYTHON", *("APT" for _ in CODENAMES), "GENERIC")
     operator, sync = account(OPERATOR), account("sync")
     iam = {name: {"reader": [settings.account("inner"), operator], "writer": [sync]} for name in private}
     iam[settings.staging_repository] = {"reader": [settings.account("outer"), sync], "writer": [operator]}

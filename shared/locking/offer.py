@@ -29,6 +29,12 @@ class Offer:
     python: str
     """Full version, like 3.13.5."""
     tags: Sequence[Tag]
+    """Best first."""
+
+    @property
+    def platform(self) -> str:
+        """The machine's own wheel platform, like manylinux_2_41_x86_64."""
+        return self.tags[0].platform
 
     def file(self, pin: Pin) -> IndexFile | None:
         """What an installer would take for `pin`; None if there is nothing for this machine."""

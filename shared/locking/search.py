@@ -75,7 +75,12 @@ class Search:
         mine = {package.name for package in self.own}
         needed = [line for package in self.own for line in package.requires]
         pins = self.resolver.resolve(
-            [*requirements, *needed], preferences, forbidden, self.offer.python, sorted(mine)
+            [*requirements, *needed],
+            preferences,
+            forbidden,
+            self.offer.python,
+            sorted(mine),
+            self.offer.platform,
         )
         return tuple(pin for pin in pins if pin.name not in mine)
 

@@ -112,6 +112,10 @@ AbsolutePath = Annotated[str, AfterValidator(_absolute)]
 HttpsUrl = Annotated[str, AfterValidator(_https)]
 
 
+CODENAMES = {"12": "bookworm", "13": "trixie", "22.04": "jammy", "24.04": "noble"}
+"""The supported releases of Debian and Ubuntu: those whose archive keys are pinned."""
+
+
 class Release(Value):
     """The distribution that a machine runs, as /etc/os-release says."""
 

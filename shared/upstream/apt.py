@@ -24,7 +24,7 @@ from threading import Lock
 import httpx
 
 from shared.errors import Permanent, Transient
-from shared.model.package import Release
+from shared.model.package import CODENAMES, Release
 from shared.upstream import http, openpgp, release_file
 from shared.upstream.packages_file import Archives, PackagesFile
 
@@ -142,8 +142,7 @@ class AptIndexClient:
 
 def sources(release: Release, mirrors: Mirrors) -> tuple[Source, ...]:
     """The suites that a machine of this release installs from. Permanent if the release is not supported."""
-    codenames = {"12": "bookworm", "13": "trixie", "22.04": "jammy", "24.04": "noble"}
-    code = codenames.get(release.version_id)
+    code = CODENAMES.get(release.version_id)
     if code != release.codename or (release.id == "debian") != ("." not in release.version_id):
         raise Permanent(
             f"{release.id} {release.version_id} ({release.codename}) is not supported: the keys of Debian 12 and 13 "

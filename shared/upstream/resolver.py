@@ -25,13 +25,14 @@ from packaging.version import InvalidVersion, Version
 
 from shared.errors import Permanent, Transient
 from shared.model.value import printable
-from shared.ports import Pin
+from shared.ports import DEFAULT_PLATFORM, Pin
 from shared.upstream import static_metadata
 from shared.upstream.pypi import PYPI
 from shared.upstream.static_metadata import StaticMetadata
 
-PLATFORM = "x86_64-manylinux_2_40"
-"""Linux x86-64 with glibc 2.40 or later, like Debian 13. Ubuntu 22.04 has glibc 2.35, 24.04 2.39, Debian 12 2.36."""
+_PLATFORM = re.compile(r"manylinux_2_([0-9]{1,3})_(x86_64|aarch64)", re.ASCII)
+_GLIBC = (17, 28, *range(31, 41))
+"""Minor versions of glibc 2 that uv knows as a target (uv pip compile --help, --python-platform)."""
 _PASSED = ("SSL_CERT_FILE", "SSL_CERT_DIR", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY")
 _PYTHON = re.compile(r"3\.[0-9]{1,2}(\.[0-9]{1,2})?", re.ASCII)
 _UNREACHABLE = re.compile(
@@ -60,7 +61,6 @@ class UvResolver:
     """uv overrides: replaces a requirement that a package declares wrongly."""
     sources: Callable[[str, str], Sequence[StaticMetadata]] = _no_sources
     """(name, version, or empty where no version is asked for) to what the package's source distributions state."""
-    platform: str = PLATFORM
     timeout: float = 300.0
     """Seconds."""
 
@@ -71,10 +71,12 @@ class UvResolver:
         forbidden: Sequence[str],
         python: str,
         absent: Sequence[str] = (),
+        platform: str = DEFAULT_PLATFORM,
     ) -> tuple[Pin, ...]:
         """Pins sorted by name. Permanent with uv's explanation if nothing fits, Transient if the index is away."""
         if not _PYTHON.fullmatch(python):
             raise Permanent(f"'{printable(python, 40)}' is not a version of Python 3, like 3.12.")
+        target = _target(platform)
         with tempfile.TemporaryDirectory(prefix="resolve-") as directory:
             work = Path(directory)
             wanted = _write(work / "requirements.in", requirements, "requirement")
@@ -88,7 +90,7 @@ class UvResolver:
             (work / "known").mkdir()
             versions = preferred | wanted
             tried: set[str] = set()
-            while (errors := self._run(work, python)) is not None:
+            while (errors := self._run(work, python, target)) is not None:
                 names = set(_WITHOUT_WHEEL.findall(errors)) - tried
                 if len(tried) > _MAX_SOURCES or not self._add_sources(names, versions, work / "known"):
                     raise _failure(errors, self.index)
@@ -106,12 +108,12 @@ class UvResolver:
             static_metadata.write_empty_wheel(metadata, known)
         return bool(found)
 
-    def _run(self, work: Path, python: str) -> str | None:
+    def _run(self, work: Path, python: str, target: str) -> str | None:
         """uv's words if it fails, None if it has written its answer."""
         command = [
             *(uv.find_uv_bin(), "pip", "compile", "requirements.in", "--output-file", "pins.txt"),
             *("--constraints", "constraints.txt", "--overrides", "overrides.txt", "--find-links", "known"),
-            *("--python", sys.executable, "--python-version", python, "--python-platform", self.platform),
+            *("--python", sys.executable, "--python-version", python, "--python-platform", target),
             *(
                 "--default-index",
                 self.index,
@@ -142,6 +144,17 @@ class UvResolver:
         except subprocess.TimeoutExpired as error:
             raise Transient(f"The resolver found no answer within {self.timeout:.0f} seconds.") from error
         return done.stderr.decode("utf-8", "replace") if done.returncode != 0 else None
+
+
+def _target(platform: str) -> str:
+    """uv's name for the newest platform that it knows and that a machine of `platform` can run (PEP 600)."""
+    match = _PLATFORM.fullmatch(platform)
+    known = [minor for minor in _GLIBC if match and minor <= int(match[1])]
+    if match is None or not known:
+        raise Permanent(
+            f"'{printable(platform, 60)}' is no platform to resolve for: x86-64 and arm64 with glibc 2.17 or later are."
+        )
+    return f"{match[2]}-manylinux_2_{known[-1]}"
 
 
 def _write(path: Path, lines: Iterable[str], what: str) -> dict[str, str]:

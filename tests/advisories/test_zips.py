@@ -37,6 +37,12 @@ def test_each_package_is_looked_up_in_its_own_ecosystem(tmp_path: Path) -> None:
     }
 
 
+def test_a_release_without_data_cannot_be_judged(tmp_path: Path) -> None:
+    zipped(zipped(tmp_path, "PyPI", record()), "Debian", DEBIAN)
+    with pytest.raises(Permanent, match=r"There is no advisory data at \S*/Ubuntu/all\.zip: fetch it"):
+        advisories(tmp_path).findings([deb("thing", "1.0", release=JAMMY)], JAMMY)
+
+
 def test_source_is_digest_and_date_of_what_is_most_behind(tmp_path: Path) -> None:
     zipped(zipped(tmp_path, "PyPI", record()), "Debian", DEBIAN)
     source = advisories(tmp_path).source()

@@ -61,6 +61,21 @@ def test_no_other_name_and_no_other_place(given: str) -> None:
         project.outer_hosts({"DMZ_OUTER_HOSTS": given})
 
 
+def test_every_supported_release_has_its_apt_repository(tmp_path: Path) -> None:
+    settings = project.settings({}, tpu=1, registry=2)
+    config = project.registry_config(Layout(tmp_path, tmp_path), settings, 3)
+    formats = {each["name"]: each["format"] for each in config["repositories"]}
+    assert formats == {
+        "dmz-python": "PYTHON",
+        **dict.fromkeys(("bookworm", "trixie", "jammy", "noble"), "APT"),
+        "dmz-generic": "GENERIC",
+        "dmz-staging": "GENERIC",
+    }
+    assert {tuple(config["iam"][name]["writer"]) for name in ("jammy", "noble")} == {
+        (project.account("sync"),)
+    }
+
+
 def test_internet_is_yes_or_no(tmp_path: Path) -> None:
     with pytest.raises(Permanent, match="DMZ_OUTER_INTERNET must be yes or no"):
         networks(tmp_path, DMZ_OUTER_INTERNET="false")

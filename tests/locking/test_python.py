@@ -51,6 +51,7 @@ def test_the_nearest_admitted_version_upwards_comes_first_the_others_stay(
     assert change.required_by == ("app",)
     assert "GHSA-lib-1.2.0" in change.reason
     assert market.recorded == ["lib-1.9.0-py3-none-any.whl"]
+    assert market.platforms == {"manylinux_2_28_x86_64"}
     assert {each.record for each in found.packages if each.name == "lib"} == {
         made.record for made in market.wheels.values() if made.filename in market.recorded
     }

@@ -7,6 +7,7 @@ import time
 import pytest
 from packaging.tags import Tag
 
+from shared.locking.offer import Offer
 from shared.locking.tags import best, supported, version_of
 from shared.model.value import sha256
 from shared.ports import IndexFile
@@ -31,6 +32,12 @@ def test_the_platforms_are_those_of_the_machines_glibc() -> None:
     # An older name of a platform stands where the newer one stands (PEP 600).
     assert found.index("cp313-cp313-manylinux2014_x86_64") < found.index("cp313-cp313-manylinux_2_16_x86_64")
     assert "py3-none-any" in found
+
+
+@pytest.mark.parametrize("libc", ["2.35-0ubuntu3.10", "2.36-9+deb12u10", "2.39-0ubuntu8.6", "2.41-12"])
+def test_the_resolver_is_asked_for_the_machines_own_platform(libc: str) -> None:
+    offer = Offer(Market(), lambda _packages, _source: (), "3.13.5", tags_for(libc))
+    assert offer.platform == f"manylinux_{libc[:4].replace('.', '_')}_x86_64"
 
 
 @pytest.mark.parametrize("libc", ["2.999999999-1", "2.99999999999999999999", "3.1", "0"])

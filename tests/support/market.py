@@ -40,6 +40,8 @@ class Market:
     flaws: dict[tuple[str, str, str], Finding] = field(default_factory=dict)
     asked: list[tuple[str, ...]] = field(default_factory=list)
     """Requirements of every question to the resolver."""
+    platforms: set[str] = field(default_factory=set)
+    """What the resolver was asked to resolve for."""
     recorded: list[str] = field(default_factory=list)
     """Wheels whose RECORD was asked for."""
 
@@ -187,8 +189,10 @@ class Market:
         forbidden: Sequence[str],
         python: str,
         absent: Sequence[str] = (),
+        platform: str = "",
     ) -> tuple[Pin, ...]:
         self.asked.append(tuple(requirements))
+        self.platforms.add(platform)
         limits = [Requirement(line) for line in forbidden]
         wished = {pin.name: str(Version(pin.version)) for pin in preferences}
         solver = _Solver(self, limits, wished, python, frozenset(absent))

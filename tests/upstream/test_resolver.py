@@ -65,6 +65,33 @@ def test_the_python_and_the_platform_count(index: PackageIndex, resolver: UvReso
 
 
 @pytest.mark.parametrize(
+    ("platform", "version"),
+    [
+        ("manylinux_2_17_x86_64", "1.0"),
+        ("manylinux_2_35_x86_64", "1.1"),
+        ("manylinux_2_36_x86_64", "1.2"),
+        ("manylinux_2_39_x86_64", "1.3"),
+        ("manylinux_2_99_x86_64", "1.3"),
+        ("manylinux_2_41_aarch64", "2.0"),
+    ],
+)
+def test_what_the_machines_glibc_can_run(
+    index: PackageIndex, resolver: UvResolver, platform: str, version: str
+) -> None:
+    """22.04 has glibc 2.35, Debian 12 2.36, 24.04 2.39, Debian 13 2.41."""
+    for each, tag in {"1.0": "2_17", "1.1": "2_34", "1.2": "2_36", "1.3": "2_39"}.items():
+        index.wheel("native", each, tag=f"cp312-cp312-manylinux_{tag}_x86_64")
+    index.wheel("native", "2.0", tag="cp312-cp312-manylinux_2_28_aarch64")
+    assert versions(resolver.resolve(["native"], (), (), "3.12", (), platform)) == {"native": version}
+
+
+@pytest.mark.parametrize("platform", ["", "linux_x86_64", "manylinux_2_16_x86_64", "manylinux_2_40_riscv64"])
+def test_a_platform_that_no_resolver_knows(resolver: UvResolver, platform: str) -> None:
+    with pytest.raises(Permanent, match="is no platform to resolve for"):
+        resolver.resolve(["app"], (), (), "3.12", (), platform)
+
+
+@pytest.mark.parametrize(
     ("requirements", "forbidden", "words"),
     [
         (["app==1.1", "leaf==2.0"], [], "app>=1.1 depends on leaf<2 and you require"),
