@@ -4,6 +4,7 @@ A content is written under `staging/` and renamed to its final name when it is w
 nothing that looks finished. Nothing is synced to the disk itself: a killed process loses nothing, a power cut may.
 """
 
+import contextlib
 import hashlib
 import os
 import secrets
@@ -48,19 +49,30 @@ class Blobs:
     def keep(self, staged: Staged) -> None:
         """Give `staged` its final name. The caller holds the store's lock."""
         final = self.path(staged.sha256)
-        if final.exists():
-            staged.path.unlink()
-            return
         final.parent.mkdir(exist_ok=True)
+        self.used += staged.size - (final.stat().st_size if final.exists() else 0)
         staged.path.replace(final)
-        self.used += staged.size
+
+    def stamp(self, sha256: str) -> str:
+        """Changes with every write to the content's file (stat(2): ctime cannot be set); empty if there is no file."""
+        try:
+            found = self.path(sha256).stat()
+        except FileNotFoundError:
+            return ""
+        return f"{found.st_ino} {found.st_size} {found.st_ctime_ns}"
+
+    def is_intact(self, sha256: str) -> bool:
+        """The content is what its name says. Reads all of it."""
+        with self.path(sha256).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest() == sha256
 
     def remove(self, sha256: str) -> None:
         """Forget the content with this digest. The caller holds the store's lock."""
         path = self.path(sha256)
-        size = path.stat().st_size
-        path.unlink()
-        self.used -= size
+        with contextlib.suppress(FileNotFoundError):  # somebody else has deleted it
+            size = path.stat().st_size
+            path.unlink()
+            self.used -= size
 
     def all(self) -> set[str]:
         """The digests of every content here."""

@@ -1,12 +1,14 @@
 """What the repositories hold: an SQLite index over the blobs. It survives SIGKILL at any point.
 
 A file becomes visible by one committed row, after its content has its final name; packages and versions are what the
-rows say. At start, contents without a row (of a process that was killed in between) are removed.
+rows say. At start, contents without a row (of a process that was killed in between) are removed, and so are files whose
+content is no longer what it was: whoever mirrors then sees that they are missing, and brings them again.
 """
 
 import errno
 import fcntl
 import json
+import logging
 import os
 import secrets
 import sqlite3
@@ -28,8 +30,10 @@ CREATE TABLE IF NOT EXISTS files (
   identity TEXT NOT NULL, PRIMARY KEY (repository, key), UNIQUE (repository, identity)) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS files_by_package ON files (repository, package, version);
 CREATE INDEX IF NOT EXISTS files_by_content ON files (sha256);
+CREATE TABLE IF NOT EXISTS contents (sha256 TEXT PRIMARY KEY, stamp TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS operations (id TEXT PRIMARY KEY, content TEXT NOT NULL, created REAL NOT NULL) WITHOUT ROWID;
 """
+_LOG = logging.getLogger(__name__)
 _COLUMNS = "key, package, version, sha256, md5, size, created, meta"
 _KEEP_OPERATIONS_SECONDS = 7 * 86400
 
@@ -93,6 +97,7 @@ class Store:
         )
         self.blobs = Blobs(root, quota)
         self._remove_orphans()
+        self._remove_damaged()
 
     def close(self) -> None:
         """Release the directory to another process."""
@@ -115,6 +120,7 @@ class Store:
             if self._query("repository = ? AND (key = ? OR identity = ?)", (repository, new.key, identity)):
                 return None
             self.blobs.keep(staged)
+            self._seen(staged.sha256)
             self._database.execute(
                 f"INSERT INTO files (repository, {_COLUMNS}, identity) VALUES (?,?,?,?,?,?,?,?,?,?)",  # noqa: S608 - a constant
                 (repository, *row, identity),
@@ -165,7 +171,7 @@ class Store:
                 self._changed(repository)
             for sha256 in {file.sha256 for file in files}:
                 if not self._query("sha256 = ? LIMIT 1", (sha256,)):
-                    self.blobs.remove(sha256)
+                    self._drop(sha256)
 
     def snapshot(self, repository: str) -> tuple[int, list[StoredFile]]:
         """A number that changes with the repository, and the files that belong to it."""
@@ -230,7 +236,32 @@ class Store:
     def _remove_orphans(self) -> None:
         known = {row[0] for row in self._database.execute("SELECT DISTINCT sha256 FROM files")}
         for sha256 in self.blobs.all() - known:
-            self.blobs.remove(sha256)
+            self._drop(sha256)
+
+    def _remove_damaged(self) -> None:
+        """Contents whose file was written to since it was last known to be whole are read; most were not."""
+        stamps = dict(self._database.execute("SELECT sha256, stamp FROM contents"))
+        known = [row[0] for row in self._database.execute("SELECT DISTINCT sha256 FROM files")]
+        for sha256 in known:
+            stamp = self.blobs.stamp(sha256)
+            if stamp and stamp == stamps.get(sha256):
+                continue
+            if stamp and self.blobs.is_intact(sha256):
+                self._seen(sha256)
+                continue
+            _LOG.warning("the content sha256:%s was damaged on disk; its files are dropped", sha256)
+            self._database.execute("DELETE FROM files WHERE sha256 = ?", (sha256,))
+            self._drop(sha256)
+
+    def _seen(self, sha256: str) -> None:
+        """The content is whole as its file is now."""
+        self._database.execute(
+            "INSERT OR REPLACE INTO contents VALUES (?,?)", (sha256, self.blobs.stamp(sha256))
+        )
+
+    def _drop(self, sha256: str) -> None:
+        self._database.execute("DELETE FROM contents WHERE sha256 = ?", (sha256,))
+        self.blobs.remove(sha256)
 
 
 def _file(row: tuple[Any, ...]) -> StoredFile:

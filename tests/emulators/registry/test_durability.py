@@ -83,6 +83,63 @@ def test_sigkill_during_an_upload_leaves_nothing_and_loses_nothing(process: Proc
     assert "response" in upload_generic(registry.client(WRITER), "half", "1.0", "a.bin", b"again")
 
 
+def test_a_content_that_was_damaged_on_disk_is_dropped_and_can_be_brought_again(
+    process: Process, tmp_path: Path
+) -> None:
+    registry = process.start()
+    client = registry.client(WRITER)
+    for name in ("whole", "changed", "cut", "gone"):
+        upload_generic(client, name, "1.0", "a.bin", name.encode() * 1000)
+    wheel = make_wheel(tmp_path)
+    upload_wheel(client, wheel)
+    process.end()
+
+    def blob(content: bytes) -> Path:
+        digest = hashlib.sha256(content).hexdigest()
+        return tmp_path / "state" / "blobs" / digest[:2] / digest
+
+    time.sleep(0.02)  # a file system's clock has ticks
+    changed = blob(b"changed" * 1000)
+    times = changed.stat()
+    changed.write_bytes(b"CHANGED" * 1000)
+    os.utime(changed, ns=(times.st_atime_ns, times.st_mtime_ns))
+    blob(b"cut" * 1000).write_bytes(b"cut")
+    blob(b"gone" * 1000).unlink()
+    blob(wheel.read_bytes()).write_bytes(b"no wheel")
+
+    registry = process.start()
+    assert listed(registry, "files").keys() == {"whole:1.0:a.bin"}
+    assert listed(registry, "py") == {}
+    client = registry.client(WRITER)
+    for name in ("changed", "cut", "gone"):
+        upload_generic(client, name, "1.0", "a.bin", name.encode() * 1000)
+    assert upload_wheel(client, wheel).status_code == 200
+    path = f"/v1/{repository('files')}/files/changed:1.0:a.bin:download?alt=media"
+    assert client.get(path).content == b"changed" * 1000
+    assert client.get(f"/{PROJECT}/py/dmz-demo/{wheel.name}").content == wheel.read_bytes()
+
+
+def test_contents_that_nobody_touched_are_not_read_at_every_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store(tmp_path)
+    with store.stage() as staging:
+        staging.write(b"content")
+        assert store.add("files", NewFile("a", "a", "1", {}), staging.finish())
+    store.close()
+    read: list[str] = []
+    monkeypatch.setattr(
+        "shared.emulators.registry.blobs.Blobs.is_intact", lambda _, name: not read.append(name)
+    )
+    for touched in (False, True, False):
+        if touched:
+            time.sleep(0.02)
+            next(tmp_path.glob("blobs/*/*")).touch()
+        before = len(read)
+        Store(tmp_path).close()
+        assert len(read) - before == touched
+
+
 def test_sigkill_at_any_moment_keeps_what_was_acknowledged(process: Process) -> None:
     """Eight writers, killed at random moments: all that was acknowledged is there, and all that is there is whole."""
     acknowledged: dict[str, bytes] = {}
