@@ -137,9 +137,17 @@ def _release(release: Release) -> str:
 def objection(comparison: Comparison, report: InnerInstallCompleted) -> str:
     """Why the run has not completed; empty if it has.
 
-    1. Nothing is missing. 2. Nothing is there that was not admitted. 3. Every probe that the guest knows was made, and
-    none came through. 4. The smoke command ran and passed.
+    1. The machine is of the release by which its packages were judged. 2. Nothing is missing. 3. Nothing is there that
+    was not admitted. 4. Every probe that the guest knows was made, and none came through. 5. The smoke command ran and
+    passed.
     """
+    claimed = [item for item in comparison.missing if item.startswith("release ")]
+    true = [item for item in comparison.unexpected if item.startswith("release ")]
+    if claimed or true:
+        return (
+            f"The outer VM said that it runs {_some(claimed)}, the inner VM of the same image runs {_some(true)}: its "
+            "packages were judged as another release's."
+        )
     if comparison.missing:
         return f"The inner VM lacks {_some(comparison.missing)} of its lock."
     if comparison.unexpected:

@@ -18,7 +18,7 @@ from shared.model.package import Package, Release
 from shared.model.value import Digest, sha256
 from shared.model.verdict import AdvisorySource, Finding, Severity
 from shared.ports import Archive, IndexFile, Pin, Upstream
-from shared.upstream import depends
+from shared.upstream import apt, depends
 from shared.upstream.proof import Prover
 from tests.support import built
 from tests.support.built import Built
@@ -153,7 +153,7 @@ class Market:
             self.files(name)
 
     def archives(self, release: Release) -> Mapping[tuple[str, str], tuple[Archive, ...]]:
-        assert release == TRIXIE
+        apt.sources(release, apt.Mirrors())  # refuses what is not supported, as the real one does
         return {key: tuple(versions) for key, versions in self.pool.items()}
 
     def fetch(
