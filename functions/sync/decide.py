@@ -15,6 +15,9 @@ from shared.model.verdict import Verdict, Verdicts
 from shared.model.workload import Workload
 from shared.ports import Create, Increment, Put, Write
 
+_MAX_GENERIC = 16 * 1024**3
+"""Bytes of all files by URL of a run."""
+
 
 def check_verdicts(manifest: Digest, verdicts: Verdicts) -> None:
     """What was judged is what is shipped: the verdicts are about this very manifest."""
@@ -52,10 +55,11 @@ def lock_generic(
 ) -> tuple[LockedGeneric, ...]:
     """Files fetched by URL; nothing replaces a refused one.
 
-    1. The workload's author wrote the URL. 2. The policy allows the file.
+    1. The workload's author wrote the URL. 2. The policy allows the file. 3. All of them have a bearable size.
     """
+    named = workload.urls
     for file in manifest.generic:
-        if not workload.names(file.url):  # 1
+        if file.url not in named:  # 1
             raise Permanent(
                 f"{file.url} is refused: the workload does not name it. If it is to be fetched, write the whole URL "
                 "into the install script, between blanks or quotes, or into the workload's `files`."
@@ -69,6 +73,11 @@ def lock_generic(
     files = {
         (f.sha256, f.url): LockedGeneric(url=f.url, sha256=f.sha256, size=f.size) for f in manifest.generic
     }
+    if (total := sum(file.size for file in files.values())) > _MAX_GENERIC:  # 3
+        raise Permanent(
+            f"The files by URL are said to have {total} bytes in all, which is more than {_MAX_GENERIC}; have the "
+            "install script fetch fewer."
+        )
     return tuple(files[key] for key in sorted(files))
 
 

@@ -88,9 +88,12 @@ class Workload(Value):
             raise ValueError("a script holds no NUL character")
         return text
 
-    def names(self, url: str) -> bool:
-        """Whether the author wrote `url`: whole, between white space or quotes in the install script, or in `files`."""
-        return url in self.files or url in _WORDS.split(self.install)
+    @property
+    def urls(self) -> frozenset[str]:
+        """What dmz-fetch may bring: whole words of the install script, between blanks or quotes, and `files`."""
+        return frozenset(word for word in _WORDS.split(self.install) if word.startswith("https://")) | {
+            *self.files
+        }
 
 
 _WORDS = re.compile(r"""[\s'"]+""")

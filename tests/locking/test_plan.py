@@ -83,7 +83,7 @@ def test_what_is_held_under_a_name_with_other_bytes_is_missing() -> None:
 
 def test_a_file_by_url_is_missing_until_it_is_here_and_its_url_is_proved() -> None:
     (one,) = (each for each in transfers(lock(), "pip", "trixie", "files") if each.generic)
-    moved = one.file.model_copy(update={"url": "https://files.test/other"})
+    moved = generic(1, 5).model_copy(update={"url": "https://files.test/other"})
     other = Transfer(repository="files", generic=moved)
     held = {"files": {one.sha256}}
     assert decide.missing((one, other), held, ()) == (one, other)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -164,7 +165,7 @@ def test_an_environment_that_stands_there_twice(world: World) -> None:
 def placed(world: World, path: str, **more: Any) -> str:
     text = raw(world)
     text["environments"][0] |= {"path": path} | more
-    return told(world, guests.json.dumps(text).encode())
+    return told(world, json.dumps(text).encode())
 
 
 @pytest.mark.parametrize(

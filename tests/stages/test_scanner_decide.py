@@ -49,8 +49,21 @@ def test_an_own_wheel_is_known_however_its_version_is_spelled(spelled: str) -> N
     workload = WORKLOAD.model_copy(update={"wheels": (wheel,)})
     (found,) = subjects(manifest((), environment(python("my-lib", spelled))), workload)
     assert found.own_wheel
-    (other,) = subjects(manifest((), environment(python("my-lib", "2024.8"))), workload)
-    assert not other.own_wheel
+
+
+@pytest.mark.parametrize(("version", "direct"), [("2024.8", None), ("2024.6", GIT), ("2024.7.post1", None)])
+def test_another_version_under_an_own_wheels_name_is_a_strangers(
+    version: str, direct: DirectUrl | None
+) -> None:
+    wheel = OwnWheel(path="wheels/my_lib-2024.7-py3-none-any.whl", sha256=sha256(b""))
+    workload = WORKLOAD.model_copy(update={"wheels": (wheel,)})
+    stranger = python("my-lib", version, direct_url=direct)
+    with pytest.raises(Permanent, match="not the workload's own wheel my_lib-2024"):
+        subjects(manifest((), environment(stranger)), workload)
+    # What the machine brought along, or dpkg installed, takes nobody's place.
+    (base,) = subjects(manifest((), environment(stranger.model_copy(update={"in_base": True}))), workload)
+    assert not base.own_wheel
+    assert subjects(manifest((), environment(stranger, managed=True)), workload) == ()
 
 
 def test_an_own_wheel_that_is_not_named_as_one_is_refused() -> None:
