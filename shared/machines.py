@@ -19,6 +19,7 @@ from shared.errors import DmzError, Permanent, Transient, Untrusted
 from shared.events import Event, InnerInstallCompleted, OuterInstallCompleted, report_id
 from shared.guest.config import Wheel, WorkloadConfig
 from shared.model.manifest import ClaimedManifest
+from shared.model.value import printable
 from shared.model.workload import Workload
 from shared.ports import Create, Document, Put, Store, Vm, Vms, VmSpec
 
@@ -29,6 +30,15 @@ _UNSEEN = 120.0
 _MAX_CLAIM = 16 * 1024 * 1024
 """Bytes: 20,000 packages have some 6 MB. What is read takes some thirty times as much memory."""
 _GONE = ("PREEMPTED", "TERMINATED", "STOPPED")
+
+
+def broken(kind: Kind, tail: str) -> str:
+    """Why the install on a VM failed: what its guest said of it last, as its words and not as ours."""
+    said = [words for line in tail.splitlines() if (words := line.partition(" dmz: failed: ")[2])]
+    if not said:
+        return f"The install on the {kind} VM failed; its last lines say why."
+    words = printable(said[-1].strip(), 500).rstrip(".")
+    return f"The install on the {kind} VM failed, in the VM's own words: {words}. Its last lines say more."
 
 
 def vm_name(kind: Kind, run_id: str) -> str:

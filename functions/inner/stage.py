@@ -71,8 +71,7 @@ def _appraise(event: Event, report: InnerInstallCompleted, run: Document, ports:
         return Outcome()
     if report.state == "failed" or report.installed is None:
         ports.machines.end(run_id)
-        reason = "The install on the inner VM failed; its last lines say why."
-        return fail(event, run_id, "inner", reason, report.tail, now)
+        return fail(event, run_id, "inner", machines.broken("inner", report.tail), report.tail, now)
     lock = Lock.read(ports.blobs.get(record["lock"]), f"The lock {record['lock']}")
     manifest = ClaimedManifest.read(ports.blobs.get(lock.manifest), f"The manifest {lock.manifest}")
     found = machines.unpack(report.installed, "The inner VM's inventory")

@@ -85,8 +85,7 @@ def _publish_manifest(event: Event, report: OuterInstallCompleted, ports: Ports)
     if run.get("state") != "running":
         return Outcome()
     if report.state == "failed" or report.claim is None:
-        reason = "The install on the outer VM failed; its last lines say why."
-        return fail(event, run_id, "outer", reason, report.tail, now)
+        return fail(event, run_id, "outer", machines.broken("outer", report.tail), report.tail, now)
     manifest = machines.unpack(report.claim, "The outer VM's manifest")
     decide.check_manifest(manifest, str(run["workload"]))
     digest = ports.blobs.put(manifest.canonical())

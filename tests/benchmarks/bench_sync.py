@@ -4,7 +4,7 @@
 
 All three work on the same files and the same Artifact Registry emulator, in turn within each round, so that a machine
 that drifts hurts all alike. Needs the network, `aria2c` (Debian: aria2) and curl. The manifest is that of a real run
-(2026-11-21, Debian 13, Python 3.13); of it only what PyPI has is synced.
+(2026-11-21, Debian 13, Python 3.13); of it only what PyPI has is synced. Exits 1 if the median ratio is 3 or more.
 """
 
 from __future__ import annotations
@@ -41,6 +41,8 @@ _HERE = Path(__file__).parent
 _SNAPSHOT = _HERE.parents[1] / "shared" / "data" / "advisories"
 _PROJECT, _WRITER = "bench", "sync@bench.iam.gserviceaccount.com"
 _RUN = "run-000000000000"
+LIMIT = 3.0
+"""Times of what aria2c and curl need together."""
 
 
 class _Registry:
@@ -182,7 +184,14 @@ def _curl(registry: _Registry, repository: str, lock: Lock, folder: Path) -> flo
     return time.perf_counter() - begun
 
 
-def main(rounds: int) -> None:
+def ended(ratios: list[float]) -> int:
+    """Says the median ratio; the exit code."""
+    median = statistics.median(ratios)
+    print(f"median ratio {median:.2f} over {len(ratios)} rounds, {os.cpu_count()} CPUs (limit {LIMIT:.0f})")
+    return int(median >= LIMIT)
+
+
+def main(rounds: int) -> int:
     data = gzip.decompress((_HERE / "data" / "maxtext-manifest.json.gz").read_bytes())
     manifest = ClaimedManifest.read(data, "the benchmark's manifest")
     ratios = []
@@ -206,8 +215,8 @@ def main(rounds: int) -> None:
                 )
         finally:
             registry.close()
-    print(f"median ratio {statistics.median(ratios):.2f} over {rounds} rounds, {os.cpu_count()} CPUs")
+    return ended(ratios)
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 3)
+    sys.exit(main(int(sys.argv[1]) if len(sys.argv) > 1 else 3))

@@ -8,6 +8,7 @@ from typing import NoReturn
 
 import pytest
 
+from shared import machines
 from shared.errors import Permanent, Transient
 from shared.events import Delivery
 from shared.guest.config import Config
@@ -36,6 +37,18 @@ def failed(world: World, run_id: str) -> str:
     assert (event.run_id, event.reason, event.stage) == (run_id, run["reason"], run["stage"])
     assert world.vms.all() == []
     return str(run["reason"])
+
+
+def test_what_the_guest_says_of_its_failure_stands_in_the_reason() -> None:
+    tail = (
+        "2026-11-21T19:00:00Z dmz: install script\nhash mismatch\n"
+        "2026-11-21T19:00:01Z dmz: failed: The wheel six-1.17.0 has another hash \x1b[31mthan the lock.\n"
+    )
+    assert machines.broken("inner", tail) == (
+        "The install on the inner VM failed, in the VM's own words: The wheel six-1.17.0 has another hash "
+        "\\u001b[31mthan the lock. Its last lines say more."
+    )
+    assert len(machines.broken("outer", " dmz: failed: " + "x" * 10_000)) < 700
 
 
 @pytest.mark.parametrize("role", ["outer", "inner"])

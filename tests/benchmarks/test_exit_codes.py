@@ -1,0 +1,23 @@
+"""A benchmark that is slower than its limit fails. The limits themselves are held by hand, not in every test run."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.benchmarks import bench_chain, bench_scan, bench_sync
+
+
+@pytest.mark.parametrize(("ratios", "code"), [([0.8, 2.9, 9.0], 0), ([1.0, 3.0, 3.1], 1), ([3.5], 1)])
+def test_sync_fails_from_three_times_its_peers_on(ratios: list[float], code: int) -> None:
+    assert bench_sync.ended(ratios) == code
+
+
+@pytest.mark.parametrize(("cold", "code"), [(0.35, 0), (0.999, 0), (1.0, 1), (2.5, 1)])
+def test_scan_fails_from_a_second_on(cold: float, code: int) -> None:
+    assert bench_scan.ended(cold, 0.1) == code
+
+
+def test_a_chain_that_does_not_complete_fails_with_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DMZ_PORTS", "many")
+    with pytest.raises(SystemExit, match=r"The run did not complete: .*DMZ_PORTS must be the number"):
+        bench_chain.main("quickstart", 1)
