@@ -207,3 +207,15 @@ def test_a_file_by_url_that_is_another_urls_inside(world: World) -> None:
 
     world.inner = swapped
     assert f"lacks url {URL} {world.generic.sha256}" in failed(world, world.request())
+
+
+@pytest.mark.parametrize("size", [1, 1000])
+def test_a_file_has_the_size_that_the_vm_says(world: World, size: int) -> None:
+    lie = world.generic.model_copy(update={"size": size})
+    assert f"bytes and not the expected {size}" in failed(world, claiming(world, lie))
+    assert generics(world) == []
+
+
+def test_files_by_url_have_a_bearable_size_in_all(world: World) -> None:
+    lies = [world.generic.model_copy(update={"size": 17 * 1024**3})]
+    assert "said to have 18253611008 bytes in all" in failed(world, claiming(world, *lies))
