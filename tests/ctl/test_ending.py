@@ -30,13 +30,13 @@ def home(tmp_path: Path) -> Path:
     return tmp_path / "state of it"
 
 
-def running(home: Path) -> subprocess.Popen[str]:
-    """A run whose outer VM is in its install script."""
+def running(home: Path, number: int = 1) -> subprocess.Popen[str]:
+    """A run whose outer VM is in its install script, the `number`th on its platform."""
     words = (
         "run",
         os.fspath(home.parent / "endless.yaml"),
         "--report",
-        os.fspath(home.parent / "report.json"),
+        os.fspath(home.parent / ("report.json" if number == 1 else f"report-{number}.json")),
     )
     started = subprocess.Popen(
         (sys.executable, "-P", "-m", "functions.ctl", *words),
@@ -47,8 +47,9 @@ def running(home: Path) -> subprocess.Popen[str]:
         start_new_session=True,
     )
     deadline = time.monotonic() + 900
-    while not any(
-        "install script" in log.read_text(errors="replace") for log in home.glob("vms/vms/*/serial.log")
+    while (
+        sum("install script" in log.read_text(errors="replace") for log in home.glob("vms/vms/*/serial.log"))
+        < number
     ):
         if started.poll() is not None:
             raise AssertionError(started.communicate()[0])
@@ -86,6 +87,26 @@ def test_ctrl_c_ends_everything_and_still_reports(home: Path) -> None:
     assert list(home.glob("vms/vms/*")) == []
     written = json.loads((home.parent / "report.json").read_text())
     assert (written["state"], written["stages"]["scanner"]) == ("failed", None)
+
+
+@pytest.mark.parametrize("both", [False, True], ids=["the first alone", "both at once"])
+def test_a_run_whose_platform_another_takes_down_ends_at_once(home: Path, both: bool) -> None:
+    first = running(home)
+    second = running(home, 2)
+    began = time.monotonic()
+    os.killpg(first.pid, signal.SIGINT)
+    if both:
+        os.killpg(second.pid, signal.SIGINT)
+    outputs = [one.communicate(timeout=60)[0] for one in (first, second)]
+    assert time.monotonic() - began < 30
+    assert first.returncode == 130, outputs[0]
+    assert second.returncode == (130 if both else 1), outputs[1]
+    assert "Traceback" not in "".join(outputs)
+    why = "was interrupted by its operator" if both else "The platform was ended while the run was under way"
+    assert why in outputs[1]
+    written = json.loads((home.parent / "report-2.json").read_text())
+    assert (written["state"], why in written["reason"]) == ("failed", True)
+    assert left(home) == []
 
 
 def test_a_killed_command_line_takes_the_platform_with_it(home: Path) -> None:
