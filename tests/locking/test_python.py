@@ -9,7 +9,7 @@ import pytest
 from shared.errors import Permanent
 from shared.judgement import Court
 from shared.locking.search import nearest
-from shared.model.manifest import DirectUrl
+from shared.model.manifest import DirectUrl, PythonPackage
 from shared.model.package import Package
 from shared.model.value import sha256
 from tests.locking.conftest import Locker, versions
@@ -359,3 +359,22 @@ def test_the_court_answers_in_the_order_of_the_question(court: Court) -> None:
 def test_the_digest_is_of_the_content(market: Market) -> None:
     lib = market.wheel("lib", "1.0")
     assert market.files("lib")[0].sha256 == sha256(lib.content)
+
+
+def test_the_index_does_not_give_what_bears_an_own_wheels_name(market: Market, lock: Locker) -> None:
+    mine, stranger = built.wheel("mine", "1.0"), market.wheel("mine", "2.0")
+    own = {mine.filename: mine.sha256}
+    refusal = "mine 2.0 would come from the index in the place of the workload's own wheel mine-1.0"
+    with pytest.raises(Permanent, match=refusal):
+        lock(python("mine", "2.0", stranger), own=own)
+    with pytest.raises(Permanent, match=refusal):  # hidden by the VM, and led to by what needs it
+        lock(refused_that_needs_mine(market), own=own)
+    # Without a wheel of the user's own it is a package like any other.
+    assert lock(python("mine", "2.0", stranger))[0].packages[0].sha256 == stranger.sha256
+
+
+def refused_that_needs_mine(market: Market) -> PythonPackage:
+    bad = market.wheel("bad", "1.0")
+    market.wheel("bad", "1.1", "mine")
+    market.flaw("bad", "1.0")
+    return python("bad", "1.0", bad)

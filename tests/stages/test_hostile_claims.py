@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -79,6 +81,35 @@ def test_two_urls_of_the_same_bytes_are_both_proved(world: World) -> None:
     run_id = claiming(world, world.generic, copy, workload=naming(other))
     assert world.run(run_id)["state"] == "completed", world.run(run_id)
     assert {file.url for file in world.lock(run_id).generic} == {URL, other}
+
+
+def test_two_urls_of_the_same_bytes_do_not_share_a_place_under_way(world: World) -> None:
+    other = "https://files.test/copy.bin"
+    world.market.contents[other] = world.market.contents[URL]
+    copy = world.generic.model_copy(update={"url": other, "path": "/opt/w/copy.bin"})
+    fetch, both = world.market.fetch, threading.Barrier(2)
+    places: set[str] = set()
+
+    def together(url: str, sha256_: str, to: Path, **promised: Any) -> int:
+        size = fetch(url, sha256_, to, **promised)
+        if url in (URL, other):
+            places.add(to.name)
+            both.wait(10)
+        return size
+
+    world.market.fetch = together  # type: ignore[method-assign, assignment]
+    run_id = claiming(world, world.generic, copy, workload=naming(other))
+    assert world.run(run_id)["state"] == "completed", world.run(run_id)
+    assert len(places) == 2
+
+
+def test_bytes_that_are_fetched_again_for_their_url_are_counted_once(world: World) -> None:
+    assert world.run(world.request())["state"] == "completed"
+    other = "https://files.test/copy.bin"
+    world.market.contents[other] = world.market.contents[URL]
+    copy = world.generic.model_copy(update={"url": other, "path": "/opt/w/copy.bin"})
+    run_id = claiming(world, world.generic, copy, workload=naming(other))
+    assert world.run(run_id)["mirrored"] == {"artifacts": 1, "bytes": world.generic.size}
 
 
 def test_a_url_with_two_contents(world: World) -> None:
