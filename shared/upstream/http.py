@@ -8,12 +8,12 @@ import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from ipaddress import ip_address
 from typing import TypeVar
 
 import httpx
 
 from shared.errors import Permanent, Transient
+from shared.upstream import public
 
 T = TypeVar("T")
 
@@ -97,17 +97,9 @@ def _check_hop(here: httpx.URL, there: httpx.URL) -> None:
     """What was asked for over TLS comes over TLS; another server is given by its name."""
     if there.scheme != "https" and (here.scheme == "https" or there.scheme != "http"):
         raise Permanent(f"{here} redirects to an address without TLS ({there}), which is refused.")
-    if there.host != here.host and _is_address(there.host):
+    if there.host != here.host and public.is_address(there.host):
         # No mirror moves to a bare address; metadata servers and routers have no other.
         raise Permanent(f"{here} redirects to the bare address {there.host}, which is refused.")
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ip_address(host)
-    except ValueError:
-        return host.replace(".", "").isdigit()
-    return True
 
 
 def _get_once(client: httpx.Client, url: str, limit: int, accept: str) -> Answer | None:

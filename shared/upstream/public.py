@@ -53,13 +53,20 @@ def origin(url: str) -> Origin:
 def check_name(host: str) -> None:
     """Permanent unless `host` can be the name of a public server (check 1)."""
     labels = host.lower().removesuffix(".").split(".")
-    # A last label that is a number makes the whole an IPv4 address (https://url.spec.whatwg.org/#host-parsing).
-    if ":" in host or _NUMBER.fullmatch(labels[-1]):
+    if is_address(host):
         raise Permanent(f"A file by URL comes from a host with a name, not from the address {host}; refused.")
     if len(labels) < 2 or not all(labels) or labels[-1] in _PRIVATE_ZONES:
         raise Permanent(
             f"A file by URL comes from the public internet, and {host} is a private name; refused."
         )
+
+
+def is_address(host: str) -> bool:
+    """True for an IP address in any spelling.
+
+    A last label that is a number makes the whole an IPv4 address (https://url.spec.whatwg.org/#host-parsing).
+    """
+    return ":" in host or _NUMBER.fullmatch(host.removesuffix(".").rpartition(".")[2]) is not None
 
 
 def is_public(address: str) -> bool:

@@ -75,7 +75,12 @@ def test_a_redirect_is_followed(web: Web, other: Web) -> None:
 
 def test_a_redirect_to_a_bare_address_elsewhere_is_not_asked(web: Web, other: Web, tmp_path: Path) -> None:
     port = other.url.rsplit(":", 1)[1]
-    for there in (f"http://127.0.0.2:{port}/g", f"http://2130706433:{port}/g", "http://169.254.169.254/"):
+    for there in (
+        f"http://127.0.0.2:{port}/g",
+        f"http://2130706433:{port}/g",
+        f"http://0x7f.1:{port}/g",
+        "http://169.254.169.254/",
+    ):
         web.routes["/f"] = Reply(status=307, headers={"Location": there})
         with pytest.raises(Permanent, match="redirects to the bare address"):
             http.get(http.client(), f"{web.url}/f", 100)
