@@ -70,6 +70,7 @@ def compare(manifest: ClaimedManifest, lock: Lock, found: ClaimedManifest) -> Co
     expected = _debian(manifest, lock) | _python(manifest, lock) | _generic(lock)
     present = {_deb(p.name, p.version, p.architecture, p.source_name, p.source_version) for p in found.debian}
     for environment in found.environments:
+        present |= {f"file {path}" for path in environment.strays}
         if not environment.managed_by_dpkg:
             present |= {_pip(environment.path, p.name, p.version, p.record) for p in environment.packages}
     present |= {_url(file.url, file.sha256) for file in found.generic}

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from shared.guest import dpkg_inventory, python_inventory
+from shared.guest import dpkg_inventory, python_inventory, strays
 
 HOME = Path("/opt/dmz")
 FETCHED = HOME / "fetched.jsonl"
@@ -38,6 +38,7 @@ def claim(workload: str, before: Snapshot, after: Snapshot, fetched: Path = FETC
         (each["path"], each["managed_by_dpkg"]): {json.dumps(one, sort_keys=True) for one in each["packages"]}
         for each in before.environments
     }
+    base_strays = {each["path"]: set(each["strays"]) for each in before.environments if each["strays"]}
     debian = []
     for each in after.debian:
         in_base = _identity(each) in base_debian
@@ -47,7 +48,9 @@ def claim(workload: str, before: Snapshot, after: Snapshot, fetched: Path = FETC
     for each in after.environments:
         base = base_python.get((each["path"], each["managed_by_dpkg"]), set())
         packages = [one | {"in_base": json.dumps(one, sort_keys=True) in base} for one in each["packages"]]
-        environments.append(each | {"packages": packages})
+        there = base_strays.get(each["path"], set())
+        new = [path for path in each["strays"] if path not in there][: strays.MOST]
+        environments.append(each | {"packages": packages, "strays": new})
     return {
         "workload": workload,
         "release": dpkg_inventory.release(),

@@ -14,7 +14,7 @@ from email.parser import HeaderParser
 from pathlib import Path
 from typing import Any
 
-from shared.guest import intact, process
+from shared.guest import intact, process, strays
 from shared.guest.dpkg_inventory import Owned
 
 Entry = dict[str, Any]
@@ -41,7 +41,7 @@ def environments(owned: Owned, root: Path = Path("/")) -> list[Entry]:
         copied = [each for each in packages if each["record"] in owned.wheels]
         version = _cfg_version(prefix)
         rest = [each for each in packages if each not in copied]
-        found.append(_environment(prefix, version, True, False, rest))
+        found.append(_environment(prefix, version, True, False, rest) | {"strays": strays.find(mine)})
         if copied:
             found.append(_environment(prefix, version, True, True, copied))
     for site in sites:
@@ -60,6 +60,7 @@ def _environment(path: Path, version: str, virtual: bool, managed: bool, package
         "python": version,
         "virtual": virtual,
         "managed_by_dpkg": managed,
+        "strays": [],
         "packages": sorted(packages, key=lambda each: (each["name"].lower(), each["version"])),
     }
 

@@ -32,7 +32,7 @@ from itertools import pairwise
 Row = tuple[str, str, str]
 """path, hash (`sha256=<unpadded urlsafe base64>`), size in bytes; all as RECORD spells them."""
 
-_INSTALLER_FILES = frozenset(
+INSTALLER_FILES = frozenset(
     (
         "INSTALLER",
         "REQUESTED",
@@ -78,7 +78,7 @@ def kept(rows: Iterable[Row], dist_info_name: str) -> Iterator[Row]:
         if place is None or not algorithm_and_hash or place.endswith(".pyc"):
             continue
         directory, _, name = place.rpartition("/")
-        if directory == dist_info_name and name in _INSTALLER_FILES:
+        if directory == dist_info_name and name in INSTALLER_FILES:
             continue
         yield place, algorithm_and_hash, size
 

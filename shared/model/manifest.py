@@ -27,6 +27,9 @@ Tag = Annotated[str, Field(pattern=r"^[a-z0-9_.]+-[a-z0-9_.]+-[a-z0-9_.]+$", max
 """A wheel tag: python-abi-platform (https://packaging.python.org/en/latest/specifications/platform-compatibility-tags/)."""
 
 
+Stray = Annotated[str, Field(pattern=r"^/[ -~]{1,299}$")]
+
+
 class DebianPackage(Value):
     """One installed dpkg package."""
 
@@ -91,6 +94,8 @@ class Environment(Value):
     managed_by_dpkg: bool
     """True for what is dpkg's, or came from a wheel that a dpkg package carries: judged there, not here."""
     packages: Annotated[tuple[PythonPackage, ...], Field(max_length=20_000)]
+    strays: Annotated[tuple[Stray, ...], Field(max_length=100)] = ()
+    """Files that the install put into the site directories and no RECORD lists (see shared/guest/strays.py)."""
 
     @model_validator(mode="after")
     def _placed(self) -> Self:

@@ -51,7 +51,7 @@ def test_a_claim_of_this_machine_is_a_valid_manifest(tmp_path: Path) -> None:
 def test_what_was_there_before_is_base_unless_it_changed(tmp_path: Path) -> None:
     digest = "sha256:" + "1" * 64
     python = {"name": "six", "version": "1.16.0", "record": digest}
-    place = {"path": "/opt/x", "managed_by_dpkg": False}
+    place = {"path": "/opt/x", "managed_by_dpkg": False, "strays": []}
     tampered = python | {"record": None}
     before = Snapshot([_PACKAGE], [place | {"packages": [python, python | {"name": "old"}]}])
     after = Snapshot(

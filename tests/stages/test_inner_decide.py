@@ -176,6 +176,15 @@ LIES: dict[str, tuple[ClaimedManifest, tuple[str, ...], tuple[str, ...]]] = {
 }
 
 
+def test_a_file_that_no_record_lists_was_admitted_by_nobody() -> None:
+    found = inside()
+    site = "/opt/w/lib/python3.13/site-packages"
+    place = found.environments[1].model_copy(update={"strays": (f"{site}/evil.pth",)})
+    environments = (found.environments[0], place, found.environments[2])
+    comparison = decide.compare(OUTER, LOCK, found.model_copy(update={"environments": environments}))
+    assert (comparison.missing, comparison.unexpected) == ((), (f"file {site}/evil.pth",))
+
+
 def test_a_locked_wheel_is_never_taken_with_any_record() -> None:
     """Only what is built in the inner VM is; a lock that says nothing of a wheel's RECORD admits no file of it."""
     place = LOCK.environments[0]
