@@ -79,6 +79,7 @@ def test_a_redirect_to_a_bare_address_elsewhere_is_not_asked(web: Web, other: We
         f"http://127.0.0.2:{port}/g",
         f"http://2130706433:{port}/g",
         f"http://0x7f.1:{port}/g",
+        f"http://[::1]:{port}/g",
         "http://169.254.169.254/",
     ):
         web.routes["/f"] = Reply(status=307, headers={"Location": there})
