@@ -104,7 +104,9 @@ def enter(layout: Layout, vm: str, command: list[str]) -> int:
     running = record.guests(layout.machines)
     if not vm and len(running) == 1:
         (vm,) = running
-    if not vm and running:
+    if not running and not vm:
+        raise Permanent("No VM runs; start one with ./dmz run --keep.")
+    if not vm:
         raise Permanent(f"Several VMs run; name one of them: {', '.join(sorted(running))}.")
     if vm not in running:
         raise Permanent(

@@ -75,7 +75,8 @@ def wait_until_up(layout: Layout, started: Started, progress: Progress) -> Platf
     while not (up := platform.read(layout.platform)):
         if failure := started.failure():
             raise Permanent(failure)
-        progress(_last_line(image_log, "") or "starting")
+        said = _last_line(image_log, "")
+        progress(said if " " in said else "starting")  # before it has words, its log holds a port
         time.sleep(0.05)
     return up
 

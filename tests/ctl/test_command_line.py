@@ -221,6 +221,8 @@ def test_a_vm_that_has_gone_is_not_entered(
         (directory / "pid").write_text(f"{me.pid}\n")
         (directory / "record.json").write_text(json.dumps({"processes": [[me.pid, started]]}))
 
+    assert cli.main(["enter"]) == 1
+    assert capsys.readouterr().err == "dmz: No VM runs; start one with ./dmz run --keep.\n"
     vm("dmz-inner-1", me.started - 1)
     assert cli.main(["enter", "dmz-inner-1"]) == 1
     assert "There is no VM 'dmz-inner-1'; running are: none." in capsys.readouterr().err
