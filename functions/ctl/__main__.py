@@ -10,8 +10,11 @@ def start() -> int:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     from functions.ctl.cli import main
 
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    return main()
+    try:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        return main()
+    except KeyboardInterrupt:  # before main could say so, or while it did
+        return 130
 
 
 if __name__ == "__main__":

@@ -91,9 +91,8 @@ environment:
 
 def main(words: list[str] | None = None) -> int:
     """Exit codes: 0 done, 1 failed, 2 bad input, 3 not up, 130 interrupted. Never a traceback."""
-    arguments = parser().parse_args(words)
     try:
-        return _dispatch(arguments)
+        return _dispatch(parser().parse_args(words))
     except BadInput as error:
         print(f"dmz: {error}", file=sys.stderr)
         return BAD_INPUT
