@@ -149,7 +149,7 @@ def test_outer_dies_when_the_vm_exists_and_nobody_has_noted_it(system: System, u
     ended_well(system, run_id, undisturbed)
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1])
 def test_kills_at_random_moments(system: System, undisturbed: Lock, seed: int) -> None:
     """Two deaths of each stage and one of the registry, whenever it happens."""
     chance = random.Random(seed)  # noqa: S311 - to be repeated, not to be secret
