@@ -17,6 +17,7 @@ import yaml
 
 from functions.local import leftovers
 from functions.local.layout import CHECKOUT, layout
+from functions.local.ports import choose
 from shared.machines import vm_name
 from tests.chain import world as goods
 from tests.chain.goods import Shelf, module, publish_suite
