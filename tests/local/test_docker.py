@@ -48,9 +48,9 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]
         return
     if not (shutil.which("dockerd") and shutil.which("docker") and shutil.which("iptables")):
         install = ("apt-get", "install", "-qq", "-y", "--no-install-recommends", "docker.io", "iptables")
-        subprocess.run(
-            install, check=True, capture_output=True, env=os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
-        )
+        quiet = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
+        for step in (("apt-get", "update", "-qq"), install):
+            subprocess.run(step, check=True, capture_output=True, env=quiet)
     # A socket's path has room for 107 bytes.
     directory = tmp_path_factory.mktemp("docker")
     socket = f"unix://{directory}/docker.sock"
