@@ -109,7 +109,7 @@ class ImageSpec(Value):
 
     name: ImageName
     kind: Kind
-    source: Annotated[str, Field(pattern=r"^[\w./-]{1,500}$")]
+    source: Annotated[str, Field(pattern=r"^[A-Za-z0-9_./-]{1,500}$")]
     """Directory of the sources, relative to the spec: the one line that a user changes."""
     base: DebianBase | ImageBase
     java: Java | None = None
