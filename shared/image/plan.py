@@ -21,6 +21,20 @@ class Layer:
 
 
 @dataclass(frozen=True)
+class Ready:
+    """A layer that somebody else built: its blob goes into the image byte for byte, compressed as it is."""
+
+    name: str
+    blob: Path
+    digest: str
+    """Of the blob; checked while it is copied."""
+    diff_id: str
+    """Of the tar inside, as the configuration of the image that it comes from says."""
+    media_type: str
+    """OCI's or Docker's for a tar, plain, gzip or zstd; Docker's is written as OCI's, the bytes are the same."""
+
+
+@dataclass(frozen=True)
 class Config:
     """What the image's configuration says (https://github.com/opencontainers/image-spec/blob/v1.1.1/config.md)."""
 
@@ -35,7 +49,8 @@ class Config:
 
 @dataclass(frozen=True)
 class Plan:
-    layers: tuple[Layer, ...]
+    layers: tuple[Layer | Ready, ...]
+    """The lowest first."""
     config: Config
 
 
