@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from shared.errors import DmzError, Permanent, Transient, Untrusted
-from shared.events import Delivery, Event, RunFailed, decode, derive
+from shared.events import Delivery, Event, RunFailed, decode, derive, kept
 from shared.model.value import printable
 from shared.ports import Bus, Claim, Create, Put, Store, Write
 
@@ -81,7 +81,7 @@ class Desk:
         try:
             event = decode(delivery)
         except Permanent as error:
-            self.bus.dead_letter(delivery.body, {**delivery.attributes, "topic": delivery.topic}, str(error))
+            self.bus.dead_letter(kept(delivery), {**delivery.attributes, "topic": delivery.topic}, str(error))
             return
         if event.type == "sweep-requested":
             self._sweep(event)
@@ -146,7 +146,7 @@ class Desk:
     def _failure(self, event: Event, error: DmzError) -> Outcome:
         """The event is kept with its reason, and its run ends."""
         reason = printable(str(error), 2000)
-        self.bus.dead_letter(event.body(), {**event.attributes(), "topic": event.type}, reason)
+        self.bus.dead_letter(event.kept(), {**event.attributes(), "topic": event.type}, reason)
         if not event.run_id or event.type == "run-failed" or isinstance(error, Untrusted):
             return Outcome()
         if (self.store.get("runs", event.run_id) or {}).get("state") in ENDED:

@@ -14,165 +14,85 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal
+from typing import Any
 
 from cloudevents.abstract import CloudEvent
-from pydantic import AfterValidator, Discriminator, Field, Tag
 
 from shared.errors import Permanent
-from shared.model.value import Digest, Value, canonical, printable
-from shared.model.workload import Workload
+from shared.model.attestation_payloads import (
+    AttestationAppraised as AttestationAppraised,
+)
+from shared.model.attestation_payloads import (
+    AttestationRequested as AttestationRequested,
+)
+from shared.model.attestation_payloads import (
+    ImageBuilt as ImageBuilt,
+)
+from shared.model.attestation_payloads import (
+    NonceIssued as NonceIssued,
+)
+from shared.model.attestation_payloads import (
+    NonceRegistered as NonceRegistered,
+)
+from shared.model.attestation_payloads import (
+    NonceRequested as NonceRequested,
+)
+from shared.model.attestation_payloads import (
+    ReferenceChanged as ReferenceChanged,
+)
+from shared.model.attestation_payloads import (
+    ReferenceRevoked as ReferenceRevoked,
+)
+from shared.model.attestation_payloads import (
+    hidden,
+)
+from shared.model.payloads import (
+    EgressProbe as EgressProbe,
+)
+from shared.model.payloads import (
+    InnerInstallCompleted as InnerInstallCompleted,
+)
+from shared.model.payloads import (
+    ManifestPublished as ManifestPublished,
+)
+from shared.model.payloads import (
+    OuterInstallCompleted as OuterInstallCompleted,
+)
+from shared.model.payloads import (
+    Payload as Payload,
+)
+from shared.model.payloads import (
+    RunCompleted as RunCompleted,
+)
+from shared.model.payloads import (
+    RunFailed as RunFailed,
+)
+from shared.model.payloads import (
+    RunRequested as RunRequested,
+)
+from shared.model.payloads import (
+    Smoke as Smoke,
+)
+from shared.model.payloads import (
+    SweepRequested as SweepRequested,
+)
+from shared.model.payloads import (
+    SyncCompleted as SyncCompleted,
+)
+from shared.model.payloads import (
+    SyncShardPlanned as SyncShardPlanned,
+)
+from shared.model.payloads import (
+    VerdictsWritten as VerdictsWritten,
+)
+from shared.model.value import canonical, printable
 
 MAX_BODY = 10_000_000
 """Pub/Sub's own limit in bytes (https://cloud.google.com/pubsub/quotas)."""
 
-RunId = Annotated[str, Field(pattern=r"^run-[0-9a-f]{12}$", description="The run that the event belongs to.")]
-Count = Annotated[int, Field(ge=0, le=2**53 - 1)]
-"""As large as every JSON reader keeps exact (RFC 8259, section 6)."""
-
-
-def _shown(text: str) -> str:
-    """`text` without what a terminal or a log would obey; as long as before."""
-    return "".join(c if c.isprintable() or c in "\n\t" else "\ufffd" for c in text)
-
-
-Tail = Annotated[str, Field(max_length=16_384), AfterValidator(_shown)]
-"""Lines that a VM wrote: people read them on a terminal."""
-_Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,62}$")]
 _PLAIN = re.compile(r"[!-~]*", re.ASCII)
 
-
-class RunRequested(Value):
-    """A run begins: somebody wants a workload in the inner network."""
-
-    workload: Annotated[
-        Annotated[_Name, Tag("name")] | Annotated[Workload, Tag("workload")],
-        Discriminator(lambda given: "name" if isinstance(given, str) else "workload"),
-    ]
-    """Name of a built-in workload, or a whole workload."""
-
-
-class _FromVm(Value):
-    run_id: RunId
-    report_token: Annotated[str, Field(min_length=16, max_length=128)]
-    """The secret that this run's VM was created with: a report without it is about another run."""
-    state: Literal["installed", "failed"]
-    """Whether the install script came to its end."""
-    tail: Tail
-    """The last lines of the serial console."""
-    seconds: Annotated[dict[Annotated[str, Field(pattern=r"^[ -~]{1,60}$")], float], Field(max_length=100)]
-    """Seconds that each step took."""
-
-
-class OuterInstallCompleted(_FromVm):
-    """The outer VM is done, well or badly. From a hostile machine: what it says is a claim."""
-
-    claim: str | None
-    """base64 of gzip of the JSON of a ClaimedManifest."""
-
-
-class Smoke(Value):
-    """What became of the workload's smoke test."""
-
-    exit_code: Annotated[int, Field(ge=-255, le=255)]
-    seconds: float
-    tail: Tail
-
-
-class EgressProbe(Value):
-    """One attempt of the inner VM to reach the outside, and what came of it."""
-
-    probe: Annotated[str, Field(max_length=100), AfterValidator(_shown)]
-    target: Annotated[str, Field(max_length=200), AfterValidator(_shown)]
-    open: bool
-    """True if it came through."""
-    outcome: Annotated[str, Field(max_length=500), AfterValidator(_shown)]
-    """What it met, in words for people; nothing is decided by them."""
-
-
-class InnerInstallCompleted(_FromVm):
-    """The inner VM is done, well or badly: what it holds now, whether the workload works, what it could reach."""
-
-    installed: str | None
-    """base64 of gzip of the JSON of a ClaimedManifest: the inner inventory."""
-    smoke: Smoke | None
-    """What became of the workload's smoke test; null if the install failed before it."""
-    egress: Literal["denied", "open"]
-    """`open` if any attempt to reach the outside succeeded."""
-    egress_probes: Annotated[tuple[EgressProbe, ...], Field(max_length=200)]
-    """The attempts, one by one."""
-
-
-class ManifestPublished(Value):
-    """What the outer VM claims to have installed is stored as a manifest."""
-
-    run_id: RunId
-    manifest: Digest
-    """The stored manifest."""
-
-
-class VerdictsWritten(Value):
-    """Every package of the manifest has its verdict."""
-
-    run_id: RunId
-    manifest: Digest
-    """The stored manifest that was judged."""
-    verdicts: Digest
-    """The stored verdicts, one for each package."""
-    allow: Count
-    """Packages that may enter."""
-    hold: Count
-    """Packages that wait for a human."""
-    block: Count
-    """Packages that may not enter."""
-
-
-class SyncShardPlanned(Value):
-    """One part of what the private repositories lack, small enough for one delivery."""
-
-    run_id: RunId
-    plan: Digest
-    """The stored plan that the shard is part of."""
-    shard: Count
-    """Its number in the plan, from 0."""
-
-
-class SyncCompleted(Value):
-    """The private repositories hold every file of the lock."""
-
-    run_id: RunId
-    lock: Digest
-    """The stored lock: the files that the inner VM installs."""
-
-
-class RunCompleted(Value):
-    """The workload is installed in the inner network and works."""
-
-    run_id: RunId
-    lock: Digest
-    """The stored lock: the files that were installed."""
-    inner_vm: Annotated[str, Field(max_length=63)]
-    """Name of the VM that stays READY; empty if it was deleted."""
-
-
-class RunFailed(Value):
-    """The run ended without a workload in the inner network."""
-
-    run_id: RunId
-    stage: _Name
-    """Where it ended."""
-    reason: Annotated[str, Field(max_length=20_000)]
-    """What was wrong, where, and what to do."""
-    tail: Tail = ""
-    """The last lines of the VM's serial console, if a VM was the reason."""
-
-
-class SweepRequested(Value):
-    """The watchdog's tick (Cloud Scheduler): end what never reports, publish what was left unpublished."""
-
-
-Payload = Value
-TYPES: dict[str, type[Value]] = {
+TYPES: dict[str, type[Payload]] = {
     "run-requested": RunRequested,
     "outer-install-completed": OuterInstallCompleted,
     "manifest-published": ManifestPublished,
@@ -182,6 +102,14 @@ TYPES: dict[str, type[Value]] = {
     "inner-install-completed": InnerInstallCompleted,
     "run-completed": RunCompleted,
     "run-failed": RunFailed,
+    "image-built": ImageBuilt,
+    "reference-changed": ReferenceChanged,
+    "reference-revoked": ReferenceRevoked,
+    "nonce-requested": NonceRequested,
+    "nonce-registered": NonceRegistered,
+    "nonce-issued": NonceIssued,
+    "attestation-requested": AttestationRequested,
+    "attestation-appraised": AttestationAppraised,
     "sweep-requested": SweepRequested,
 }
 """Topic to payload. The topic's name is the event's type."""
@@ -190,7 +118,21 @@ SUBSCRIBERS: dict[str, tuple[str, ...]] = {
     "outer": ("run-requested", "outer-install-completed", "run-failed", "sweep-requested"),
     "scanner": ("manifest-published", "sweep-requested"),
     "sync": ("verdicts-written", "sync-shard-planned", "sweep-requested"),
-    "inner": ("sync-completed", "inner-install-completed", "run-failed", "sweep-requested"),
+    "inner": (
+        "sync-completed",
+        "inner-install-completed",
+        "attestation-appraised",
+        "run-failed",
+        "sweep-requested",
+    ),
+    "attestation": (
+        "image-built",
+        "reference-revoked",
+        "nonce-requested",
+        "nonce-registered",
+        "attestation-requested",
+        "sweep-requested",
+    ),
 }
 """Stage to the topics that are pushed to it, a subscription `<stage>--<topic>` each."""
 
@@ -203,7 +145,15 @@ PUBLISHERS: dict[str, tuple[str, ...]] = {
     "sync-completed": ("sync",),
     "inner-install-completed": ("inner VM",),
     "run-completed": ("inner",),
-    "run-failed": ("outer", "scanner", "sync", "inner"),
+    "run-failed": ("outer", "scanner", "sync", "inner", "attestation"),
+    "image-built": ("Cloud Build", "independent rebuilders"),
+    "reference-changed": ("attestation",),
+    "reference-revoked": ("operator",),
+    "nonce-requested": ("inner", "relying parties", "operator"),
+    "nonce-registered": ("relying parties",),
+    "nonce-issued": ("attestation",),
+    "attestation-requested": ("data services",),
+    "attestation-appraised": ("attestation",),
     "sweep-requested": ("Cloud Scheduler", "operator"),
 }
 """Topic to who publishes it."""
@@ -211,7 +161,9 @@ PUBLISHERS: dict[str, tuple[str, ...]] = {
 DEAD_LETTERS = "dead-letters"
 """Topic that keeps what could not be handled; its holding subscription is `dead-letters-hold`."""
 
-_ENTRY = ("run-requested", "sweep-requested")
+_WITH_TOKENS = "attestation-requested"
+"""Topic whose bodies hold credentials."""
+_TOKEN = re.compile(rb"eyJ[\w-]{8,}\.eyJ[\w-]{8,}\.[\w-]{8,}")
 _PREFIX, _SUFFIX = "package-dmz.", ".v1"
 
 
@@ -223,7 +175,7 @@ class Event:
     id: str
     source: str
     time: str
-    data: Value
+    data: Payload
     replay_id: str = ""
     traceparent: str = ""
 
@@ -236,6 +188,10 @@ class Event:
 
     def body(self) -> bytes:
         return self.data.canonical()
+
+    def kept(self) -> bytes:
+        """The body as a dead letter may hold it."""
+        return self.data.kept()
 
     def attributes(self) -> dict[str, str]:
         """Pub/Sub attributes: the CloudEvents binary binding with `ce-` names."""
@@ -283,12 +239,12 @@ def report_id(run_id: str, topic: str, report_token: str, replay_id: str = "") -
     return derived_id(run_id, topic, hashlib.sha256(report_token.encode()).hexdigest(), replay_id)
 
 
-def derive(cause: Event, topic: str, data: Value, *, stage: str, now: float) -> Event:
+def derive(cause: Event, topic: str, data: Payload, *, stage: str, now: float) -> Event:
     """The event that `cause` leads to: same run, same replay id, same trace."""
     run_id = str(getattr(data, "run_id", cause.run_id))
     return Event(
         type=topic,
-        id=derived_id(run_id, topic, _subject(data), cause.replay_id),
+        id=derived_id(run_id, topic, data.subject, cause.replay_id),
         source=f"/package-dmz/{stage}",
         time=timestamp(now),
         data=data,
@@ -362,10 +318,10 @@ def decode(delivery: Delivery) -> Event:
             f"The {topic} event's replay-id must be printable ASCII without spaces, at most 64 characters."
         )
     run_id = str(getattr(data, "run_id", ""))
-    if topic in _ENTRY:
+    if data.entry or (topic == "nonce-requested" and not run_id):
         event_id = _entry_id(names.get("ce-id", ""), delivery)
     else:
-        event_id = derived_id(run_id, topic, _subject(data), replay_id)
+        event_id = derived_id(run_id, topic, data.subject, replay_id)
     return Event(
         type=topic,
         id=event_id,
@@ -377,19 +333,17 @@ def decode(delivery: Delivery) -> Event:
     )
 
 
+def kept(delivery: Delivery) -> bytes:
+    """The body of a delivery that could not be decoded, as a dead letter may hold it."""
+    said = f"{delivery.topic} {delivery.attributes.get('ce-type', '')}"
+    if _WITH_TOKENS in said:
+        return hidden(delivery.body)
+    return _TOKEN.sub(lambda found: hidden(found[0]), delivery.body)  # sent to a wrong topic
+
+
 def _entry_id(given: str, delivery: Delivery) -> str:
     """The sender's own id if it is plain; otherwise its hash, or that of message id and publish time if it has none."""
     if given and len(given) <= 128 and _PLAIN.fullmatch(given):
         return given
     sent = given or f"{delivery.message_id} {delivery.publish_time}"
     return hashlib.sha256(sent.encode(errors="backslashreplace")).hexdigest()[:32]
-
-
-def _subject(data: Value) -> str:
-    """What tells two events of one type in one run apart.
-
-    A VM's report is told by its secret: a forged one must not take the place of the true one.
-    """
-    if isinstance(data, _FromVm):
-        return hashlib.sha256(data.report_token.encode()).hexdigest()
-    return f"{data.plan} {data.shard}" if isinstance(data, SyncShardPlanned) else ""

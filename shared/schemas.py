@@ -163,7 +163,7 @@ def _field_docs(part: type[Part]) -> dict[str, str]:
             if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and is_doc:
                 text = below.value.value  # type: ignore[attr-defined]
                 found[field.target.id] = " ".join(str(text).split())
-    return found
+    return {name: text for name, text in found.items() if name in part.model_fields}
 
 
 def main(arguments: list[str]) -> int:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 
 from functions.inner import decide
 from shared import machines
@@ -13,25 +12,8 @@ from shared.events import Event, InnerInstallCompleted, RunCompleted, RunFailed,
 from shared.model.lock import Lock
 from shared.model.manifest import ClaimedManifest
 from shared.model.workload import Workload
-from shared.ports import Blobs, Document, Store, Vms
-from shared.settings import Settings
-
-
-@dataclass(frozen=True)
-class Ports:
-    """What this stage needs from the world."""
-
-    store: Store
-    blobs: Blobs
-    vms: Vms
-    settings: Settings
-    clock: Callable[[], float]
-    secret: Callable[[], str]
-
-    @property
-    def machines(self) -> machines.Machines:
-        grace = float(self.settings.report_grace_seconds)
-        return machines.Machines("inner", self.store, self.vms, self.clock, self.secret, grace)
+from shared.ports import Document
+from shared.vm_stages import Ports
 
 
 def handle_event(event: Event, ports: Ports) -> Outcome:
@@ -43,12 +25,12 @@ def handle_event(event: Event, ports: Ports) -> Outcome:
     if not isinstance(event.data, RunFailed):
         raise Untrusted(f"The inner stage has nothing to do with {event.type}; check its subscriptions.")
     if run.get("state") != "completed":
-        ports.machines.end(event.run_id)
+        ports.machines("inner").end(event.run_id)
     return Outcome()
 
 
 def sweep(event: Event, ports: Ports) -> Iterator[tuple[str, Outcome]]:
-    return ports.machines.sweep(event, "inner")
+    return ports.machines("inner").sweep(event, "inner")
 
 
 def _start(event: Event, data: SyncCompleted, run: Document, ports: Ports) -> Outcome:
@@ -56,21 +38,21 @@ def _start(event: Event, data: SyncCompleted, run: Document, ports: Ports) -> Ou
         return Outcome()
     workload = Workload.read(ports.blobs.get(run["workload_digest"]), "The stored workload")
     lock = Lock.read(ports.blobs.get(data.lock), f"The lock {data.lock}")
-    record = ports.machines.record(event, workload.install_minutes, data.lock)
+    record = ports.machines("inner").record(event, workload.install_minutes, data.lock)
     if record["lock"] != data.lock:
         return Outcome()  # a replay made another lock; the VM that there is installs the first one
     metadata = decide.metadata(event, workload, lock, record, ports.settings)
-    ports.machines.create(record, workload.accelerator_type, workload.runtime_version, metadata)
+    ports.machines("inner").create(record, workload.accelerator_type, workload.runtime_version, metadata)
     return Outcome()
 
 
 def _appraise(event: Event, report: InnerInstallCompleted, run: Document, ports: Ports) -> Outcome:
     run_id, now = report.run_id, ports.clock()
-    record = ports.machines.authenticate(event, report)
+    record = ports.machines("inner").authenticate(event, report)
     if run.get("state") != "running":
         return Outcome()
     if report.state == "failed" or report.installed is None:
-        ports.machines.end(run_id)
+        ports.machines("inner").end(run_id)
         return fail(event, run_id, "inner", machines.broken("inner", report.tail), report.tail, now)
     lock = Lock.read(ports.blobs.get(record["lock"]), f"The lock {record['lock']}")
     manifest = ClaimedManifest.read(ports.blobs.get(lock.manifest), f"The manifest {lock.manifest}")
@@ -78,17 +60,17 @@ def _appraise(event: Event, report: InnerInstallCompleted, run: Document, ports:
     comparison = decide.compare(manifest, lock, found)
     vm = machines.vm_name("inner", run_id)
     if reason := decide.objection(comparison, report):
-        ports.machines.end(run_id)
+        ports.machines("inner").end(run_id)
         tail = report.smoke.tail if report.smoke else report.tail
         failure = fail(event, run_id, "inner", reason, tail, now)
         return Outcome((decide.result(run_id, comparison, report, ""), *failure.writes), failure.events)
     kept = vm if run.get("after") == "keep" else ""
     if not kept:
-        ports.machines.end(run_id)
+        ports.machines("inner").end(run_id)
     completed = RunCompleted(run_id=run_id, lock=record["lock"], inner_vm=kept)
     writes = (
         decide.result(run_id, comparison, report, kept),
         *decide.completed(run_id, now),
-        *((ports.machines.reported(run_id),) if kept else ()),
+        *((ports.machines("inner").reported(run_id),) if kept else ()),
     )
     return Outcome(writes, (derive(event, "run-completed", completed, stage="inner", now=now),))

@@ -24,14 +24,12 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from functions.inner import main as inner
-from functions.inner import stage as inner_stage
 from functions.outer import main as outer
-from functions.outer import stage as outer_stage
 from functions.scanner import main as scanner
 from functions.scanner import stage as scanner_stage
 from functions.sync import main as sync
 from functions.sync import stage as sync_stage
-from shared import judgement
+from shared import judgement, vm_stages
 from shared.delivery import Desk
 from shared.errors import DmzError, Transient
 from shared.events import TYPES, Delivery
@@ -78,10 +76,10 @@ class Twins:
             "settings": settings,
             "scratch": Path(tempfile.gettempdir()),
         }
-        yield outer.desk(outer_stage.Ports(**machines), bus)
+        yield outer.desk(vm_stages.Ports(**machines), bus)
         yield scanner.desk(scanner_stage.Ports(**judging), bus, settings)
         yield sync.desk(sync_stage.Ports(**judging, **carrying), bus)
-        yield inner.desk(inner_stage.Ports(**machines), bus)
+        yield inner.desk(vm_stages.Ports(**machines), bus)
 
 
 def _receive(desk: Desk, delivery: Delivery) -> bool:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 
 from functions.outer import decide
 from shared import machines
@@ -11,25 +10,8 @@ from shared.delivery import Outcome, fail
 from shared.errors import Permanent, Untrusted
 from shared.events import Event, ManifestPublished, OuterInstallCompleted, RunFailed, RunRequested, derive
 from shared.model.workload import BUILT_IN, Workload, built_in, read
-from shared.ports import Blobs, Create, Store, Vms
-from shared.settings import Settings
-
-
-@dataclass(frozen=True)
-class Ports:
-    """What this stage needs from the world."""
-
-    store: Store
-    blobs: Blobs
-    vms: Vms
-    settings: Settings
-    clock: Callable[[], float]
-    secret: Callable[[], str]
-
-    @property
-    def machines(self) -> machines.Machines:
-        grace = float(self.settings.report_grace_seconds)
-        return machines.Machines("outer", self.store, self.vms, self.clock, self.secret, grace)
+from shared.ports import Create
+from shared.vm_stages import Ports
 
 
 def handle_event(event: Event, ports: Ports) -> Outcome:
@@ -39,7 +21,7 @@ def handle_event(event: Event, ports: Ports) -> Outcome:
         return _publish_manifest(event, event.data, ports)
     if not isinstance(event.data, RunFailed):
         raise Untrusted(f"The outer stage has nothing to do with {event.type}; check its subscriptions.")
-    ports.machines.end(event.run_id)
+    ports.machines("outer").end(event.run_id)
     return Outcome()
 
 
@@ -49,7 +31,7 @@ def sweep(event: Event, ports: Ports) -> Iterator[tuple[str, Outcome]]:
         now = ports.clock()
         if reason := decide.overdue(run, now):
             yield run_id, fail(event, run_id, str(run["stage"]), reason, "", now)
-    yield from ports.machines.sweep(event, "outer")
+    yield from ports.machines("outer").sweep(event, "outer")
 
 
 def _start(event: Event, request: RunRequested, ports: Ports) -> Outcome:
@@ -62,9 +44,9 @@ def _start(event: Event, request: RunRequested, ports: Ports) -> Outcome:
     if not existing:
         # Never over an existing one: a worker that was thought dead would set a run back that has gone on.
         ports.store.put([Create("runs", run_id, decide.new_run(workload, stored, now))])
-    record = ports.machines.record(event, workload.install_minutes)
+    record = ports.machines("outer").record(event, workload.install_minutes)
     metadata = decide.metadata(event, workload, record, ports.settings)
-    ports.machines.create(record, workload.accelerator_type, workload.runtime_version, metadata)
+    ports.machines("outer").create(record, workload.accelerator_type, workload.runtime_version, metadata)
     return Outcome()
 
 
@@ -79,9 +61,9 @@ def _built_in(name: str) -> Workload:
 
 def _publish_manifest(event: Event, report: OuterInstallCompleted, ports: Ports) -> Outcome:
     run_id, now = report.run_id, ports.clock()
-    ports.machines.authenticate(event, report)
+    ports.machines("outer").authenticate(event, report)
     run = ports.store.get("runs", run_id) or {}
-    ports.machines.end(run_id)
+    ports.machines("outer").end(run_id)
     if run.get("state") != "running":
         return Outcome()
     if report.state == "failed" or report.claim is None:

@@ -14,13 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from functions.inner import main as inner_main
-from functions.inner import stage as inner_stage
 from functions.outer import main as outer_main
-from functions.outer import stage as outer_stage
 from functions.scanner import main as scanner_main
 from functions.scanner import stage as scanner_stage
 from functions.sync import main as sync_main
 from functions.sync import stage as sync_stage
+from shared import vm_stages
 from shared.delivery import Desk
 from shared.events import Delivery, run_id_of
 from shared.guest.config import Config
@@ -190,10 +189,10 @@ class World:
             "scratch": self.tmp,
         }
         desks = [
-            outer_main.desk(outer_stage.Ports(**machines), bus),
+            outer_main.desk(vm_stages.Ports(**machines), bus),
             scanner_main.desk(scanner_stage.Ports(**judging), bus, self.settings),
             sync_main.desk(sync_stage.Ports(**judging, **carrying), bus),
-            inner_main.desk(inner_stage.Ports(**machines), bus),
+            inner_main.desk(vm_stages.Ports(**machines), bus),
         ]
         return [replace(desk, lease=self.lease) for desk in desks]
 

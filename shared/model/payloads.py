@@ -1,0 +1,183 @@
+"""What the events of the chain carry."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import AfterValidator, Discriminator, Field, Tag
+
+from shared.model.value import Digest, Value
+from shared.model.workload import Workload
+
+RunId = Annotated[str, Field(pattern=r"^run-[0-9a-f]{12}$", description="The run that the event belongs to.")]
+Count = Annotated[int, Field(ge=0, le=2**53 - 1)]
+"""As large as every JSON reader keeps exact (RFC 8259, section 6)."""
+
+
+def _shown(text: str) -> str:
+    """`text` without what a terminal or a log would obey; as long as before."""
+    return "".join(c if c.isprintable() or c in "\n\t" else "\ufffd" for c in text)
+
+
+Tail = Annotated[str, Field(max_length=16_384), AfterValidator(_shown)]
+"""Lines that a VM wrote: people read them on a terminal."""
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,62}$")]
+
+
+class Payload(Value):
+    """What one event carries."""
+
+    entry: ClassVar[bool] = False
+    """Sent by somebody outside the chain: without an id of its own, sending it twice is two events."""
+
+    @property
+    def subject(self) -> str:
+        """What tells two events of one type in one run apart."""
+        return ""
+
+    def kept(self) -> bytes:
+        """The body as a dead letter may hold it."""
+        return self.canonical()
+
+
+class RunRequested(Payload):
+    """A run begins: somebody wants a workload in the inner network."""
+
+    entry: ClassVar[bool] = True
+
+    workload: Annotated[
+        Annotated[Name, Tag("name")] | Annotated[Workload, Tag("workload")],
+        Discriminator(lambda given: "name" if isinstance(given, str) else "workload"),
+    ]
+    """Name of a built-in workload, or a whole workload."""
+
+
+class FromVm(Payload):
+    run_id: RunId
+    report_token: Annotated[str, Field(min_length=16, max_length=128)]
+    """The secret that this run's VM was created with: a report without it is about another run."""
+    state: Literal["installed", "failed"]
+    """Whether the install script came to its end."""
+    tail: Tail
+    """The last lines of the serial console."""
+    seconds: Annotated[dict[Annotated[str, Field(pattern=r"^[ -~]{1,60}$")], float], Field(max_length=100)]
+    """Seconds that each step took."""
+
+    @property
+    def subject(self) -> str:
+        """A VM's report is told by its secret: a forged one must not take the place of the true one."""
+        return hashlib.sha256(self.report_token.encode()).hexdigest()
+
+
+class OuterInstallCompleted(FromVm):
+    """The outer VM is done, well or badly. From a hostile machine: what it says is a claim."""
+
+    claim: str | None
+    """base64 of gzip of the JSON of a ClaimedManifest."""
+
+
+class Smoke(Value):
+    """What became of the workload's smoke test."""
+
+    exit_code: Annotated[int, Field(ge=-255, le=255)]
+    seconds: float
+    tail: Tail
+
+
+class EgressProbe(Value):
+    """One attempt of the inner VM to reach the outside, and what came of it."""
+
+    probe: Annotated[str, Field(max_length=100), AfterValidator(_shown)]
+    target: Annotated[str, Field(max_length=200), AfterValidator(_shown)]
+    open: bool
+    """True if it came through."""
+    outcome: Annotated[str, Field(max_length=500), AfterValidator(_shown)]
+    """What it met, in words for people; nothing is decided by them."""
+
+
+class InnerInstallCompleted(FromVm):
+    """The inner VM is done, well or badly: what it holds now, whether the workload works, what it could reach."""
+
+    installed: str | None
+    """base64 of gzip of the JSON of a ClaimedManifest: the inner inventory."""
+    smoke: Smoke | None
+    """What became of the workload's smoke test; null if the install failed before it."""
+    egress: Literal["denied", "open"]
+    """`open` if any attempt to reach the outside succeeded."""
+    egress_probes: Annotated[tuple[EgressProbe, ...], Field(max_length=200)]
+    """The attempts, one by one."""
+
+
+class ManifestPublished(Payload):
+    """What the outer VM claims to have installed is stored as a manifest."""
+
+    run_id: RunId
+    manifest: Digest
+    """The stored manifest."""
+
+
+class VerdictsWritten(Payload):
+    """Every package of the manifest has its verdict."""
+
+    run_id: RunId
+    manifest: Digest
+    """The stored manifest that was judged."""
+    verdicts: Digest
+    """The stored verdicts, one for each package."""
+    allow: Count
+    """Packages that may enter."""
+    hold: Count
+    """Packages that wait for a human."""
+    block: Count
+    """Packages that may not enter."""
+
+
+class SyncShardPlanned(Payload):
+    """One part of what the private repositories lack, small enough for one delivery."""
+
+    run_id: RunId
+    plan: Digest
+    """The stored plan that the shard is part of."""
+    shard: Count
+    """Its number in the plan, from 0."""
+
+    @property
+    def subject(self) -> str:
+        return f"{self.plan} {self.shard}"
+
+
+class SyncCompleted(Payload):
+    """The private repositories hold every file of the lock."""
+
+    run_id: RunId
+    lock: Digest
+    """The stored lock: the files that the inner VM installs."""
+
+
+class RunCompleted(Payload):
+    """The workload is installed in the inner network and works."""
+
+    run_id: RunId
+    lock: Digest
+    """The stored lock: the files that were installed."""
+    inner_vm: Annotated[str, Field(max_length=63)]
+    """Name of the VM that stays READY; empty if it was deleted."""
+
+
+class RunFailed(Payload):
+    """The run ended without a workload in the inner network."""
+
+    run_id: RunId
+    stage: Name
+    """Where it ended."""
+    reason: Annotated[str, Field(max_length=20_000)]
+    """What was wrong, where, and what to do."""
+    tail: Tail = ""
+    """The last lines of the VM's serial console, if a VM was the reason."""
+
+
+class SweepRequested(Payload):
+    """The watchdog's tick (Cloud Scheduler): end what never reports, publish what was left unpublished."""
+
+    entry: ClassVar[bool] = True

@@ -1,0 +1,62 @@
+"""What the two stages that own VMs, outer and inner, are wired with."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from shared.delivery import Desk, Outcome
+from shared.events import Event
+from shared.gcp.firestore import FirestoreBlobs, FirestoreStore
+from shared.gcp.tpu import TpuVms
+from shared.machines import Kind, Machines
+from shared.ports import Blobs, Bus, Store, Vms
+from shared.settings import Settings
+
+
+@dataclass(frozen=True)
+class Ports:
+    """What such a stage needs from the world."""
+
+    store: Store
+    blobs: Blobs
+    vms: Vms
+    settings: Settings
+    clock: Callable[[], float]
+    secret: Callable[[], str]
+
+    def machines(self, kind: Kind) -> Machines:
+        grace = float(self.settings.report_grace_seconds)
+        return Machines(kind, self.store, self.vms, self.clock, self.secret, grace)
+
+
+def google(settings: Settings) -> Ports:
+    """Google's services, as `settings` names them."""
+    return Ports(
+        store=FirestoreStore(settings.project),
+        blobs=FirestoreBlobs(settings.project),
+        vms=TpuVms(settings),
+        settings=settings,
+        clock=time.time,
+        secret=lambda: secrets.token_hex(24),
+    )
+
+
+def desk(
+    stage: Kind,
+    handle: Callable[[Event, Ports], Outcome],
+    sweep: Callable[[Event, Ports], Iterable[tuple[str, Outcome]]],
+    ports: Ports,
+    bus: Bus,
+) -> Desk:
+    return Desk(
+        stage=stage,
+        store=ports.store,
+        bus=bus,
+        handle=lambda event: handle(event, ports),
+        sweep=lambda event: sweep(event, ports),
+        clock=ports.clock,
+        lease=float(ports.settings.lease_seconds),
+    )
