@@ -6,7 +6,8 @@
 Clipping bounds what one value can add, as differential privacy needs it. Beside it runs `attestation`.
 """
 
-# mypy: ignore-errors - its packages are the image's, not ours
+# mypy: ignore-errors
+# (its packages are the image's, not this project's)
 
 from __future__ import annotations
 
