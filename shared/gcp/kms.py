@@ -13,18 +13,24 @@ A wrong checksum or signature is a fault on the way: asked again, ATTEMPTS times
 from __future__ import annotations
 
 import base64
+import binascii
 import hashlib
 import re
 import time
 from collections.abc import Callable
 from functools import cached_property
+from typing import Any, TypeVar
 
+import google.auth
+import httpx
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, utils
+from google.auth.transport.requests import Request
 
 from shared.appraisal import dsse
 from shared.errors import Permanent, Transient
+from shared.gcp.errors import translated
 from shared.model.value import printable
 
 ENDPOINT = "https://cloudkms.googleapis.com"
@@ -141,7 +147,7 @@ class KmsSigner:
             if answer.status_code in (408, 429) or answer.status_code >= 500:
                 raise Transient(f"{what} did not succeed for now ({answer.status_code}): {words}.")
             raise Permanent(
-                f"{what} was refused ({answer.status_code}): {words}. It takes roles/cloudkms.signerVerifier on the key."
+                f"{what} was refused ({answer.status_code}): {words}. It takes the role roles/cloudkms.signerVerifier."
             )
         try:
             found = answer.json()
