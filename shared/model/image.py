@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 
 from shared.model.package import DebianName, DebianVersion
 from shared.model.value import Digest, Part, Value
@@ -29,6 +29,17 @@ class ImageBase(Part):
     """A base that is somebody's image, by digest; its layers are taken over byte for byte."""
 
     image: Annotated[str, Field(pattern=r"^[a-z0-9.:-]+(/[a-z0-9._-]+)+@sha256:[0-9a-f]{64}$")]
+
+
+def _which_base(value: Any) -> str:
+    """A mistake is then named in the kind of base that was meant."""
+    given = value if isinstance(value, dict) else getattr(value, "__dict__", {})
+    return "image" if "image" in given else "debian"
+
+
+Base = Annotated[
+    Annotated[DebianBase, Tag("debian")] | Annotated[ImageBase, Tag("image")], Discriminator(_which_base)
+]
 
 
 class JarDependency(Part):
@@ -111,7 +122,7 @@ class ImageSpec(Value):
     kind: Kind
     source: Annotated[str, Field(pattern=r"^[A-Za-z0-9_./-]{1,500}$")]
     """Directory of the sources, relative to the spec: the one line that a user changes."""
-    base: DebianBase | ImageBase
+    base: Base
     java: Java | None = None
     native: Native | None = None
     python: Python | None = None

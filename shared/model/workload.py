@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-import yaml
 from packaging.requirements import InvalidRequirement, Requirement
 from pydantic import AfterValidator, Field, field_validator
 
 from shared.errors import Permanent
+from shared.model import yaml_file
+from shared.model.image import ImageName
 from shared.model.package import DebianName, HttpsUrl
 from shared.model.value import Digest, Value, printable
 
 BUILT_IN = Path(__file__).parent.parent / "data" / "workloads"
-_MAX_FILE = 256 * 1024
 
 Line = Annotated[str, Field(min_length=1, max_length=500, pattern=r"^[^\x00-\x1f\x7f]+$")]
 
@@ -76,10 +75,20 @@ class Workload(Value):
     wheels: tuple[OwnWheel, ...] = ()
     files: tuple[HttpsUrl, ...] = ()
     """URLs that the install script gives to dmz-fetch without writing them out, as whole words, itself."""
+    data_services: Annotated[tuple[ImageName, ...], Field(max_length=20)] = ()
+    """Services in Confidential Space that must prove what they are before the run is completed: names of appraisal
+    policies."""
     after: Literal["keep", "delete"] = "keep"
     """What becomes of the inner VM when the run has completed."""
     install_minutes: Annotated[int, Field(ge=1, le=240)] = 45
     """After so many minutes without a report a VM's install has failed."""
+
+    @field_validator("data_services")
+    @classmethod
+    def _once(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(names)) != len(names):
+            raise ValueError("a data service stands twice: name each once")
+        return names
 
     @field_validator("install", "smoke")
     @classmethod
@@ -99,65 +108,9 @@ class Workload(Value):
 _WORDS = re.compile(r"""[\s'"]+""")
 
 
-class _Plain(yaml.SafeLoader):
-    """YAML without aliases, which can grow without bound, and without a key that stands twice."""
-
-    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        if self.check_event(yaml.AliasEvent):
-            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
-            raise yaml.MarkedYAMLError(problem="an alias is not read, write the value out", problem_mark=mark)
-        return super().compose_node(parent, index)
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[str] = set()
-        for key, _ in node.value:
-            if str(key.value) in seen:
-                raise yaml.MarkedYAMLError(
-                    problem=f"the key '{key.value}' stands twice", problem_mark=key.start_mark
-                )
-            seen.add(str(key.value))
-        return super().construct_mapping(node, deep)
-
-
 def read(path: Path) -> Workload:
     """The workload in the YAML file at `path`; Permanent with the mistake and its place."""
-    shown = printable(str(path), 300)
-    try:
-        with path.open("rb") as file:
-            data = file.read(_MAX_FILE + 1)
-    except (OSError, ValueError) as error:  # ValueError: a path with a NUL character
-        words = error.strerror if isinstance(error, OSError) else str(error)
-        raise Permanent(f"The workload file {shown} cannot be read: {words}.") from error
-    if len(data) > _MAX_FILE:
-        raise Permanent(f"The workload file {shown} is too large: at most {_MAX_FILE} bytes are read.")
-    try:
-        loader = _Plain(data)
-        node = loader.get_single_node()
-        content = loader.construct_document(node) if node else None
-    except (yaml.YAMLError, UnicodeDecodeError, ValueError) as error:
-        first = printable(" ".join(str(error).split()), 300)
-        raise Permanent(f"The workload file {shown} is not YAML as it is read here: {first}.") from error
-    except RecursionError as error:
-        raise Permanent(f"The workload file {shown} is nested too deeply.") from error
-    if not isinstance(content, dict):
-        raise Permanent(f"The workload file {shown} must be a mapping with at least name, install and smoke.")
-    return Workload.check(content, f"The workload file {shown}", lambda loc: _line(node, loc))
-
-
-def _line(node: yaml.Node | None, loc: Sequence[int | str]) -> str:
-    """The line where the field at `loc` stands, or the innermost part of it that there is."""
-    mark = None
-    for part in loc:
-        if isinstance(node, yaml.MappingNode):
-            pairs = {str(key.value): (key, value) for key, value in node.value}
-            if str(part) not in pairs:
-                break
-            key, node = pairs[str(part)]
-            mark = key.start_mark
-        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
-            node = node.value[part]
-            mark = node.start_mark
-    return f" (line {mark.line + 1})" if mark else ""
+    return yaml_file.read(path, Workload, "workload file", "name, install and smoke")
 
 
 def built_in() -> tuple[str, ...]:

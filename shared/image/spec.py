@@ -1,0 +1,103 @@
+"""Specs and locks on disk: `shared/data/images/NAME.yaml` and, beside it, `NAME.lock.json`."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from pathlib import Path
+
+from shared.errors import Permanent
+from shared.model import yaml_file
+from shared.model.image import ImageLock, ImageSpec, LockedInput
+from shared.model.value import canonical, printable, sha256
+
+BUILT_IN = Path(__file__).parent.parent / "data" / "images"
+_MAX_LOCK = 16 * 1024**2
+_RESOLVED = ("kind", "base", "java", "native", "python")
+_NOT_RESOLVED = {"java": ("main_class", "release"), "native": ("library", "flags"), "python": ("main",)}
+"""Fields of those parts that choose no input: a change of them leaves the lock as it is."""
+
+
+def read(path: Path) -> ImageSpec:
+    """The spec in the YAML file at `path`; Permanent with the mistake and its line."""
+    return yaml_file.read(path, ImageSpec, "image spec", "name, kind, source and base")
+
+
+def built_in() -> tuple[str, ...]:
+    """Names of the specs that come with the project."""
+    return tuple(sorted(path.stem for path in BUILT_IN.glob("*.yaml")))
+
+
+def find(name_or_path: str) -> Path:
+    """The path of a built-in spec by name, or of the user's own by path."""
+    if name_or_path in built_in():
+        return BUILT_IN / f"{name_or_path}.yaml"
+    path = Path(name_or_path)
+    if path.suffix in (".yaml", ".yml") or path.exists():
+        return path
+    raise Permanent(
+        f"There is no image '{printable(name_or_path, 100)}': give one of {', '.join(built_in())}, "
+        "or the path of an image spec."
+    )
+
+
+def lock_path(spec_path: Path) -> Path:
+    return spec_path.with_name(f"{spec_path.stem}.lock.json")
+
+
+def resolved_from(spec: ImageSpec) -> str:
+    """The digest of what the lock's inputs follow from."""
+    document = spec.model_dump(mode="json")
+    parts = {name: document[name] for name in _RESOLVED}
+    for name, fields in _NOT_RESOLVED.items():
+        if parts[name] is not None:
+            parts[name] = {key: value for key, value in parts[name].items() if key not in fields}
+    return sha256(canonical(parts))
+
+
+def read_lock(spec: ImageSpec, spec_path: Path) -> ImageLock:
+    """The lock beside the spec. Permanent if it is missing, unreadable, or of other inputs than the spec asks for."""
+    path = lock_path(spec_path)
+    shown, advice = printable(str(path), 300), f"run `./dmz image lock {printable(str(spec_path), 300)}`"
+    try:
+        with path.open("rb") as file:
+            data = file.read(_MAX_LOCK + 1)
+    except FileNotFoundError as error:
+        raise Permanent(f"The image {spec.name} has no lock {shown}; {advice}.") from error
+    except OSError as error:
+        raise Permanent(f"The image lock {shown} cannot be read: {error.strerror}.") from error
+    if len(data) > _MAX_LOCK:
+        raise Permanent(f"The image lock {shown} is larger than {_MAX_LOCK} bytes; {advice}.")
+    lock = ImageLock.read(data, f"The image lock {shown}")
+    if lock.image != spec.name or lock.resolved_from != resolved_from(spec):
+        raise Permanent(f"The image lock {shown} was resolved from another spec; {advice}.")
+    if len({(each.role, each.name, each.url, each.path) for each in lock.inputs}) != len(lock.inputs):
+        raise Permanent(f"The image lock {shown} names an input twice; {advice}.")
+    return lock
+
+
+def lock_bytes(lock: ImageLock) -> bytes:
+    """The lock as its file holds it: sorted, one line for each field, the same bytes for the same lock."""
+    document = lock.model_dump(mode="json", exclude_defaults=True) | {"format": lock.format}
+    document["inputs"] = [each.model_dump(mode="json", exclude_defaults=True) for each in sorted_inputs(lock)]
+    return (json.dumps(document, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode()
+
+
+def sorted_inputs(lock: ImageLock) -> tuple[LockedInput, ...]:
+    """The inputs in the one order that their content gives, whatever the file's is."""
+    return tuple(sorted(lock.inputs, key=lambda each: (each.role, each.name, each.url, each.path)))
+
+
+def write_lock(lock: ImageLock, spec_path: Path) -> Path:
+    """Write the lock beside the spec, whole or not at all; its path."""
+    path = lock_path(spec_path)
+    try:
+        descriptor, temporary = tempfile.mkstemp(prefix=".lock-", dir=path.parent)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(lock_bytes(lock))
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(path)
+    except OSError as error:
+        raise Permanent(f"The image lock {path} cannot be written: {error.strerror}.") from error
+    return path

@@ -1,0 +1,80 @@
+"""A value that a user writes as a small YAML file, with every mistake named by its line."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+
+from shared.errors import Permanent
+from shared.model.value import Part, printable
+
+V = TypeVar("V", bound=Part)
+_MAX_FILE = 256 * 1024
+
+
+def read(path: Path, kind: type[V], what: str, needs: str) -> V:
+    """The `kind` in the YAML file at `path`; Permanent with the mistake and its place.
+
+    `what` names the file in a failure, like `workload file`; `needs` says what must stand in it at least.
+    """
+    shown = f"The {what} {printable(str(path), 300)}"
+    try:
+        with path.open("rb") as file:
+            data = file.read(_MAX_FILE + 1)
+    except (OSError, ValueError) as error:  # ValueError: a path with a NUL character
+        words = error.strerror if isinstance(error, OSError) else str(error)
+        raise Permanent(f"{shown} cannot be read: {words}.") from error
+    if len(data) > _MAX_FILE:
+        raise Permanent(f"{shown} is too large: at most {_MAX_FILE} bytes are read.")
+    try:
+        loader = _Plain(data)
+        node = loader.get_single_node()
+        content = loader.construct_document(node) if node else None
+    except (yaml.YAMLError, UnicodeDecodeError, ValueError) as error:
+        first = printable(" ".join(str(error).split()), 300)
+        raise Permanent(f"{shown} is not YAML as it is read here: {first}.") from error
+    except RecursionError as error:
+        raise Permanent(f"{shown} is nested too deeply.") from error
+    if not isinstance(content, dict):
+        raise Permanent(f"{shown} must be a mapping with at least {needs}.")
+    return kind.check(content, shown, lambda loc: _line(node, loc))
+
+
+class _Plain(yaml.SafeLoader):
+    """YAML without aliases, which can grow without bound, and without a key that stands twice."""
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+            raise yaml.MarkedYAMLError(problem="an alias is not read, write the value out", problem_mark=mark)
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if str(key.value) in seen:
+                raise yaml.MarkedYAMLError(
+                    problem=f"the key '{key.value}' stands twice", problem_mark=key.start_mark
+                )
+            seen.add(str(key.value))
+        return super().construct_mapping(node, deep)
+
+
+def _line(node: yaml.Node | None, loc: Sequence[int | str]) -> str:
+    """The line where the field at `loc` stands, or the innermost part of it that there is."""
+    mark = None
+    for part in loc:
+        if isinstance(node, yaml.MappingNode):
+            pairs = {str(key.value): (key, value) for key, value in node.value}
+            if str(part) not in pairs:
+                # Pydantic puts the name of a union's member into the place, which the file does not have.
+                continue
+            key, node = pairs[str(part)]
+            mark = key.start_mark
+        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
+            node = node.value[part]
+            mark = node.start_mark
+    return f" (line {mark.line + 1})" if mark else ""
