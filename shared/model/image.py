@@ -45,7 +45,7 @@ Base = Annotated[
 class JarDependency(Part):
     """A jar on the class path. Exactly one of the three; the lock holds its sha256."""
 
-    maven: Annotated[str, Field(pattern=r"^[\w.-]+:[\w.-]+:[\w.-]+$")] = ""
+    maven: Annotated[str, Field(pattern=r"^(\w[\w.-]*:\w[\w.-]*:\w[\w.-]*)?$")] = ""
     """`group:artifact:version`, fetched from the spec's Maven repository."""
     url: Url | Literal[""] = ""
     debian: Annotated[str, Field(pattern=r"^([a-z0-9][a-z0-9+.-]+:/usr/share/java/[\w.-]+\.jar)?$")] = ""
