@@ -10,6 +10,12 @@ from dataclasses import dataclass, fields
 
 from shared.errors import Permanent
 
+# As https://confidentialcomputing.googleapis.com/.well-known/openid-configuration names it.
+_GOOGLE_KEYS = (
+    "https://www.googleapis.com/service_accounts/v1/metadata/jwk/"
+    "signer@confidentialspace-sign.iam.gserviceaccount.com"
+)
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -46,6 +52,16 @@ class Settings:
     outer_debian_security_mirror: str = ""
     outer_debian_key: str = ""
     """Armored OpenPGP key of a mirror that signs anew; empty: the key that the image trusts."""
+    appraisal_policies: str = ""
+    """Directory with an appraisal policy NAME.yaml for each data service; empty: those that come with the project."""
+    builders: str = ""
+    """Path of the policy of builders; empty: none is trusted, so no image has a reference value."""
+    attestation_keys: str = _GOOGLE_KEYS
+    """Address of the JSON Web Key Set that OIDC tokens are signed with."""
+    attestation_root: str = ""
+    """Path of the root certificate of PKI tokens, PEM; empty: Google's, which comes with the project."""
+    nonce_seconds: str = "300"
+    """A nonce that this stage issues may be used for so long."""
     tpu_endpoint: str = ""
     """host:port of another TPU API than Google's, without TLS."""
     registry_endpoint: str = ""
@@ -77,7 +93,7 @@ def read(environment: Mapping[str, str]) -> Settings:
             "GOOGLE_CLOUD_PROJECT is not set: it names the project whose topics and database are used."
         )
     settings = Settings(**values)
-    for name in ("shard_bytes", "lease_seconds", "report_grace_seconds"):
+    for name in ("shard_bytes", "lease_seconds", "report_grace_seconds", "nonce_seconds"):
         if not getattr(settings, name).isdigit() or int(getattr(settings, name)) < 1:
             raise Permanent(
                 f"{_variable(name)} must be a whole number above 0, not '{getattr(settings, name)}'."

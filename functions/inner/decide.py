@@ -179,9 +179,9 @@ def result(run_id: str, comparison: Comparison, report: InnerInstallCompleted, v
     return Put("runs", run_id, {"inner": fields}, merge=True)
 
 
-def completed(run_id: str, now: float) -> tuple[Write, ...]:
-    """The end of a run that went well."""
-    fields = {"state": "completed", "stage": "inner", "ended": now, "stages": {"inner": {"ended": now}}}
+def completed(run_id: str, stage: str, now: float) -> tuple[Write, ...]:
+    """The end of a run that went well; `stage` is the one that it waited for last."""
+    fields = {"state": "completed", "stage": stage, "ended": now, "stages": {stage: {"ended": now}}}
     return ending(run_id, "completed", now), Put("runs", run_id, fields, merge=True)
 
 

@@ -4,15 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from functions.inner import decide
+from functions.inner import decide, services
 from shared import machines
 from shared.delivery import Outcome, fail
 from shared.errors import Untrusted
-from shared.events import Event, InnerInstallCompleted, RunCompleted, RunFailed, SyncCompleted, derive
+from shared.events import (
+    AttestationAppraised,
+    Event,
+    InnerInstallCompleted,
+    RunCompleted,
+    RunFailed,
+    SyncCompleted,
+    derive,
+)
 from shared.model.lock import Lock
 from shared.model.manifest import ClaimedManifest
+from shared.model.value import Digest
 from shared.model.workload import Workload
-from shared.ports import Document
+from shared.ports import Document, Write
 from shared.vm_stages import Ports
 
 
@@ -22,6 +31,8 @@ def handle_event(event: Event, ports: Ports) -> Outcome:
         return _start(event, event.data, run, ports)
     if isinstance(event.data, InnerInstallCompleted):
         return _appraise(event, event.data, run, ports)
+    if isinstance(event.data, AttestationAppraised):
+        return _attested(event, event.data, run, ports)
     if not isinstance(event.data, RunFailed):
         raise Untrusted(f"The inner stage has nothing to do with {event.type}; check its subscriptions.")
     if run.get("state") != "completed":
@@ -30,7 +41,12 @@ def handle_event(event: Event, ports: Ports) -> Outcome:
 
 
 def sweep(event: Event, ports: Ports) -> Iterator[tuple[str, Outcome]]:
-    return ports.machines("inner").sweep(event, "inner")
+    """VMs that will not report, and data services that do not answer."""
+    for run_id, run in ports.store.find("runs", "stage", "attestation"):
+        now = ports.clock()
+        if reason := services.silence(run, now):
+            yield f"{run_id}-attestation", fail(event, run_id, "attestation", reason, "", now)
+    yield from ports.machines("inner").sweep(event, "inner")
 
 
 def _start(event: Event, data: SyncCompleted, run: Document, ports: Ports) -> Outcome:
@@ -67,10 +83,43 @@ def _appraise(event: Event, report: InnerInstallCompleted, run: Document, ports:
     kept = vm if run.get("after") == "keep" else ""
     if not kept:
         ports.machines("inner").end(run_id)
-    completed = RunCompleted(run_id=run_id, lock=record["lock"], inner_vm=kept)
-    writes = (
+    known = (
         decide.result(run_id, comparison, report, kept),
-        *decide.completed(run_id, now),
         *((ports.machines("inner").reported(run_id),) if kept else ()),
     )
-    return Outcome(writes, (derive(event, "run-completed", completed, stage="inner", now=now),))
+    if run.get("data_services"):
+        first = str(run["data_services"][0])
+        waiting = services.first(run_id, first, record["lock"], kept, now, _patience(ports))
+        return Outcome((*known, *waiting), (services.question(event, first, now),))
+    return _completed(event, known, record["lock"], kept, "inner", now)
+
+
+def _attested(event: Event, data: AttestationAppraised, run: Document, ports: Ports) -> Outcome:
+    """One data service at a time; the run is completed when the last one was accepted."""
+    now, waiting = ports.clock(), services.waited_for(run)
+    if waiting is None or waiting.service != data.service:
+        return Outcome()
+    learned = services.appraised(data)
+    if data.decision == "refused":
+        ports.machines("inner").end(data.run_id)
+        failure = fail(event, data.run_id, "attestation", services.refusal(data), "", now)
+        return Outcome((learned, *failure.writes), failure.events)
+    if following := services.following(run["data_services"], data.service):
+        wait = services.wait(data.run_id, following, waiting.lock, waiting.vm, now, _patience(ports))
+        return Outcome((learned, wait), (services.question(event, following, now),))
+    return _completed(event, (learned,), waiting.lock, waiting.vm, "attestation", now)
+
+
+def _completed(
+    event: Event, known: tuple[Write, ...], lock: Digest, vm: str, stage: str, now: float
+) -> Outcome:
+    data = RunCompleted(run_id=event.run_id, lock=lock, inner_vm=vm)
+    return Outcome(
+        (*known, *decide.completed(event.run_id, stage, now)),
+        (derive(event, "run-completed", data, stage="inner", now=now),),
+    )
+
+
+def _patience(ports: Ports) -> float:
+    """Seconds that a data service has: its nonce's life, and what a delivery may take."""
+    return float(ports.settings.nonce_seconds) + float(ports.settings.report_grace_seconds)

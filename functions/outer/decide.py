@@ -29,6 +29,7 @@ def new_run(workload: Workload, stored: Digest, now: float) -> dict[str, Any]:
         "workload": workload.name,
         "workload_digest": stored,
         "after": workload.after,
+        "data_services": list(workload.data_services),
         "install_minutes": workload.install_minutes,
         "requested": now,
         "stages": {"outer": {"started": now}},
