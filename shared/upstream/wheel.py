@@ -19,7 +19,8 @@ import hashlib
 import stat
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from email.parser import BytesHeaderParser
 from email.policy import compat32
@@ -53,32 +54,61 @@ class ProvenWheel:
     """RECORD's canonical digest (`shared.guest.record`)."""
 
 
+@dataclass(frozen=True)
+class Examined:
+    """A wheel after every check but the hashes of check 5."""
+
+    name: str
+    version: str
+    dist_info: str
+    files: Sequence[tuple[zipfile.ZipInfo, record.Row]]
+    """Each file that RECORD lists, in the zip's order, with its row; RECORD and its signatures are left out."""
+    listing: bytes
+    """RECORD itself."""
+
+
 def prove(path: Path, filename: str, *, contents: bool = True) -> ProvenWheel:
     """All checks on the wheel at `path`, which is to be called `filename`. Permanent with the first that fails.
 
     `contents=False` leaves out the hashes of check 5, which inflate every file: for a wheel whose RECORD is held
     against that of an installation, whose files were (docs/decisions/0004).
     """
-    try:
-        name, version, _, _ = parse_wheel_filename(filename)
-    except (InvalidWheelFilename, InvalidVersion) as error:
-        raise Permanent(f"'{printable(filename, 120)}' is not the file name of a wheel: {error}.") from error
+    with opened(path, filename) as wheel:
+        examined = examine(wheel, path.stat().st_size, filename)
+        if contents:
+            for info, row in examined.files:
+                _hashed(wheel, info, row, filename)
+    digest = record.from_wheel(examined.listing.decode(), examined.dist_info)
+    return ProvenWheel(examined.name, examined.version, digest)
+
+
+@contextmanager
+def opened(path: Path, filename: str) -> Iterator[zipfile.ZipFile]:
+    """The zip file, whose defects inside the `with` are Permanent."""
     try:
         with zipfile.ZipFile(path) as wheel:
-            members = _plain(wheel, path.stat().st_size, filename)
-            dist_info = _dist_info(members, name, version, filename)
-            check_identity(_text(wheel, f"{dist_info}/METADATA", filename), name, version, filename)
-            listing = _text(wheel, f"{dist_info}/RECORD", filename)
-            rows = _rows(listing, filename)
-            listed = _listed(members, rows, dist_info, filename)
-            if contents:
-                for info, row in listed:
-                    _hashed(wheel, info, row, filename)
+            yield wheel
     except (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError) as error:
         raise Permanent(f"{filename} is a broken zip file: {printable(str(error), 120)}.") from error
     except OSError as error:
         raise Permanent(f"{filename} cannot be read: {error.strerror or error}.") from error
-    return ProvenWheel(name, str(version), record.from_wheel(listing.decode(), dist_info))
+
+
+def examine(wheel: zipfile.ZipFile, size: int, filename: str) -> Examined:
+    """Every check but the hashes of check 5 on the wheel of `size` bytes that is to be called `filename`.
+
+    Permanent with the first that fails.
+    """
+    try:
+        name, version, _, _ = parse_wheel_filename(filename)
+    except (InvalidWheelFilename, InvalidVersion) as error:
+        raise Permanent(f"'{printable(filename, 120)}' is not the file name of a wheel: {error}.") from error
+    members = _plain(wheel, size, filename)
+    dist_info = _dist_info(members, name, version, filename)
+    check_identity(_text(wheel, f"{dist_info}/METADATA", filename), name, version, filename)
+    listing = _text(wheel, f"{dist_info}/RECORD", filename)
+    files = _listed(members, _rows(listing, filename), dist_info, filename)
+    return Examined(name, str(version), dist_info, files, listing)
 
 
 def check_identity(metadata: bytes, name: str, version: Version, filename: str) -> None:
