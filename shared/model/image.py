@@ -101,6 +101,9 @@ class Python(Part):
     """Debian packages that become the interpreter's layer (without what they depend on: that is the base's)."""
     main: Annotated[str, Field(pattern=r"^[\w/]+\.py$")] = "main.py"
     """The program, relative to the source."""
+    bytecode: bool = False
+    """Compile interpreter and packages, in the sandbox: a service that imports much starts sooner, the build takes
+    longer (about a second for 10 MB of source) and the image grows by about what is compiled."""
 
 
 class LaunchPolicy(Part):
