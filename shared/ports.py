@@ -199,6 +199,8 @@ class Archive:
     depends: str
     """Depends and Pre-Depends, joined by a comma."""
     provides: str
+    priority: str = ""
+    """Debian policy 2.5, like `required`; some archives give none."""
 
 
 class AptIndex(Protocol):

@@ -19,7 +19,6 @@ from shared.events import Event, SyncShardPlanned, VerdictsWritten, derive
 from shared.judgement import Court, documents
 from shared.locking.debian import DebianLocker, installed_after
 from shared.locking.python import PythonLocker
-from shared.locking.tags import supported
 from shared.model.lock import Change, Lock, LockedArchive, LockedEnvironment, LockedGeneric, LockedPython
 from shared.model.manifest import ClaimedManifest
 from shared.model.package import Package
@@ -29,6 +28,7 @@ from shared.model.verdict import Policy, Verdict, Verdicts
 from shared.model.workload import Workload
 from shared.ports import Advisories, Archive, Blobs, Increment, Put, Registry, Store, Upstream
 from shared.settings import Settings
+from shared.upstream.tags import supported
 
 _PARALLEL = 8
 """Transfers at once in one shard: past this the network, not the waiting, is the limit."""

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from packaging.tags import Tag
 from packaging.version import InvalidVersion, Version
 
-from shared.locking.tags import best, version_of
 from shared.model.package import Package
 from shared.model.verdict import Verdict
 from shared.ports import IndexFile, Pin, PythonIndex
+from shared.upstream.tags import best, version_of
 
 Judge = Callable[[Sequence[Package], bool], Sequence[Verdict]]
 """(packages, are they source distributions) to their verdicts, in the same order."""

@@ -13,7 +13,6 @@ from packaging.utils import canonicalize_name
 from shared.errors import Permanent
 from shared.locking.offer import Judge, Offer
 from shared.locking.search import Search
-from shared.locking.tags import version_of
 from shared.model.lock import Change, LockedEnvironment, LockedPython
 from shared.model.manifest import Environment, PythonPackage
 from shared.model.package import Package, normal_version
@@ -21,6 +20,7 @@ from shared.model.value import Digest
 from shared.model.verdict import Verdict
 from shared.ports import IndexFile, Pin, PythonIndex, Resolver
 from shared.upstream.pypi import select
+from shared.upstream.tags import version_of
 
 BuildRequirements = Callable[[IndexFile], Sequence[str]]
 """A source distribution's build requirements, read from its own files."""

@@ -31,7 +31,9 @@ class Present:
 
 
 @dataclass(frozen=True)
-class _Relation:
+class Relation:
+    """One alternative of a dependency."""
+
     name: str
     qualifier: str
     operator: str
@@ -69,11 +71,8 @@ def unmet(archives: Sequence[Archive], present: Iterable[Present], native: str) 
     for archive in archives:
         own = native if archive.architecture == "all" else archive.architecture
         for clause in filter(None, map(str.strip, archive.depends.split(","))):
-            alternatives = [_RELATION.fullmatch(text.strip()) for text in clause.split("|")]
-            relations = [
-                _Relation(*(part or "" for part in match.groups())) for match in alternatives if match
-            ]
-            if len(relations) != len(alternatives):
+            relations = alternatives(clause)
+            if relations is None:
                 return f"{archive.name} {archive.version} has the unreadable dependency '{printable(clause, 120)}'."
             if not any(_holds(relation, offers, own) for relation in relations):
                 there = ", ".join(
@@ -86,6 +85,18 @@ def unmet(archives: Sequence[Archive], present: Iterable[Present], native: str) 
                     f"{'there would be only ' + there if there else 'nothing of that name would be there'}."
                 )
     return ""
+
+
+def alternatives(clause: str) -> tuple[Relation, ...] | None:
+    """The alternatives of one dependency, as they stand; None if one of them is unreadable."""
+    matches = [_RELATION.fullmatch(text.strip()) for text in clause.split("|")]
+    relations = tuple(Relation(*(part or "" for part in match.groups())) for match in matches if match)
+    return relations if len(relations) == len(matches) else None
+
+
+def offers_to(relation: Relation, machine: Iterable[Present], own: str) -> bool:
+    """Whether one of `machine` is what `relation`, of a package for the architecture `own`, asks for."""
+    return _holds(relation, _offers(machine), own)
 
 
 _Offer = tuple[str, str, str]
@@ -104,7 +115,7 @@ def _offers(machine: Iterable[Present]) -> dict[str, list[_Offer]]:
     return offers
 
 
-def _holds(relation: _Relation, offers: dict[str, list[_Offer]], own: str) -> bool:
+def _holds(relation: Relation, offers: dict[str, list[_Offer]], own: str) -> bool:
     for _, version, architecture in offers.get(relation.name, ()):
         wanted = relation.qualifier or own
         if wanted != "any" and architecture not in (wanted, "all"):

@@ -129,4 +129,5 @@ def _archive(file: PackagesFile, stanza: bytes) -> Archive:
         suite=file.suite,
         depends=", ".join(filter(None, depends)),
         provides=_field(stanza, b"Provides"),
+        priority=_field(stanza, b"Priority"),
     )

@@ -8,11 +8,11 @@ import pytest
 
 from shared.judgement import Court
 from shared.locking.python import PythonLocker
-from shared.locking.tags import supported
 from shared.model.lock import Change, LockedEnvironment, LockedPython
 from shared.model.manifest import PythonPackage
 from shared.policy.judge import Subject
 from shared.policy.read import find
+from shared.upstream.tags import supported
 from tests.support import claims
 from tests.support.market import TRIXIE, Market
 

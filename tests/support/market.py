@@ -11,7 +11,6 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from shared.errors import Permanent
-from shared.locking.tags import version_of
 from shared.model import debian_version
 from shared.model.lock import LockedPython
 from shared.model.package import Package, Release
@@ -20,6 +19,7 @@ from shared.model.verdict import AdvisorySource, Finding, Severity
 from shared.ports import Archive, IndexFile, Pin, Upstream
 from shared.upstream import apt, depends
 from shared.upstream.proof import Prover
+from shared.upstream.tags import version_of
 from tests.support import built
 from tests.support.built import Built
 

@@ -1,4 +1,4 @@
-"""Which files of an index a machine can install, told from its manifest alone."""
+"""Which files of an index a machine can install, told from its architecture, its glibc and its Python alone."""
 
 from __future__ import annotations
 
@@ -26,10 +26,15 @@ _OLDEST, _NEWEST = 5, 99
 
 def supported(manifest: ClaimedManifest, python: str) -> tuple[Tag, ...]:
     """Tags for CPython `python` (like 3.13.5) on the manifest's machine, best first (PEP 425, PEP 600)."""
-    machine = _MACHINES.get(manifest.release.architecture, manifest.release.architecture)
     libc = next((p.version for p in manifest.debian if p.name == "libc6"), "2.28")
+    return for_machine(manifest.release.architecture, libc, python)
+
+
+def for_machine(architecture: str, libc: str, python: str) -> tuple[Tag, ...]:
+    """Tags for CPython `python` where the package libc6 has the version `libc`, best first."""
+    machine = _MACHINES.get(architecture, architecture)
     found = re.match(r"2\.([0-9]{1,9})", libc)
-    # The manifest is a claim: a glibc 2.999999999 must not become a list as long.
+    # A manifest is a claim: a glibc 2.999999999 must not become a list as long.
     platforms = list(_platforms(min(int(found[1]), _NEWEST) if found else 28, machine))
     version = tuple(int(part) for part in python.split(".")[:2])
     interpreter = f"cp{version[0]}{version[1]}"
