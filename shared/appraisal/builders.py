@@ -19,22 +19,20 @@ A builder is an identity, not a key: that two builders are two independent peopl
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Self
 
-import yaml
 from pydantic import Field, model_validator
 
 from shared.appraisal.dsse import PublicKey, public_key
 from shared.errors import Permanent
+from shared.model import yaml_file
 from shared.model.reference import Builder, Seconds
-from shared.model.value import Part, Value, printable
+from shared.model.value import Part, Value
 
-_MAX_FILE = 256 * 1024
 _FORMAT = "%Y-%m-%dT%H:%M:%SZ"
 Moment = Annotated[str, Field(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$")]
 """RFC 3339, UTC, whole seconds."""
@@ -123,45 +121,8 @@ class Builders(Value):
 
 
 def read(path: Path) -> Builders:
-    """The policy in the YAML file at `path`; Permanent with what is wrong with it."""
-    try:
-        with path.open("rb") as file:
-            data = file.read(_MAX_FILE + 1)
-    except OSError as error:
-        raise Permanent(f"The policy of builders {path} cannot be read: {error.strerror}.") from error
-    return parse(data, f"The policy of builders {path}")
-
-
-def parse(data: bytes, what: str) -> Builders:
-    """As `read`, of bytes; `what` names them."""
-    if len(data) > _MAX_FILE:
-        raise Permanent(f"{what} is too long; at most {_MAX_FILE} bytes are read.")
-    try:
-        content = yaml.load(data, _Strict)  # noqa: S506 - a SafeLoader that also refuses double keys
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise Permanent(f"{what} is not YAML: {printable(' '.join(str(error).split()), 300)}.") from error
-    if not isinstance(content, dict):
-        raise Permanent(f"{what} must be a mapping with threshold, validity_seconds and builders.")
-    try:
-        text = json.dumps(content, allow_nan=False)
-    except (TypeError, ValueError, RecursionError) as error:
-        raise Permanent(
-            f"{what} holds something that JSON cannot, a time without quotes say: "
-            f"{printable(str(error), 200)}."
-        ) from error
-    return Builders.read(text, what)
-
-
-class _Strict(yaml.SafeLoader):
-    """YAML keeps the last of two equal keys; a threshold that is given twice is a mistake, not a choice."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [str(self.construct_object(key, deep=True)) for key, _ in node.value]
-        if twice := _twice(keys):
-            raise yaml.constructor.ConstructorError(
-                None, None, f"'{printable(twice, 60)}' is given twice", node.start_mark
-            )
-        return super().construct_mapping(node, deep)
+    """The policy in the YAML file at `path`; Permanent with what is wrong with it, and where."""
+    return yaml_file.read(path, Builders, "policy of builders", "threshold, validity_seconds and builders")
 
 
 def _twice(names: list[str]) -> str:
