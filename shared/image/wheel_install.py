@@ -161,14 +161,17 @@ class _Installation:
         try:
             parser.read_string(self._text(found, "entry_points.txt").decode())
         except (configparser.Error, UnicodeDecodeError) as error:
-XX
+            said = printable(" ".join(str(error).split()), 120)
+            raise Permanent(f"{self._file} has an entry_points.txt that cannot be read: {said}.") from error
         for section in ("console_scripts", "gui_scripts"):
             for name, value in sorted(parser.items(section) if parser.has_section(section) else ()):
                 self._check_name(name)
                 reference = _OBJECT.fullmatch(value.strip())
                 if reference is None:
                     said = printable(value, 80)
-                    raise Permanent(f"{self._file} has the script {name}, which calls no plain object: '{said}'.")
+                    raise Permanent(
+                        f"{self._file} has the script {name}, which calls no plain object: '{said}'."
+                    )
                 yield name, reference
 
     def _calling(self, name: str, reference: re.Match[str]) -> bytes:
