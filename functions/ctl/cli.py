@@ -9,6 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from functions.ctl import appraise
 from functions.ctl.inputs import BadInput
 from functions.local.__main__ import explained
 from functions.local.backing import KINDS
@@ -69,6 +70,7 @@ def parser() -> argparse.ArgumentParser:
     enter.add_argument("words", nargs=argparse.REMAINDER, metavar="COMMAND")
     test = commands.add_parser("test", help="style, types, import contracts and all tests", add_help=False)
     test.add_argument("arguments", nargs=argparse.REMAINDER, help="for pytest; then pytest alone runs")
+    appraise.register(commands)
     top.set_defaults(show=top.print_help)
     return top
 
@@ -124,6 +126,8 @@ def _dispatch(arguments: argparse.Namespace) -> int:
 
     if arguments.command == "test":
         return check(arguments.arguments)
+    if arguments.command == "appraise":
+        return appraise.appraise(arguments)
     places = layout(os.environ)
     match arguments.command:
         case "run":

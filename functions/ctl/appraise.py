@@ -1,0 +1,150 @@
+"""`./dmz appraise`: a Confidential Space token against a policy, here and now, with every check in the answer."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from shared.appraisal import appraise as judging
+from shared.appraisal import keys as trust
+from shared.appraisal import policy, token
+from shared.errors import Permanent
+from shared.model.reference import ReferenceValue
+from shared.model.value import printable
+
+if TYPE_CHECKING:
+    Commands = argparse._SubParsersAction[argparse.ArgumentParser]
+else:
+    Commands = object
+
+ACCEPTED, REFUSED, UNUSABLE = 0, 1, 2
+_MAX_FILE = 1024 * 1024
+_MORE = """\
+The answer is JSON on standard output: the decision, every numbered check with its input and a sentence, and the SLSA
+verification summary. --nonce is the nonce that you issued for this token: taken from the token it would prove nothing.
+
+exit codes: 0 accepted, 1 refused, 2 unusable input (a sentence on standard error)"""
+
+
+def register(commands: Commands) -> None:
+    """The command and its options."""
+    added = commands.add_parser(
+        "appraise",
+        help="hold a Confidential Space token to a policy",
+        description="Hold a Confidential Space token to a policy and say check by check what came of it.",
+        epilog=_MORE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    added.add_argument("--policy", required=True, metavar="NAME|FILE", help="what the token must say")
+    added.add_argument("--token", required=True, metavar="FILE|-", help="the token; - is standard input")
+    keys = added.add_mutually_exclusive_group()
+    keys.add_argument("--jwks", type=Path, metavar="FILE", help="the issuer's key set, for an OIDC token")
+    keys.add_argument(
+        "--root", type=Path, metavar="FILE", help="the root certificate of a PKI token (default: Google's)"
+    )
+    added.add_argument(
+        "--reference",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="a reference value, or a list of them, as JSON; may be repeated",
+    )
+    added.add_argument("--at", default="", metavar="RFC3339", help="the time to appraise at (default: now)")
+    added.add_argument("--nonce", default=None, metavar="N", help="the nonce that was issued for this token")
+
+
+def appraise(arguments: argparse.Namespace) -> int:
+    """Appraise; 0 accepted, 1 refused, 2 unusable input."""
+    try:
+        result = _result(arguments)
+    except Permanent as error:
+        print(f"dmz: {error}", file=sys.stderr)
+        return UNUSABLE
+    answer = {**result.model_dump(mode="json"), "summary": result.summary()}
+    print(json.dumps(answer, indent=2, ensure_ascii=True))
+    return ACCEPTED if result.decision == "accepted" else REFUSED
+
+
+def _result(arguments: argparse.Namespace) -> Any:
+    held_to = policy.find(arguments.policy)
+    text = _token(arguments.token)
+    kind, _ = token.peek(text)
+    if kind == "OIDC" and arguments.jwks is None:
+        raise Permanent(
+            "This is an OIDC token, whose keys change: give the issuer's key set with --jwks "
+            f"(curl -s '{trust.JWKS_URL}' > jwks.json)."
+        )
+    keys = trust.google()
+    if arguments.jwks:
+        keys = trust.read_jwks(_bytes(arguments.jwks), f"The key set {_shown(arguments.jwks)}")
+    elif arguments.root:
+        keys = trust.read_root(_bytes(arguments.root), f"The root certificate {_shown(arguments.root)}")
+    references = [value for path in arguments.reference for value in _references(path)]
+    return judging.appraise(text, held_to, keys, references, arguments.nonce, _time(arguments.at))
+
+
+def _token(name: str) -> bytes:
+    """The token without the line end that a file or a shell puts behind it, and nothing else taken away."""
+    data = sys.stdin.buffer.read(_MAX_FILE) if name == "-" else _bytes(Path(name))
+    if not data.strip():
+        raise Permanent(
+            "The token is empty: give a file that holds one, or - and the token on standard input."
+        )
+    return data.removesuffix(b"\n").removesuffix(b"\r")
+
+
+def _references(path: Path) -> list[ReferenceValue]:
+    data, what = _bytes(path), f"The reference value {_shown(path)}"
+    if not data.lstrip().startswith(b"["):
+        return [ReferenceValue.read(data, what)]
+    try:
+        listed = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise Permanent(f"{what} is not JSON.") from error
+    if not listed:
+        raise Permanent(f"{what} is an empty list: give at least one, or leave --reference out.")
+    return [ReferenceValue.check(each, f"{what}, entry {number}") for number, each in enumerate(listed, 1)]
+
+
+def _time(text: str) -> float:
+    """RFC 3339, section 5.6: a date-time has an offset."""
+    if not text:
+        return time.time()
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        found = None
+    if (
+        found is None
+        or found.tzinfo is None
+        or len(text) < len("2025-09-05T09:00:00Z")
+        or text[10] not in "Tt "
+    ):
+        raise Permanent(
+            f"--at {printable(text, 60)} is no RFC 3339 time; give one like 2025-09-05T09:00:00Z."
+        )
+    if found.timestamp() < 0:
+        raise Permanent(f"--at {printable(text, 60)} lies before 1970.")
+    return found.timestamp()
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            data = file.read(_MAX_FILE + 1)
+    except (OSError, ValueError) as error:  # ValueError: a path with a NUL character
+        words = error.strerror if isinstance(error, OSError) else str(error)
+        raise Permanent(f"The file {_shown(path)} cannot be read: {words}.") from error
+    if len(data) > _MAX_FILE:
+        raise Permanent(f"The file {_shown(path)} is too large: at most {_MAX_FILE} bytes are read.")
+    return data
+
+
+def _shown(path: Path) -> str:
+    return printable(str(path), 300)

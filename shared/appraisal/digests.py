@@ -1,0 +1,171 @@
+"""Which image the machine runs, held to reference values or to the digests that the policy pins itself.
+
+`container.image_digest` is the digest that the image reference resolved to: the manifest's, or an index's if it led to
+one. `container.image_id` is the configuration's digest, which covers everything inside the image whatever its layers'
+compression, and its labels. The launcher starts the entry point and arguments of the image with its environment, the
+overrides, HOSTNAME (the instance's name) and, for an image without any environment, containerd's default PATH.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+from shared.appraisal.case import Case, Refused, shown
+from shared.errors import Permanent
+from shared.model.appraisal import ByDigests
+from shared.model.reference import ImageConfiguration, ReferenceValue, configuration
+from shared.model.value import sha256
+
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}", re.ASCII)
+_DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+"""https://github.com/containerd/containerd/blob/main/pkg/oci/spec.go, defaultUnixEnv."""
+
+
+def image_digest(case: Case) -> str:
+    found = case.container.get("image_digest")
+    if type(found) is not str or not _DIGEST.fullmatch(found):
+        raise Refused(
+            shown(found),
+            "image_digest is not 'sha256:' and 64 lower-case hexadecimal digits: no digest at all.",
+        )
+    rule = case.policy.reference
+    if isinstance(rule, ByDigests):
+        if not any(each.image_digest == found for each in rule.images):
+            raise Refused(found, "image_digest is none of the digests that the policy pins.")
+        return found
+    ours = [each for each in case.references if each.image == case.policy.image]
+    case.candidates = [each for each in ours if found in (each.manifest, each.index)]
+    if not case.candidates:
+        if not ours:
+            why = f"There is no reference value of the image {case.policy.image}."
+        elif any(found == each.config for each in ours):
+            why = "image_digest is the digest of the image's configuration, which belongs into image_id."
+        else:
+            why = f"image_digest is none of those agreed on for {case.policy.image}: another image, or a changed one."
+        raise Refused(found, why)
+    return found
+
+
+def image_id(case: Case) -> str:
+    found = case.container.get("image_id")
+    rule = case.policy.reference
+    if isinstance(rule, ByDigests):
+        digest = case.container["image_digest"]
+        for each in rule.images:
+            if each.image_digest == digest and each.image_id == found:
+                case.env, case.args = each.env, each.args
+                return each.image_id
+        raise Refused(shown(found), "image_id is not the one that the policy pins with this image_digest.")
+    case.candidates = [each for each in case.candidates if each.config == found]
+    if not case.candidates:
+        raise Refused(
+            shown(found), "image_id is not the configuration's digest in the reference value of this image."
+        )
+    return case.candidates[0].config
+
+
+def agreement(case: Case) -> str:
+    """No reference value of this image, or of the source that it was built from, says otherwise."""
+    rule = case.policy.reference
+    if isinstance(rule, ByDigests):
+        return "the policy's own digests"
+    digest = case.container["image_digest"]
+    for each in case.candidates:
+        if len(set(each.builders)) < max(each.threshold, rule.minimum_builders):
+            raise Refused(
+                f"{len(set(each.builders))} builders",
+                f"Only {len(set(each.builders))} builders agreed on the reference value; "
+                f"{max(each.threshold, rule.minimum_builders)} are needed.",
+            )
+        for other in case.references:
+            if other.image != each.image:
+                continue
+            same_image = other.manifest == each.manifest or digest in (other.manifest, other.index)
+            same_source = (other.revision, other.lock) == (each.revision, each.lock)
+            if other.state != "agreed" and (same_image or same_source):
+                reason = f": {other.reason}" if other.reason else ""
+                raise Refused(other.state, shown(f"The reference value is {other.state}{reason}") + ".")
+            differs = (other.manifest, other.config) != (each.manifest, each.config)
+            # Under one index, other manifests are other platforms' images.
+            clash = (same_source or other.manifest == each.manifest) and other.expires > case.now
+            if differs and clash:
+                raise Refused(
+                    "conflict", "Two reference values in force say different digests for this image."
+                )
+    return f"agreed by {len(case.candidates[0].builders)}"
+
+
+def expiry(case: Case) -> str:
+    if isinstance(case.policy.reference, ByDigests):
+        return "the policy's own digests"
+    valid = [each for each in case.candidates if each.agreed <= case.now < each.expires]
+    if not valid:
+        latest = max(case.candidates, key=lambda each: each.expires)
+        raise Refused(
+            f"from {latest.agreed} to {latest.expires}",
+            f"The reference value is not in force at {case.now:.0f}: it expired, or was agreed on later.",
+        )
+    case.reference = max(valid, key=lambda each: (each.expires, each.agreed, each.manifest))
+    return f"until {case.reference.expires}"
+
+
+def own_digest(case: Case) -> str:
+    """The configuration that comes with the reference value is the one that its digest names."""
+    if case.reference is None:
+        return "the policy's own digests"
+    try:
+        digest, found = _read(case.reference.config_json)
+    except Permanent as error:
+        raise Refused("", shown(str(error))) from error
+    if digest != case.reference.config:
+        raise Refused(
+            digest, "The reference value's own configuration does not have the digest that it states."
+        )
+    case.env, case.args = found.env, found.entrypoint + found.cmd
+    return digest
+
+
+def environment(case: Case) -> str:
+    found = case.container.get("env")
+    found = {} if found is None else found
+    if type(found) is not dict:
+        raise Refused(shown(type(found).__name__), "env is not an object.")
+    overrides = case.container.get("env_override") or {}
+    if type(overrides) is not dict:
+        raise Refused(shown(type(overrides).__name__), "env_override is not an object.")
+    wanted = {**case.env, **overrides}
+    for name, added in (("HOSTNAME", case.submods["gce"].get("instance_name")), ("PATH", _DEFAULT_PATH)):
+        if name in found and (name == "HOSTNAME" or not case.env):
+            wanted.setdefault(name, added)
+    if found != wanted:
+        names = sorted(name for name in found.keys() | wanted.keys() if found.get(name) != wanted.get(name))
+        raise Refused(
+            shown(", ".join(names)),
+            shown(
+                "The environment is not the image's with the allowed overrides: different are "
+                + ", ".join(names)
+            )
+            + ".",
+        )
+    return f"{len(found)} variables"
+
+
+def arguments(case: Case) -> str:
+    found = case.container.get("args")
+    if type(found) is not list or tuple(found) != case.args:
+        raise Refused(shown(found), "args is not the image's entry point and command.")
+    if case.policy.args != "image" and case.policy.args != case.args:
+        raise Refused(shown(found), "args is as the image has it, and not as the policy has it.")
+    return shown(found)
+
+
+@lru_cache(maxsize=256)
+def _read(config_json: str) -> tuple[str, ImageConfiguration]:
+    return sha256(config_json.encode()), configuration(config_json, "The reference value's configuration")
+
+
+@lru_cache(maxsize=256)
+def reference_digest(reference: ReferenceValue) -> str:
+    """Remembered: it is the same for every token of an image."""
+    return reference.digest

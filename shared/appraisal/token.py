@@ -1,0 +1,168 @@
+"""The envelope of a token: a JSON Web Token in compact form (RFC 7515, section 7.1), its key, and whether it holds.
+
+Nothing of the payload is read before the signature over it was verified. The two kinds of header, as real tokens have
+them, are {alg, kid, typ} (OIDC) and {alg, typ, x5c} with or without kid (PKI): every other field is refused, so no
+header says where its key comes from (jwk, jku, x5u) or changes what is signed (b64, crit, zip, cty).
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.hashes import SHA256
+
+from shared.appraisal import strict_json
+from shared.appraisal.case import Case, Refused, shown
+from shared.appraisal.encoding import from_base64url
+
+MAX_TOKEN = 32 * 1024
+"""Characters. A real PKI token has 11,263."""
+_PADDING, _HASH = PKCS1v15(), SHA256()
+_PARTS = ("header", "payload", "signature")
+_OIDC_FIELDS = {"alg", "kid", "typ"}
+_PKI_FIELDS = {"alg", "typ", "x5c"}
+
+
+def fingerprint(token: str | bytes) -> str:
+    """sha256 of the token's bytes, whatever they are: what may be stored and shown of it."""
+    data = token.encode(errors="surrogatepass") if isinstance(token, str) else token
+    return "sha256:" + hashlib.sha256(data).hexdigest()
+
+
+def size(case: Case) -> str:
+    try:
+        encoded = case.token.encode("ascii") if isinstance(case.token, str) else case.token
+    except UnicodeEncodeError as error:
+        raise Refused(f"{len(case.token)} characters", "The token holds characters outside ASCII.") from error
+    length = len(encoded)
+    if not 0 < length <= MAX_TOKEN:
+        raise Refused(f"{length} bytes", f"The token has {length} bytes; between 1 and {MAX_TOKEN} are read.")
+    case.encoded = encoded
+    return f"{length} bytes"
+
+
+def form(case: Case) -> str:
+    parts = case.encoded.split(b".")
+    if len(parts) != 3 or not all(parts):
+        raise Refused(
+            f"{len(parts)} parts",
+            "The token is not three parts between dots: a header, a payload and a signature.",
+        )
+    case.parts = parts
+    return "3 parts"
+
+
+def encoding(case: Case) -> str:
+    decoded = []
+    for name, part in zip(_PARTS, case.parts, strict=True):
+        data = from_base64url(part)
+        if data is None:
+            raise Refused(
+                name,
+                f"The {name} is not the one base64url spelling of its bytes: there is padding, white space, a "
+                "character of another alphabet, or there are bits left over.",
+            )
+        decoded.append(data)
+    header, case.payload, case.signature = decoded
+    case.parts[0] = header
+    return f"{len(header)}, {len(case.payload)} and {len(case.signature)} bytes"
+
+
+def header_json(case: Case) -> str:
+    try:
+        case.header = strict_json.parse(case.parts[0])
+    except strict_json.BadJson as error:
+        raise Refused(f"{len(case.parts[0])} bytes", f"The header {error}.") from error
+    return "an object"
+
+
+def algorithm(case: Case) -> str:
+    found = case.header.get("alg")
+    if found != "RS256":
+        raise Refused(
+            shown(found), "The header's alg is not exactly RS256, the one algorithm that is verified here."
+        )
+    return "RS256"
+
+
+def kind(case: Case) -> str:
+    found = case.header.get("typ")
+    if found != "JWT":
+        raise Refused(shown(found), "The header's typ is not exactly JWT.")
+    return "JWT"
+
+
+def header_fields(case: Case) -> str:
+    fields = case.header.keys()
+    if "x5c" in fields:
+        if fields == _PKI_FIELDS or fields == _PKI_FIELDS | {"kid"}:
+            case.token_type = "PKI"  # noqa: S105 - a kind, no secret
+            return "a PKI token"
+    elif fields == _OIDC_FIELDS:
+        case.token_type = "OIDC"  # noqa: S105
+        return "an OIDC token"
+    raise Refused(
+        shown(", ".join(sorted(fields))),
+        "The header's fields are neither alg, kid, typ (OIDC) nor alg, typ, x5c and perhaps kid (PKI).",
+    )
+
+
+def token_type(case: Case) -> str:
+    if case.token_type not in case.policy.token_types:
+        raise Refused(
+            str(case.token_type),
+            f"The policy takes tokens of type {' and '.join(case.policy.token_types)} only.",
+        )
+    return str(case.token_type)
+
+
+def key_id(case: Case) -> str:
+    """OIDC: names one of the trusted keys, letter by letter. PKI: is the leaf's thumbprint, if it is there."""
+    found = case.header.get("kid")
+    if case.token_type == "OIDC":  # noqa: S105
+        case.public_key = case.keys.by_kid.get(found) if isinstance(found, str) else None
+        if not case.public_key:
+            raise Refused(
+                shown(found), "The header's kid is not exactly that of a key in the issuer's key set."
+            )
+        return str(found)
+    chain = case.chain
+    if chain is None or not chain.thumbprint or ("kid" in case.header and found != chain.thumbprint):
+        raise Refused(
+            shown(found), "The header's kid is not the thumbprint (RFC 7638) of the leaf certificate's key."
+        )
+    case.public_key = chain.certificates[0].key
+    return chain.thumbprint
+
+
+def signature(case: Case) -> str:
+    key = case.public_key
+    encoded = case.encoded
+    if key is None or len(case.signature) != (key.key_size + 7) // 8:
+        raise Refused(
+            f"{len(case.signature)} bytes", "The signature's length is not that of the key that it names."
+        )
+    try:
+        key.verify(case.signature, encoded[: encoded.rindex(b".")], _PADDING, _HASH)
+    except InvalidSignature as error:
+        raise Refused(
+            f"{len(case.signature)} bytes", "The signature is not this key's over this header and payload."
+        ) from error
+    return f"{len(case.signature)} bytes"
+
+
+def peek(token: str | bytes) -> tuple[str, str]:
+    """Type and key id that `token` claims, to know which keys to fetch; empty where it is no such token.
+
+    Unverified: only good for a look-up of keys.
+    """
+    data = token.encode("ascii", errors="replace") if isinstance(token, str) else token
+    header = from_base64url(data[:MAX_TOKEN].partition(b".")[0])
+    try:
+        fields = strict_json.parse(header or b"")
+    except strict_json.BadJson:
+        return "", ""
+    found = fields.get("kid", "")
+    return "PKI" if "x5c" in fields else "OIDC", found if isinstance(found, str) else ""
