@@ -35,17 +35,20 @@ class Seen:
     verdicts: Mapping[str, int]
     """Decision to count, empty as long as nothing is judged."""
     now: float
+    service: str = ""
+    """What is being done for the workload's data services, beside the chain."""
 
 
 def lines(seen: Seen) -> tuple[Line, ...]:
-    """One line for each stage, in the order of the chain."""
-    return tuple(_line(stage, seen) for stage in STAGES)
+    """One line for each stage, in the order of the chain; attestation only if there is something to attest."""
+    attests = seen.service or seen.run.get("data_services")
+    return tuple(_line(stage, seen) for stage in STAGES if stage != "attestation" or attests)
 
 
 def _line(stage: str, seen: Seen) -> Line:
     times = seen.run.get("stages", {}).get(stage, {})
     if "started" not in times:
-        return Line(stage, "waiting", None, "")
+        return Line(stage, "waiting", None, seen.service if stage == "attestation" else "")
     over = seen.run.get("state") in ("completed", "failed")
     ended = times.get("ended") or (seen.run.get("ended") if over else None)
     seconds = max(0.0, float(ended or seen.now) - float(times["started"]))
@@ -59,6 +62,8 @@ def _line(stage: str, seen: Seen) -> Line:
 def _running(stage: str, seen: Seen) -> str:
     if console := seen.console.get(stage):
         return printable(console, _WIDTH)
+    if stage == "attestation":
+        return f"waiting for the token of {seen.run.get('attesting', {}).get('service', 'the data service')}"
     progress = seen.progress.get(stage, {})
     if progress.get("total"):
         done, total = int(progress.get("done", 0)), int(progress["total"])
@@ -78,6 +83,8 @@ def _done(stage: str, seen: Seen) -> str:
     if stage == "sync":
         mirrored = run.get("mirrored", {})
         return f"{mirrored.get('artifacts', 0)} files, {size(int(mirrored.get('bytes', 0)))}"
+    if stage == "attestation":
+        return ", ".join(f"{name} {each['decision']}" for name, each in run.get("attestation", {}).items())
     inner = run.get("inner", {})
     return f"{inner.get('installed', 0)} packages, egress {inner.get('egress', 'unknown')}"
 

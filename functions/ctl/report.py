@@ -10,7 +10,7 @@ from typing import Any, Literal
 from shared.model.lock import Change, Lock
 from shared.model.verdict import AdvisorySource, Verdict, Verdicts
 
-STAGES = ("outer", "scanner", "sync", "inner")
+STAGES = ("outer", "scanner", "sync", "inner", "attestation")
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,18 @@ class Inner:
 
 
 @dataclass(frozen=True)
+class Attestation:
+    """The data service that was refused, else the last one that was accepted."""
+
+    image_digest: str
+    """As its token states it; empty if that could not be read."""
+    builders: list[str]
+    """Who agreed on the image."""
+    decision: str
+    failed_checks: list[str]
+
+
+@dataclass(frozen=True)
 class Report:
     """What `--report` writes. None stands for what the run did not get to."""
 
@@ -75,6 +87,7 @@ class Report:
     refused: list[Refused]
     mirrored: Mirrored | None
     inner: Inner | None
+    attestation: Attestation | None
 
     def document(self) -> dict[str, Any]:
         """As JSON."""
@@ -116,6 +129,7 @@ def report(
         refused=refused(verdicts, lock),
         mirrored=_mirrored(run),
         inner=_inner(run.get("inner")),
+        attestation=_attestation(run),
     )
 
 
@@ -198,4 +212,19 @@ def _inner(found: Mapping[str, Any] | None) -> Inner | None:
         smoke=Smoke(int(smoke["exit_code"]), round(float(smoke["seconds"]), 2), str(smoke["tail"]))
         if smoke
         else None,
+    )
+
+
+def _attestation(run: Mapping[str, Any]) -> Attestation | None:
+    """A run appraises one service after the other and ends at the first refusal."""
+    answers: Mapping[str, Any] = run.get("attestation") or {}
+    given = [answers[name] for name in run.get("data_services", ()) if name in answers]
+    if not given:
+        return None
+    found = next((each for each in given if each["decision"] != "accepted"), given[-1])
+    return Attestation(
+        image_digest=str(found["image_digest"]),
+        builders=[str(name) for name in found["builders"]],
+        decision=str(found["decision"]),
+        failed_checks=[str(check) for check in found["failed_checks"]],
     )

@@ -46,6 +46,7 @@ def _lines(report: Report, verdicts: Verdicts | None) -> Iterator[str]:
     if report.mirrored:
         yield f"  mirrored    {report.mirrored.artifacts} files, {size(report.mirrored.bytes)}"
     yield from _inner(report)
+    yield from _attestation(report)
 
 
 def _tail(report: Report, tail: str) -> Iterator[str]:
@@ -92,8 +93,21 @@ def _inner(report: Report) -> Iterator[str]:
             yield f"              {printable(line, 160)}"
 
 
+def _attestation(report: Report) -> Iterator[str]:
+    attestation = report.attestation
+    if attestation is None:
+        return
+    yield f"  attestation {attestation.decision}: image {attestation.image_digest or 'unknown'}"
+    if attestation.builders:
+        yield f"              agreed on by {', '.join(attestation.builders)}"
+    for check in attestation.failed_checks[:_LISTED]:
+        yield f"              check {printable(check, 400)}"
+
+
 def _chart(report: Report) -> Iterator[str]:
     longest = max((seconds or 0.0 for seconds in report.stages.values()), default=0.0) or 1.0
     for stage, seconds in report.stages.items():
+        if stage == "attestation" and seconds is None:
+            continue  # most workloads name no data service
         bar = "█" * max(1, round(_BAR * seconds / longest)) if seconds else ""
-        yield f"    {stage:<9} {'-' if seconds is None else f'{seconds:.1f} s':>9}  {bar}".rstrip()
+        yield f"    {stage:<11} {'-' if seconds is None else f'{seconds:.1f} s':>9}  {bar}".rstrip()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from shared import machines
 from shared.delivery import ending
-from shared.events import Event, InnerInstallCompleted, ce_type
+from shared.events import AttestationAppraised, Event, InnerInstallCompleted, NonceRequested, ce_type, derive
 from shared.guest import bundle, egress
 from shared.guest.config import Config, LockFile, Repositories
 from shared.model.lock import Lock, LockedArchive
@@ -20,6 +20,7 @@ from shared.settings import Settings
 REPORT = "inner-install-completed"
 _WAYS_OUT = frozenset((name, target) for name, target, _ in egress.PROBES)
 _SHOWN = 200
+_CHECKS = 5
 
 
 def metadata(
@@ -188,3 +189,73 @@ def completed(run_id: str, stage: str, now: float) -> tuple[Write, ...]:
 def _some(items: Sequence[str]) -> str:
     more = f" and {len(items) - 3} more" if len(items) > 3 else ""
     return ", ".join(items[:3]) + more
+
+
+# --- data services: one after the other, each must be appraised before the run is completed ----------------------
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """What a run waits for, and what it is completed with."""
+
+    service: str
+    deadline: float
+    lock: str
+    vm: str
+
+
+def waited_for(run: Document) -> Waiting | None:
+    """None unless the run goes on and waits for a data service."""
+    found = run.get("attesting")
+    if run.get("state") != "running" or run.get("stage") != "attestation" or not found:
+        return None
+    return Waiting(str(found["service"]), float(found["deadline"]), str(found["lock"]), str(found["vm"]))
+
+
+def attesting(
+    run_id: str, service: str, lock: str, vm: str, now: float, patience: float
+) -> tuple[Write, ...]:
+    """The inner VM is done; `patience` in seconds."""
+    stages = {"inner": {"ended": now}, "attestation": {"started": now}}
+    fields = {"stage": "attestation", "stages": stages}
+    return Put("runs", run_id, fields, merge=True), wait(run_id, service, lock, vm, now, patience)
+
+
+def wait(run_id: str, service: str, lock: str, vm: str, now: float, patience: float) -> Put:
+    fields = {"service": service, "deadline": now + patience, "lock": lock, "vm": vm}
+    return Put("runs", run_id, {"attesting": fields}, merge=True)
+
+
+def question(event: Event, service: str, now: float) -> Event:
+    """Asks for a nonce, which the service must answer."""
+    data = NonceRequested(run_id=event.run_id, service=service)
+    return derive(event, "nonce-requested", data, stage="inner", now=now)
+
+
+def following(services: Sequence[str], service: str) -> str:
+    """The next one; empty after the last."""
+    place = list(services).index(service) + 1
+    return services[place] if place < len(services) else ""
+
+
+def service_appraised(data: AttestationAppraised) -> Put:
+    """What the run's document learns."""
+    fields = data.model_dump(mode="json", exclude={"run_id", "service", "nonce_id"})
+    return Put("runs", data.run_id, {"attestation": {data.service: fields}}, merge=True)
+
+
+def refusal(data: AttestationAppraised) -> str:
+    more = len(data.failed_checks) - _CHECKS
+    checks = "; ".join(data.failed_checks[:_CHECKS]) + (f"; and {more} more" if more > 0 else "")
+    return f"The data service {data.service} is not what it should be: {checks or 'no check passed'}."
+
+
+def silence(run: Document, now: float) -> str:
+    """Why a run that waits for a data service waits in vain; empty if it may still wait."""
+    waiting = waited_for(run)
+    if waiting is None or now <= waiting.deadline:
+        return ""
+    return (
+        f"The data service {waiting.service} did not hand in a token in time; see that its workload runs and may read "
+        f"its subscription {waiting.service}--nonce-issued, then request the run again."
+    )

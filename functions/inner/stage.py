@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from functions.inner import decide, services
+from functions.inner import decide
 from shared import machines
 from shared.delivery import Outcome, fail
 from shared.errors import Untrusted
@@ -44,7 +44,7 @@ def sweep(event: Event, ports: Ports) -> Iterator[tuple[str, Outcome]]:
     """VMs that will not report, and data services that do not answer."""
     for run_id, run in ports.store.find("runs", "stage", "attestation"):
         now = ports.clock()
-        if reason := services.silence(run, now):
+        if reason := decide.silence(run, now):
             yield f"{run_id}-attestation", fail(event, run_id, "attestation", reason, "", now)
     yield from ports.machines("inner").sweep(event, "inner")
 
@@ -89,24 +89,24 @@ def _appraise(event: Event, report: InnerInstallCompleted, run: Document, ports:
     )
     if run.get("data_services"):
         first = str(run["data_services"][0])
-        waiting = services.first(run_id, first, record["lock"], kept, now, _patience(ports))
-        return Outcome((*known, *waiting), (services.question(event, first, now),))
+        waiting = decide.attesting(run_id, first, record["lock"], kept, now, _patience(ports))
+        return Outcome((*known, *waiting), (decide.question(event, first, now),))
     return _completed(event, known, record["lock"], kept, "inner", now)
 
 
 def _attested(event: Event, data: AttestationAppraised, run: Document, ports: Ports) -> Outcome:
     """One data service at a time; the run is completed when the last one was accepted."""
-    now, waiting = ports.clock(), services.waited_for(run)
+    now, waiting = ports.clock(), decide.waited_for(run)
     if waiting is None or waiting.service != data.service:
         return Outcome()
-    learned = services.appraised(data)
+    learned = decide.service_appraised(data)
     if data.decision == "refused":
         ports.machines("inner").end(data.run_id)
-        failure = fail(event, data.run_id, "attestation", services.refusal(data), "", now)
+        failure = fail(event, data.run_id, "attestation", decide.refusal(data), "", now)
         return Outcome((learned, *failure.writes), failure.events)
-    if following := services.following(run["data_services"], data.service):
-        wait = services.wait(data.run_id, following, waiting.lock, waiting.vm, now, _patience(ports))
-        return Outcome((learned, wait), (services.question(event, following, now),))
+    if following := decide.following(run["data_services"], data.service):
+        wait = decide.wait(data.run_id, following, waiting.lock, waiting.vm, now, _patience(ports))
+        return Outcome((learned, wait), (decide.question(event, following, now),))
     return _completed(event, (learned,), waiting.lock, waiting.vm, "attestation", now)
 
 

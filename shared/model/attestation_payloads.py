@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from shared.model.appraisal import TokenType
 from shared.model.image import ImageName
 from shared.model.payloads import Count, Payload
 from shared.model.reference import Builder, Revision, Seconds
@@ -19,7 +20,6 @@ NonceId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{16,64}$")]
 Nonce = Annotated[str, Field(pattern=r"^[!-~]{10,74}$")]
 """Confidential Space takes 10 to 74 bytes
 (https://cloud.google.com/confidential-computing/confidential-space/docs/connect-external-resources)."""
-TokenType = Literal["OIDC", "PKI"]
 
 
 class ImageBuilt(Payload):
@@ -79,8 +79,8 @@ class NonceRequested(Payload):
     run_id: OptionalRun = ""
     service: ImageName
     """Name of the appraisal policy."""
-    token_type: TokenType = "PKI"  # noqa: S105 - a kind, no secret
-    """The kind of token that is asked for."""
+    token_type: TokenType | None = None
+    """The kind of token that is asked for; null leaves it to the policy."""
 
     @property
     def subject(self) -> str:
@@ -164,6 +164,8 @@ class AttestationAppraised(Payload):
     """sha256 of the token."""
     result: Digest
     """The stored result, check by check."""
+    summary: Digest | None
+    """The stored verification summary (SLSA) in its signed envelope; null if the stage has no key to sign with."""
     checks: Count
     """How many checks were made."""
 

@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-STAGES = ("outer", "scanner", "sync", "inner")
+STAGES = ("outer", "scanner", "sync", "inner", "attestation")
 
 
 def modules(*folders: str) -> list[Path]:
