@@ -144,7 +144,7 @@ def test_gnu_tar_agrees(tmp_path: Path) -> None:
     assert "1970-01-01 00:00" in said.stdout
     assert "usr/bin/tool link to usr/bin/alias" in said.stdout
     root = tmp_path / "root"
-    assert os.path.samefile(root / "usr/bin/tool", root / "usr/bin/alias")
+    assert (root / "usr/bin/tool").samefile(root / "usr/bin/alias")
     assert (root / deep / ("x" * 120)).read_bytes() == b"deep"
     assert (root / "Főtanúsítvány.crt").read_bytes() == b"pem"
     assert (root / "tmp").stat().st_mode & 0o7777 == 0o1777
