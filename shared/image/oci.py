@@ -16,9 +16,10 @@ from typing import Any, NamedTuple
 
 from shared.errors import Permanent
 from shared.image.codec import is_layer
+from shared.image.labels import labels as labels
 from shared.image.lanes import processors
 from shared.image.plan import Config
-from shared.model.image import BuiltLayer, ImageSpec
+from shared.model.image import BuiltLayer
 from shared.model.value import canonical, printable, sha256
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -33,7 +34,6 @@ _AUTHOR = "package-dmz"
 _PLATFORM = {"architecture": "amd64", "os": "linux"}
 _LARGEST_DOCUMENT = 4 * 2**20
 """Bytes; the limit of the distribution specification for manifests."""
-_PREFIX = "tee.launch_policy."
 
 
 class Document(NamedTuple):
@@ -60,34 +60,6 @@ class Layout(NamedTuple):
     manifest: Document
     config: Document
     layers: tuple[StoredLayer, ...]
-
-
-def labels(spec: ImageSpec) -> dict[str, str]:
-    """The labels that Confidential Space's launcher reads
-    (https://cloud.google.com/confidential-computing/confidential-space/docs/reference/launch-policies), and the spec's.
-
-    What the launcher takes for granted is left out. Monitoring stands in the launcher's new spelling or in the old one:
-    it starts no image that has both.
-    """
-    policy = spec.launch_policy
-    found = {**spec.labels, f"{_PREFIX}log_redirect": policy.log_redirect}
-    if policy.allow_env_override:
-        found[f"{_PREFIX}allow_env_override"] = ",".join(sorted(set(policy.allow_env_override)))
-    if policy.allow_cmd_override:
-        found[f"{_PREFIX}allow_cmd_override"] = "true"
-    match policy.monitoring:
-        case "legacy_memory":
-            found[f"{_PREFIX}monitoring_memory_allow"] = "always"
-        case "hardened_memory":
-            found[f"{_PREFIX}hardened_monitoring"] = "memoryOnly"
-            found[f"{_PREFIX}debug_monitoring"] = "memoryOnly"
-        case "debug_memory":
-            found[f"{_PREFIX}hardened_monitoring"] = "none"
-            found[f"{_PREFIX}debug_monitoring"] = "memoryOnly"
-        case "none":
-            found[f"{_PREFIX}hardened_monitoring"] = "none"
-            found[f"{_PREFIX}debug_monitoring"] = "none"
-    return found
 
 
 def config_document(config: Config, layers: Sequence[BuiltLayer]) -> bytes:
