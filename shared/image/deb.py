@@ -10,6 +10,7 @@ Refused, whoever signed it:
 from __future__ import annotations
 
 import io
+import posixpath
 import re
 import tarfile
 from collections.abc import Iterator, Mapping
@@ -20,13 +21,14 @@ from typing import IO, Self, cast
 from shared.errors import Permanent
 from shared.image.inflate import inflated
 from shared.image.spool import Spool
-from shared.image.tree import Directory, File, Link, Node, check_path
+from shared.image.tree import Content, Directory, File, Link, Node, check_path
 from shared.model.value import printable
 
 MAX_SIZE = 8 * 1024**3
 MAX_MEMBERS = 500_000
 _MAX_CONTROL = 64 * 1024**2
 _HEADER = 60
+_MOST_LINKS = 8
 _FIELD = re.compile(rb"([!-9;-~]+):[ \t]*(.*(?:\n[ \t].*)*)")
 _SIZE = re.compile(rb"[0-9]{1,10} *")
 
@@ -104,6 +106,20 @@ def read(path: Path, spool: Spool) -> Deb:
     if not re.fullmatch(r"[a-z0-9][a-z0-9+.-]{1,127}", package):
         raise Permanent(f"{what} does not say which package it is.")
     return Deb(package, control["control"], control.get("md5sums", b""), dict(sorted(nodes.items())))
+
+
+def member(path: Path, wanted: str) -> Content:
+    """The file `wanted`, an absolute path, of the archive at `path`; links inside the package are followed."""
+    package = read(path, Spool(path.parent))
+    at = wanted.lstrip("/")
+    for _ in range(_MOST_LINKS):
+        node = package.nodes.get(at)
+        if not isinstance(node, Link):
+            break
+        at = posixpath.normpath(posixpath.join("/", posixpath.dirname(at), node.target)).lstrip("/")
+    if not isinstance(node, File):
+        raise Permanent(f"The package {package.name} has no file {printable(wanted, 200)}; correct its path.")
+    return node.content
 
 
 def _opened(path: Path, what: str) -> IO[bytes]:

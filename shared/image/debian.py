@@ -95,9 +95,13 @@ def write(tree: Tree, to: Path) -> None:
         raise Permanent(f"{to} is not empty; give a directory that is.")
     names: dict[str, Path] = {}
     nodes = sorted(tree.entries())
+    named = {path for path, node in nodes if isinstance(node, Directory)}
     for path, node in nodes:
         place = to / path
-        place.parent.mkdir(parents=True, exist_ok=True)
+        for parent in sorted({*_parents(path)} - named):
+            if not (to / parent).exists():
+                (to / parent).mkdir()
+                (to / parent).chmod(0o755)
         if isinstance(node, Directory):
             place.mkdir(exist_ok=True)
         elif isinstance(node, File) and node.content.same in names:
@@ -115,6 +119,12 @@ def write(tree: Tree, to: Path) -> None:
             (to / path).chmod(node.mode & 0o777 | 0o700)
 
 
+def _parents(path: str) -> Iterator[str]:
+    while "/" in path:
+        path = path.rpartition("/")[0]
+        yield path
+
+
 def _write_file(node: File, place: Path) -> None:
     with node.content.open() as source, place.open("xb") as file:
         while data := source.read(1024 * 1024):
@@ -129,6 +139,7 @@ def _key(kind: str, packages: Iterable[LockedInput], exclude: Sequence[str], use
 
 def _read(archives: Sequence[Path]) -> list[Deb]:
     """All archives, as many at once as there are processors, each worker with a spool of its own."""
+    archives = list(dict.fromkeys(archives))  # the same one for two purposes
     workers = min(len(archives), os.cpu_count() or 1, 4) or 1
     free: SimpleQueue[Spool] = SimpleQueue()
 

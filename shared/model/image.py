@@ -29,6 +29,8 @@ class ImageBase(Part):
     """A base that is somebody's image, by digest; its layers are taken over byte for byte."""
 
     image: Annotated[str, Field(pattern=r"^[a-z0-9.:-]+(/[a-z0-9._-]+)+@sha256:[0-9a-f]{64}$")]
+    release: Literal["bookworm", "trixie"] = "bookworm"
+    """Of the Debian packages that go on top of it, and that the compile sandbox is made of."""
 
 
 def _which_base(value: Any) -> str:

@@ -24,12 +24,7 @@ def closure(roots: Iterable[str], index: Archives, architecture: str) -> tuple[A
     """`roots` and all that they need, sorted by name. Permanent with the reason if there is no such set."""
     chosen: dict[str, Archive] = {}
     for name in sorted(set(roots)):
-        versions = _versions(name, index, architecture)
-        if not versions:
-            raise Permanent(
-                f"There is no package {printable(name, 100)} in the release's suites; correct the name."
-            )
-        chosen[name] = versions[0]
+        chosen[name] = newest(name, index, architecture)
     while True:
         open_ones = sorted(_unfulfilled(chosen.values(), architecture), key=lambda each: each[:2])
         if not open_ones:
@@ -51,6 +46,16 @@ def closure(roots: Iterable[str], index: Archives, architecture: str) -> tuple[A
     if reason := unmet(archives, (), architecture):
         raise Permanent(reason)
     return archives
+
+
+def newest(name: str, index: Archives, architecture: str) -> Archive:
+    """The newest version of package `name`. Permanent if there is none."""
+    versions = _versions(name, index, architecture)
+    if not versions:
+        raise Permanent(
+            f"There is no package {printable(name, 100)} in the release's suites; correct the name."
+        )
+    return versions[0]
 
 
 def _versions(name: str, index: Archives, architecture: str) -> list[Archive]:
