@@ -11,7 +11,7 @@ from pathlib import Path
 
 from shared.errors import Permanent
 from shared.image import debian, pyc, sources, wheel_install
-from shared.image.labels import labels
+from shared.image.oci import labels
 from shared.image.plan import Config, Inputs, Layer
 from shared.image.python_paths import INTERPRETER, MAIN, Paths, manifest, repository
 from shared.image.sources import Source
@@ -127,8 +127,8 @@ def _workload_layer(files: Sequence[Source], main: str, paths: Paths) -> Layer:
         made = Tree()
         for each in files:
             made.add(f"{paths.main}/{each.place}", each.file())
-        start = f'import runpy\n\nrunpy.run_module("{module}", run_name="__main__", alter_sys=True)'
-        made.add(paths.program, File(constant(paths.script(start, sources=True)), 0o755))
+        start = f'runpy.run_module("{module}", run_name="__main__", alter_sys=True)'
+        made.add(paths.program, File(constant(paths.script(start, imports="runpy sys", sources=True)), 0o755))
         listing = manifest(_runfiles(files, paths))
         made.add(f"{paths.program}.runfiles_manifest", File(constant(listing), 0o644))
         return made

@@ -54,7 +54,7 @@ class Paths:
     def sites(self) -> tuple[str, ...]:
         return tuple(sorted(f"{self.package(name)}/site-packages" for name in self.packages))
 
-    def script(self, body: str, *, sources: bool = False) -> bytes:
+    def script(self, body: str, *, imports: str = "sys", sources: bool = False) -> bytes:
         """A program for the image's own interpreter, with the packages on its path, and the sources if asked.
 
         -I: neither the environment nor the working directory can put a module in the way of ours. -B: an image's
@@ -65,7 +65,7 @@ class Paths:
             raise Permanent(
                 f"The service's name {self.service} is too long for a program's first line; shorten it."
             )
-        lines = [shebang, "import sys", ""]
+        lines = [shebang, *(f"import {name}" for name in imports.split()), ""]
         if sources:
             lines += [f'sys.path.insert(0, "/{self.main}")']
         # Behind the standard library, as site-packages are: a package cannot take the place of one of its modules.

@@ -181,7 +181,7 @@ class _Installation:
         return self._paths.script(body)
 
     def _running(self, program: str) -> bytes:
-        return self._paths.script(f'import runpy\n\nrunpy.run_path("/{program}", run_name="__main__")')
+        return self._paths.script(f'runpy.run_path("/{program}", run_name="__main__")', imports="runpy sys")
 
     def _check_name(self, name: str) -> None:
         if not _NAME.fullmatch(name):  # 5
