@@ -130,7 +130,7 @@ def _fail(error: OSError) -> None:
 def _described(path: Path, made: Path) -> tuple[str, list[str]]:
     mode = path.lstat().st_mode
     if stat.S_ISLNK(mode):
-        content = os.readlink(path)
+        content = str(path.readlink())
     elif stat.S_ISREG(mode):
         with path.open("rb") as file:
             content = hashlib.file_digest(file, "sha256").hexdigest()

@@ -121,7 +121,7 @@ def _output(process: subprocess.Popen[bytes], timeout: float, what: str) -> str:
         ready, _, _ = select.select([file], [], [], max(0.0, deadline - time.monotonic()))
         if not ready:
             raise Permanent(
-                f"{what} took longer than {timeout:g} seconds and was ended; make it smaller, or look into why it hangs."
+                f"{what} took longer than {timeout:g} seconds and was ended; look into why it hangs."
             )
         data = os.read(file, 65536)
         if not data:
