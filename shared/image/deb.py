@@ -9,6 +9,7 @@ Refused, whoever signed it:
 
 from __future__ import annotations
 
+import contextlib
 import io
 import posixpath
 import re
@@ -98,7 +99,8 @@ def read(path: Path, spool: Spool) -> Deb:
                 raise Permanent(
                     f"{what} has a member '{printable(name, 40)}' where {wanted or 'nothing'} belongs."
                 )
-            part.read()
+            while part.read(1024 * 1024):
+                pass
     if nodes is None or "control" not in control:
         raise Permanent(f"{what} has no data or no control file.")
     fields = dict(_FIELD.findall(control["control"]))
@@ -166,16 +168,22 @@ def _members(file: IO[bytes], what: str) -> Iterator[tuple[str, int]]:
 def _tar(part: IO[bytes], suffix: str, limit: int, what: str) -> Iterator[tuple[_Member, IO[bytes] | None]]:
     """Members of a compressed tar and, for files, their bytes, to be read before the next one is asked for."""
     stream = inflated(part, suffix, limit, what)
+    with tarfile.open(fileobj=stream, mode="r|", bufsize=256 * 1024, tarinfo=_Member) as archive:
+        for number, member in enumerate(archive):
+            _check_number(number, what)
+            yield cast(_Member, member), archive.extractfile(member) if member.isreg() else None
+            archive.members = []  # type: ignore[attr-defined]  # else it keeps every one
+    while stream.read(1024 * 1024):  # to the end: the checksum stands there
+        pass
+
+
+@contextlib.contextmanager
+def _sentences(what: str) -> Iterator[None]:
+    """Failures of `_tar`, and of the streams that it gives, as one sentence each."""
     try:
-        with tarfile.open(fileobj=stream, mode="r|", bufsize=256 * 1024, tarinfo=_Member) as archive:
-            for number, member in enumerate(archive):
-                _check_number(number, what)
-                yield cast(_Member, member), archive.extractfile(member) if member.isreg() else None
-                archive.members = []  # type: ignore[attr-defined]  # else it keeps every one
-        while stream.read(1024 * 1024):  # to the end: the checksum stands there
-            pass
+        yield
     except (tarfile.TarError, ValueError, OverflowError, RecursionError) as error:
-        raise Permanent(f"{what} holds no sound tar archive: {error}.") from error
+        raise Permanent(f"{what} is cut off or holds no sound tar archive: {error}.") from error
     except Permanent as error:
         if str(error).startswith("a member's header"):
             raise Permanent(f"{what} is cut off or damaged: {error}.") from error
@@ -188,50 +196,68 @@ def _check_number(number: int, what: str) -> None:
 
 
 def _control(part: IO[bytes], suffix: str, what: str) -> dict[str, bytes]:
-    return {
-        member.name.removeprefix("./"): stream.read()
-        for member, stream in _tar(part, suffix, _MAX_CONTROL, what)
-        if stream is not None and member.name.removeprefix("./") in ("control", "md5sums")
-    }
+    with _sentences(what):
+        return {
+            member.name.removeprefix("./"): stream.read()
+            for member, stream in _tar(part, suffix, _MAX_CONTROL, what)
+            if stream is not None and member.name.removeprefix("./") in ("control", "md5sums")
+        }
 
 
 def _data(part: IO[bytes], suffix: str, spool: Spool, what: str) -> dict[str, Node]:
-    places: dict[str, tuple[int, int]] = {}
-    found: dict[str, Node | tuple[str, int]] = {}
-    first: dict[str, str] = {}  # a hardlink's path to the first name of its file
-    for member, stream in _tar(part, suffix, MAX_SIZE, what):
-        path = _path(member.name, what)
-        if not path:
-            continue
-        if path in found and not (member.isdir() and isinstance(found[path], Directory)):
-            raise Permanent(f"{what} has the path {printable(path, 200)} twice.")
-        if member.isdir():
-            found[path] = Directory(member.mode & 0o7777)
-        elif member.issym():
-            found[path] = Link(_target(member.linkname, path, what))
-        elif member.islnk():
-            origin = _path(member.linkname, what)
-            first[path] = first.get(origin, origin)
-            if first[path] not in places:
-                raise Permanent(f"{what}: {printable(path, 200)} is a hard link to what did not come before.")
-            found[path] = found[first[path]]
-        elif stream is not None and not member.issparse():
-            places[path] = spool.add(stream, member.size, what)
-            found[path] = (path, _mode(member))
-        else:
-            raise Permanent(
-                f"{what} brings {printable(path, 200)}, which is no file, link or directory."
-            )  # 3
-    linked = set(first.values())
-    nodes: dict[str, Node] = {}
-    for path, node in found.items():
-        if isinstance(node, tuple):
-            origin, mode = node
-            same = f"{what}:{origin}" if origin in linked else ""
-            nodes[path] = File(spool.content(*places[origin], same), mode)
-        else:
-            nodes[path] = node
-    return nodes
+    found: dict[str, Node | _Bytes] = {}
+    linked: set[_Bytes] = set()
+    with _sentences(what):
+        for member, stream in _tar(part, suffix, MAX_SIZE, what):
+            path = _path(member.name, what)
+            if not path:
+                continue
+            if path in found and not (member.isdir() and isinstance(found[path], Directory)):
+                raise Permanent(f"{what} has the path {printable(path, 200)} twice.")
+            found[path] = node = _node(member, stream, path, found, spool, what)
+            if member.islnk() and isinstance(node, _Bytes):
+                linked.add(node)
+    return {
+        path: _file(node, node in linked, spool, what) if isinstance(node, _Bytes) else node
+        for path, node in found.items()
+    }
+
+
+@dataclass(frozen=True)
+class _Bytes:
+    """A file, while it is not known yet whether others are linked to it."""
+
+    path: str
+    offset: int
+    size: int
+    mode: int
+
+
+def _node(
+    member: tarfile.TarInfo,
+    stream: IO[bytes] | None,
+    path: str,
+    before: Mapping[str, Node | _Bytes],
+    spool: Spool,
+    what: str,
+) -> Node | _Bytes:
+    if member.isdir():
+        return Directory(member.mode & 0o7777)
+    if member.issym():
+        return Link(_target(member.linkname, path, what))
+    if member.islnk():
+        origin = before.get(_path(member.linkname, what))
+        if not isinstance(origin, _Bytes):
+            raise Permanent(f"{what}: {printable(path, 200)} is a hard link to what did not come before.")
+        return origin
+    if stream is not None and not member.issparse():
+        return _Bytes(path, *spool.add(stream, member.size, what), _mode(member))
+    raise Permanent(f"{what} brings {printable(path, 200)}, which is no file, link or directory.")  # 3
+
+
+def _file(node: _Bytes, is_linked: bool, spool: Spool, what: str) -> File:
+    same = f"{what}:{node.path}" if is_linked else ""
+    return File(spool.content(node.offset, node.size, same), node.mode)
 
 
 def _mode(member: tarfile.TarInfo) -> int:

@@ -139,7 +139,7 @@ def _key(kind: str, packages: Iterable[LockedInput], exclude: Sequence[str], use
 
 def _read(archives: Sequence[Path]) -> list[Deb]:
     """All archives, as many at once as there are processors, each worker with a spool of its own."""
-    archives = list(dict.fromkeys(archives))  # the same one for two purposes
+    archives = sorted(set(archives), key=_size, reverse=True)  # the longest work first
     workers = min(len(archives), os.cpu_count() or 1, 4) or 1
     free: SimpleQueue[Spool] = SimpleQueue()
 
@@ -162,6 +162,13 @@ def _read(archives: Sequence[Path]) -> list[Deb]:
             raise Permanent(f"The package {package.name} is given twice; leave one out.")
         seen.add(package.name)
     return packages
+
+
+def _size(archive: Path) -> tuple[int, str]:
+    try:
+        return archive.stat().st_size, archive.name
+    except OSError:  # said better when it is opened
+        return 0, archive.name
 
 
 def _merged(package: Deb) -> Iterator[tuple[str, Node]]:

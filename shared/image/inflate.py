@@ -44,10 +44,6 @@ class Bounded(io.RawIOBase):
         view[: len(data)] = data
         return len(data)
 
-    def close(self) -> None:
-        self._source.close()
-        super().close()
-
 
 class _Xz(io.RawIOBase):
     """An xz file, read with a bound on memory, which `lzma.LZMAFile` does not have."""
