@@ -7,14 +7,15 @@ root that differs is unpacked again.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
 import shutil
 import stat
-import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 from shared.errors import Permanent, Transient
@@ -36,8 +37,9 @@ def root(packages: Sequence[LockedInput], inputs: Inputs, cache: Path | None = N
     place = (cache or _cache()) / "roots"
     record = place / f"{_key(packages)}.json"
     made = record.with_suffix("")
-    if not _sound(made, record):
-        _make(packages, inputs, made, record)
+    with _alone(record.with_suffix(".lock")):
+        if not _sound(made, record):
+            _make(packages, inputs, made, record)
     return made
 
 
@@ -57,19 +59,29 @@ def _cache() -> Path:
     return (Path(named) if named else Path.home() / ".cache").absolute() / "package-dmz"
 
 
+@contextmanager
+def _alone(lock: Path) -> Iterator[None]:
+    """One thread of one process at a time: nobody replaces a root that another has just found sound."""
+    try:
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        with lock.open("ab") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+    except PermissionError as error:
+        raise Permanent(
+            f"The cache {lock.parent} cannot be written to; make it yours, or name another in XDG_CACHE_HOME."
+        ) from error
+
+
 def _make(packages: Sequence[LockedInput], inputs: Inputs, made: Path, record: Path) -> None:
     """Unpack beside the place and move there: who is interrupted leaves nothing half done under the name."""
     archives = [
         inputs(each) for each in sorted({each.sha256: each for each in packages}.values(), key=_order)
     ]
+    scratch = made.with_name(f".{made.name}")
+    shutil.rmtree(scratch, ignore_errors=True)  # of who was killed
     try:
-        made.parent.mkdir(parents=True, exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(prefix=".root-", dir=made.parent))
-    except OSError as error:
-        raise Permanent(
-            f"The cache {made.parent} cannot be written to: {error.strerror}; name another in XDG_CACHE_HOME."
-        ) from error
-    try:
+        scratch.mkdir()
         debian.unpack(archives, scratch / "root")
         text = canonical(_inventory(scratch / "root"))
         (scratch / "record").write_bytes(_sealed(text))
@@ -77,8 +89,6 @@ def _make(packages: Sequence[LockedInput], inputs: Inputs, made: Path, record: P
         (scratch / "root").rename(made)
         (scratch / "record").replace(record)
     except OSError as error:
-        if _sound(made, record):  # somebody else was faster
-            return
         raise Transient(
             f"The compile sandbox cannot be unpacked to {made.parent}: {error.strerror}; free some room and run again."
         ) from error
