@@ -80,6 +80,8 @@ def registry_config(layout: Layout, settings: Settings, port: int) -> dict[str, 
     iam[settings.staging_repository] = {"reader": [settings.account("outer"), sync], "writer": [operator]}
     repositories = [{"name": name, "format": kind} for name, kind in zip(private, formats, strict=True)]
     repositories.append({"name": settings.staging_repository, "format": "GENERIC"})
+    iam[settings.image_repository] = {"reader": [], "writer": [operator]}
+    repositories.append({"name": settings.image_repository, "format": "DOCKER"})
     return {
         "listen": f"127.0.0.1:{port}",
         "port_file": os.fspath(layout.configs / "registry.port"),

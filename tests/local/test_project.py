@@ -70,6 +70,7 @@ def test_every_supported_release_has_its_apt_repository(tmp_path: Path) -> None:
         **dict.fromkeys(("bookworm", "trixie", "jammy", "noble"), "APT"),
         "dmz-generic": "GENERIC",
         "dmz-staging": "GENERIC",
+        "dmz-images": "DOCKER",
     }
     assert {tuple(config["iam"][name]["writer"]) for name in ("jammy", "noble")} == {
         (project.account("sync"),)

@@ -24,6 +24,8 @@ _READ = {
     "artifactregistry.versions.list",
     "artifactregistry.files.get",
     "artifactregistry.files.list",
+    "artifactregistry.dockerimages.get",
+    "artifactregistry.dockerimages.list",
 }
 _WRITE = _READ | {
     "artifactregistry.repositories.uploadArtifacts",
@@ -61,6 +63,10 @@ class Access:
             raise Problem(
                 401, f"Request had invalid authentication credentials. {error}", headers=headers
             ) from error
+
+    def token(self, authorization: str) -> str:
+        """The access token in a header that `caller` has taken."""
+        return _token(authorization)
 
     def require(self, email: str, repository: str, permission: str) -> None:
         """403 unless `email` holds `permission` on `repository` (a name that need not exist: Google hides that)."""

@@ -14,9 +14,10 @@ from shared.emulators.registry import apt, generic
 from shared.emulators.registry.access import Access
 from shared.emulators.registry.blobs import Staged
 from shared.emulators.registry.config import Config, Format
+from shared.emulators.registry.docker import blobs_of
 from shared.emulators.registry.http import Reply, Request
 from shared.emulators.registry.listing import page
-from shared.emulators.registry.names import Names, timestamp, unescape
+from shared.emulators.registry.names import Names, escape, timestamp, unescape
 from shared.emulators.registry.operations import Operations, injected
 from shared.emulators.registry.problems import Problem, not_found
 from shared.emulators.registry.store import Group, Store, StoredFile
@@ -27,7 +28,7 @@ _LOCATIONS = r"/v1(?:beta2)?/projects/(?P<project>[^/]+)/locations"
 _PARENT = r"/v1/projects/(?P<project>[^/]+)/locations/(?P<location>[^/]+)"
 _REPOSITORY = _PARENT + r"/repositories/(?P<repository>[^/:]+)"
 _PACKAGE = _REPOSITORY + r"/packages/(?P<package>[^/]+)"
-_HOST_URI = {Format.PYTHON: "python", Format.APT: "apt", Format.GENERIC: "generic"}
+_HOST_URI = {Format.PYTHON: "python", Format.APT: "apt", Format.GENERIC: "generic", Format.DOCKER: "docker"}
 _BATCH_LIMIT = 10_000
 _BODY_LIMIT = 8 << 20
 Parts = dict[str, str]
@@ -80,6 +81,18 @@ class Api:
                 self._download,
             ),
             ("GET", _REPOSITORY + r"/files/(?P<file>.+)", read.format("files"), self._get_file),
+            (
+                "GET",
+                _REPOSITORY + r"/dockerImages",
+                "artifactregistry.dockerimages.list",
+                self._list_docker_images,
+            ),
+            (
+                "GET",
+                _REPOSITORY + r"/dockerImages/(?P<image>.+)@(?P<version>sha256:[0-9a-f]{64})",
+                "artifactregistry.dockerimages.get",
+                self._get_docker_image,
+            ),
             (
                 "DELETE",
                 _REPOSITORY + r"/files/(?P<file>.+)",
@@ -202,6 +215,32 @@ class Api:
     def _get_file(self, _request: Request, _email: str, parts: Parts) -> Reply:
         return _json(self._file(parts["repository"], self._one_file(parts)))
 
+    def _list_docker_images(self, request: Request, _email: str, parts: Parts) -> Reply:
+        """https://cloud.google.com/artifact-registry/docs/reference/rest/v1/projects.locations.repositories.dockerImages"""
+        repository = self._of_format(parts, Format.DOCKER)
+        items = [self._docker_image(repository, file) for file in self._store.files(repository)]
+        return _json(page(_by_name(items), request.query, "dockerImages", {"name"}))
+
+    def _get_docker_image(self, _request: Request, _email: str, parts: Parts) -> Reply:
+        repository = self._of_format(parts, Format.DOCKER)
+        file = self._store.file(repository, f"{parts['image']}@{parts['version']}")
+        if file is None:
+            raise not_found()
+        return _json(self._docker_image(repository, file))
+
+    def _docker_image(self, repository: str, file: StoredFile) -> dict[str, Any]:
+        parent = self._names.repository(repository)
+        host = f"{self._config.location}-docker.pkg.dev"
+        return {
+            "name": f"{parent}/dockerImages/{escape(file.package)}@{file.version}",
+            "uri": f"{host}/{self._config.project}/{repository}/{file.package}@{file.version}",
+            "tags": sorted(self._store.tags(repository, file.package, file.version)),
+            "imageSizeBytes": str(file.meta["image_size"]),
+            "mediaType": file.meta["media_type"],
+            "uploadTime": timestamp(file.created),
+            "updateTime": timestamp(file.created),
+        }
+
     def _delete_file(self, request: Request, _email: str, parts: Parts) -> Reply:
         file = self._one_file(parts)
         if self._config.repositories[parts["repository"]] is not Format.GENERIC:
@@ -291,7 +330,7 @@ class Api:
             "mode": "STANDARD_REPOSITORY",
             "createTime": timestamp(self._created),
             "updateTime": timestamp(self._created),
-            "sizeBytes": str(self._store.size(name)),
+            "sizeBytes": str(self._store.size(name) + self._store.size(blobs_of(name))),
             "registryUri": f"{self._config.location}-{_HOST_URI[kind]}.pkg.dev/{self._config.project}/{name}",
         }
 

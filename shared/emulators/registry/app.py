@@ -1,13 +1,13 @@
 """Leads each request to the service that its Host header names.
 
-`REGION-python.pkg.dev`, `REGION-apt.pkg.dev` and `artifactregistry.googleapis.com` serve their own paths alone. On the
-bare loopback address all are there: their paths do not collide.
+`REGION-python.pkg.dev`, `REGION-apt.pkg.dev`, `REGION-docker.pkg.dev` and `artifactregistry.googleapis.com` serve their
+own paths alone. On the bare loopback address all are there: their paths do not collide.
 """
 
 import re
 from ipaddress import ip_address
 
-from shared.emulators.registry import apt, faults
+from shared.emulators.registry import apt, docker, faults
 from shared.emulators.registry.access import Access
 from shared.emulators.registry.api import Api
 from shared.emulators.registry.config import Config, Format
@@ -43,6 +43,8 @@ class App:
         self._api = Api(config, self.store, access, (config.state_dir / "lock").stat().st_mtime)
         self._apt = apt.AptFiles(self.store, key)
         self._python = PythonFiles(self.store, config.project)
+        self._docker = docker.DockerImages(config, self.store, access)
+        self._docker_host = f"{config.location}-docker.pkg.dev"
         self._python_host = f"{config.location}-python.pkg.dev"
         self._apt_host = f"{config.location}-apt.pkg.dev"
 
@@ -61,6 +63,8 @@ class App:
         host, bare = request.host, _is_bare(request.host)
         if host == API_HOST or (bare and _API_PATH.match(request.path)):
             return self._api.serve(request)
+        if host == self._docker_host or (bare and f"{request.path}/".startswith(docker.PREFIX)):
+            return self._docker.serve(request)
         if host == self._apt_host or (bare and request.path.startswith(("/projects/", "/doc/"))):
             return self._serve_apt(request)
         if host == self._python_host or bare:

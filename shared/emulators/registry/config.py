@@ -25,7 +25,7 @@ _REPOSITORY = re.compile(r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?")
 _PROJECT = re.compile(r"[a-z][a-z0-9-]{1,28}[a-z0-9]")
 _LOCATION = re.compile(r"[a-z]+(-[a-z]+[0-9]+)?")
 # These begin a path of another family on the bare loopback address, so a project cannot have such a name there.
-_RESERVED = {"v1", "v1beta2", "upload", "resumable", "download", "projects", "doc"}
+_RESERVED = {"v1", "v1beta2", "upload", "resumable", "download", "projects", "doc", "v2"}
 _T = TypeVar("_T")
 ROLES = ("reader", "writer", "repoAdmin")
 _KEYS = {
@@ -40,6 +40,7 @@ class Format(StrEnum):
     PYTHON = "PYTHON"
     APT = "APT"
     GENERIC = "GENERIC"
+    DOCKER = "DOCKER"
 
 
 @dataclass(frozen=True)

@@ -49,6 +49,8 @@ class Problem(Exception):
     status: str = ""
     headers: dict[str, str] = field(default_factory=dict)
     plain: bool = False
+    oci: str = ""
+    """Code of the distribution specification, whose form of an error it then has."""
 
     def __post_init__(self) -> None:
         super().__init__(self.message)
@@ -58,6 +60,9 @@ class Problem(Exception):
         """Content type and content of the answer."""
         if self.plain:
             return "text/plain; charset=utf-8", f"{self.message}\n".encode()
+        if self.oci:
+            errors = [{"code": self.oci, "message": self.message}]
+            return "application/json", json.dumps({"errors": errors}).encode()
         content = {"error": {"code": self.code, "message": self.message, "status": self.status}}
         return "application/json; charset=UTF-8", json.dumps(content, indent=2).encode()
 

@@ -30,6 +30,9 @@ CREATE TABLE IF NOT EXISTS files (
   identity TEXT NOT NULL, PRIMARY KEY (repository, key), UNIQUE (repository, identity)) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS files_by_package ON files (repository, package, version);
 CREATE INDEX IF NOT EXISTS files_by_content ON files (sha256);
+CREATE TABLE IF NOT EXISTS tags (
+  repository TEXT NOT NULL, package TEXT NOT NULL, tag TEXT NOT NULL, version TEXT NOT NULL, updated REAL NOT NULL,
+  PRIMARY KEY (repository, package, tag)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS contents (sha256 TEXT PRIMARY KEY, stamp TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS operations (id TEXT PRIMARY KEY, content TEXT NOT NULL, created REAL NOT NULL) WITHOUT ROWID;
 """
@@ -168,10 +171,40 @@ class Store:
                     "DELETE FROM files WHERE repository = ? AND key = ?",
                     [(repository, file.key) for file in files],
                 )
+                self._database.executemany(
+                    "DELETE FROM tags WHERE repository = ? AND package = ? AND version = ?",
+                    [(repository, file.package, file.version) for file in files],
+                )
                 self._changed(repository)
             for sha256 in {file.sha256 for file in files}:
                 if not self._query("sha256 = ? LIMIT 1", (sha256,)):
                     self._drop(sha256)
+
+    def set_tag(self, repository: str, package: str, tag: str, version: str) -> None:
+        """Let `tag` name `version` from now on."""
+        row = (repository, package, tag, version, time.time())
+        with self._lock, self._transaction():
+            self._database.execute("INSERT OR REPLACE INTO tags VALUES (?,?,?,?,?)", row)
+
+    def remove_tag(self, repository: str, package: str, tag: str) -> None:
+        """Let `tag` name nothing."""
+        with self._lock, self._transaction():
+            self._database.execute(
+                "DELETE FROM tags WHERE repository = ? AND package = ? AND tag = ?",
+                (repository, package, tag),
+            )
+
+    def tagged(self, repository: str, package: str, tag: str) -> str:
+        """The version that `tag` names, empty if none."""
+        return self.tags(repository, package).get(tag, "")
+
+    def tags(self, repository: str, package: str, version: str | None = None) -> dict[str, str]:
+        """Tag to version: all of a package, or those that name `version`."""
+        with self._lock:
+            rows = self._database.execute(
+                "SELECT tag, version FROM tags WHERE repository = ? AND package = ?", (repository, package)
+            ).fetchall()
+        return {tag: named for tag, named in rows if version in (None, named)}
 
     def snapshot(self, repository: str) -> tuple[int, list[StoredFile]]:
         """A number that changes with the repository, and the files that belong to it."""

@@ -50,6 +50,7 @@ def configuration(folder: Path, **changes: Any) -> dict[str, Any]:
             {"name": "py", "format": "PYTHON"},
             {"name": "trixie", "format": "APT"},
             {"name": "files", "format": "GENERIC"},
+            {"name": "images", "format": "DOCKER"},
         ],
         "iam": {"*": {"reader": [READER], "writer": [WRITER], "repoAdmin": [ADMIN]}},
         "faults": True,

@@ -59,7 +59,7 @@ def names(pager: Any) -> list[str]:
 
 def test_repositories(filled: Registry) -> None:
     client = api(filled)
-    assert names(client.list_repositories(parent=PARENT)) == ["files", "py", "trixie"]
+    assert names(client.list_repositories(parent=PARENT)) == ["files", "images", "py", "trixie"]
     found = client.get_repository(name=repository("trixie"))
     assert found.format_ == ar.Repository.Format.APT
     assert found.size_bytes > 0

@@ -82,6 +82,7 @@ def test_repositories(gcloud: Gcloud) -> None:
     )
     assert {item["name"].rpartition("/")[2]: item["format"] for item in found} == {
         "files": "GENERIC",
+        "images": "DOCKER",
         "py": "PYTHON",
         "trixie": "APT",
     }

@@ -1,0 +1,47 @@
+"""Several transfers at once, told as one number of bytes, and ended together."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+Progress = Callable[[int, int, str], None]
+"""Bytes done, bytes in all, and the digest that was last; called by several threads, one at a time."""
+_PARALLEL = 4
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
+
+
+def each(
+    work: Callable[[_Item], _Result], items: Sequence[_Item], abort: Callable[[], None]
+) -> list[_Result]:
+    """`work` on every item, some at once.
+
+    The first failure, or Ctrl-C, is raised; then what has not begun does not begin, and `abort` ends what is under way.
+    """
+    with ThreadPoolExecutor(_PARALLEL) as pool:
+        futures: list[Future[_Result]] = [pool.submit(work, item) for item in items]
+        try:
+            return [future.result() for future in futures]
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            abort()
+            raise
+
+
+class Counter:
+    """Bytes of several blobs."""
+
+    def __init__(self, total: int, progress: Progress) -> None:
+        self._done: dict[str, int] = {}
+        self._total = total
+        self._progress = progress
+        self._lock = threading.Lock()
+
+    def at(self, digest: str, done: int) -> None:
+        """So much of the blob is done."""
+        with self._lock:
+            self._done[digest] = done
+            self._progress(sum(self._done.values()), self._total, digest)
