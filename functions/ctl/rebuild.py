@@ -1,0 +1,188 @@
+"""`./dmz rebuild`: one builder's vote. Build an image from source, sign what came of it, hand it on.
+
+1. Everything that can be wrong with what was given is found before anything is built.
+2. No layer comes from a cache: somebody else may have written it. Inputs do; their hashes are checked on every use.
+3. The sources are named before and after the build: a vote is about one state of them.
+4. The envelope is verified before it leaves (signer.signed).
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+
+from functions.ctl.inputs import BadInput
+from functions.ctl.revision import revision
+from functions.local import platform
+from functions.local.layout import Layout
+from functions.local.project import bypass
+from functions.local.pubsub import PubSub
+from shared.appraisal import statement
+from shared.appraisal.signer import FileSigner, Signer, new_key, signed
+from shared.errors import Permanent
+from shared.events import Event, ImageBuilt, derived_id, timestamp
+from shared.image import spec as specs
+from shared.image.inputs import Cache
+from shared.image.make import Made, make
+from shared.model.provenance import Build
+from shared.model.value import printable
+
+LOCAL = "local"
+KMS_ENDPOINT = "DMZ_KMS_ENDPOINT"
+"""http://127.0.0.1:PORT of another Cloud KMS than Google's, for tests."""
+_TOPIC = "image-built"
+
+Publish = Callable[[Event], None]
+
+
+def rebuild(arguments: argparse.Namespace, layout: Layout, inputs: Cache | None = None) -> int:
+    """Exit code 0; BadInput for what is wrong before anything is built. `inputs`: of pinned files, else this user's."""
+    if arguments.new_key:
+        return _new_key(arguments.new_key)
+    try:  # 1
+        path, signer, publish, named = _given(arguments, layout, os.environ)
+    except Permanent as error:
+        raise BadInput(str(error)) from error
+    with ExitStack() as ending:
+        scratch = Path(ending.enter_context(tempfile.TemporaryDirectory(prefix="dmz-rebuild-")))
+        started = time.time()
+        made = make(
+            str(path),
+            arguments.layout or scratch / "image",
+            scratch / "layers",  # 2
+            arguments.codec,
+            inputs,
+            _show,
+        )
+        payload = statement.statement(
+            made.built, made.lock, named, arguments.builder, started=started, finished=time.time()
+        )
+        config_json = made.config_json
+    if not arguments.revision and revision(made.spec, path) != named:  # 3
+        raise Permanent(f"The sources of {made.spec.name} changed while they were built; build again.")
+    envelope = signed(payload, signer)  # 4
+    if arguments.config:
+        _write(arguments.config, config_json)
+    if arguments.out:
+        _write(arguments.out, envelope + "\n")
+    else:
+        print(envelope)
+    _say(_told(statement.read(payload), signer))
+    if publish:
+        publish(event(made, envelope, config_json, time.time()))
+        _say(f"Published {_TOPIC} to {arguments.publish}.")
+    return 0
+
+
+def event(made: Made, envelope: str, config_json: str, now: float) -> Event:
+    """The event that carries a vote; the same vote is the same event."""
+    data = ImageBuilt.check(
+        {"image": made.spec.name, "envelope": envelope, "config": config_json}, f"The event {_TOPIC}"
+    )
+    return Event(
+        type=_TOPIC,
+        id=derived_id("", _TOPIC, data.subject),
+        source="/package-dmz/rebuilder",
+        time=timestamp(now),
+        data=data,
+    )
+
+
+def signer_of(key: str, environment: Mapping[str, str]) -> Signer:
+    """The signer that `--key` names: a file, or a key version of Cloud KMS."""
+    if not key.startswith("gcpkms:"):
+        return FileSigner(Path(key))
+    # Google's libraries take a second to import: a key in a file need not wait for them.
+    from shared.gcp import kms
+
+    return kms.KmsSigner(key, endpoint=environment.get(KMS_ENDPOINT) or kms.ENDPOINT)
+
+
+def _given(
+    arguments: argparse.Namespace, layout: Layout, environment: Mapping[str, str]
+) -> tuple[Path, Signer, Publish | None, str]:
+    """Path of the spec, the signer, where to publish, and the name of the sources."""
+    for name in ("spec", "key", "builder"):
+        if not getattr(arguments, name):
+            option = "SPEC" if name == "spec" else f"--{name}"
+            raise Permanent(f"{option} is missing: ./dmz rebuild SPEC --key FILE --builder URI.")
+    path = specs.find(arguments.spec)
+    image = specs.read(path)
+    lock = specs.read_lock(image, path)
+    signer = signer_of(arguments.key, environment)
+    named = arguments.revision or revision(image, path)
+    # What cannot be stated is known before the image is: a build without result is a waste of an hour.
+    Build.check(
+        {
+            "image": image.name,
+            "revision": named,
+            "lock": lock.digest,
+            "codec": arguments.codec,
+            "manifest": lock.digest,
+            "config": lock.digest,
+            "builder": arguments.builder,
+            "finished": 0,
+            "statement": signer.key_id,
+        },
+        "What is to be stated",
+    )
+    for file in (arguments.out, arguments.config):
+        if file and (file.is_dir() or not os.access(file.parent, os.W_OK | os.X_OK)):
+            raise Permanent(f"{file} cannot be written: name a file in a directory that you may write to.")
+    return path, signer, _publisher(arguments.publish, layout), named
+
+
+def _publisher(to: str, layout: Layout) -> Publish | None:
+    if not to:
+        return None
+    if to != LOCAL:
+        from shared.gcp.pubsub import PubSubBus
+
+        return PubSubBus(to).publish
+    up = platform.read(layout.platform)
+    if not up:
+        raise Permanent("The local platform is not up, so nothing can be published to it: ./dmz up.")
+    os.environ.update(bypass(os.environ))
+    local = PubSub(up.addresses["pubsub"], up.project)
+    return lambda event: local.publish(event.type, event.body(), event.attributes())
+
+
+def _new_key(path: Path) -> int:
+    try:
+        made = new_key(path)
+    except Permanent as error:
+        raise BadInput(str(error)) from error
+    _say(f"The private key is in {path}, readable by you alone; its id is {made.key_id}. The public key:")
+    print(made.public_pem, end="")
+    return 0
+
+
+def _told(build: Build, signer: Signer) -> str:
+    return (
+        f"{build.builder} built {build.image} at {build.revision} with the lock {build.lock}:\n"
+        f"  manifest       {build.manifest}\n"
+        f"  configuration  {build.config}\n"
+        f"  statement      {build.statement}, signed with {signer.key_id}"
+    )
+
+
+def _show(text: str) -> None:
+    if sys.stderr.isatty():
+        _say(printable(text, 200))
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr)
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise Permanent(f"{path} cannot be written: {error.strerror}.") from error
