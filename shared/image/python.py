@@ -11,7 +11,7 @@ from pathlib import Path
 
 from shared.errors import Permanent
 from shared.image import debian, pyc, sources, wheel_install
-from shared.image.oci import labels
+from shared.image.labels import labels
 from shared.image.plan import Config, Inputs, Layer
 from shared.image.python_paths import INTERPRETER, MAIN, Paths, manifest, repository
 from shared.image.sources import Source
