@@ -23,9 +23,17 @@ from typing import Any
 
 from shared.emulators.ca import CertificateAuthority
 from shared.emulators.vm import disk, dns, front, http1, idmap, limits, metadata, record, serial, slirp, trust
+from shared.emulators.vm.dial import Dialler
 from shared.emulators.vm.listen import Listeners
 from shared.emulators.vm.process import Process
-from shared.emulators.vm.spec import METADATA_ADDRESS, METADATA_HOST, RESTRICTED_ADDRESSES, Platform, VmSpec
+from shared.emulators.vm.spec import (
+    METADATA_ADDRESS,
+    METADATA_HOST,
+    RESTRICTED_ADDRESSES,
+    Container,
+    Platform,
+    VmSpec,
+)
 from shared.errors import Permanent, Transient
 
 _log = logging.getLogger(__name__)
@@ -49,6 +57,10 @@ class Vm:
     directory: Path
     process: Process
     closers: ExitStack
+    holder: "subprocess.Popen[bytes]"
+    """Ours, on the guest's side; it ends as the guest's first process did."""
+    dialler: Dialler | None = None
+    """Calls the ports of a container."""
 
     @property
     def pid(self) -> int:
@@ -62,6 +74,10 @@ class Vm:
     @property
     def internet(self) -> bool:
         return self.spec.network.internet
+
+    def exit_code(self) -> int:
+        """Of the first process, once it has ended; for a signal, 256 less its number."""
+        return self.holder.wait(_STEP_SECONDS)
 
     def end(self, reason: str) -> None:
         """Stop it and say why in its serial log; its files stay until it is deleted."""
@@ -86,7 +102,7 @@ class Engine:
         self.swept = record.sweep(platform.state)
         limits.prune()
         self._authority = CertificateAuthority.create(datetime.datetime.now(datetime.UTC))
-        self._trust = self._trust_files()
+        self._trust = self._trust_files(platform.root) if platform.root else {}
         self._spawner = ThreadPoolExecutor(1, "vm-spawner")
         self._vms: dict[str, Vm] = {}
         self._lock = threading.Lock()
@@ -98,6 +114,8 @@ class Engine:
         Permanent if the name is taken or this machine cannot run VMs, Transient if starting failed otherwise.
         """
         disk.require_room(self._platform.state)
+        if not spec.container and not self._platform.root:
+            raise Permanent("This engine has no root image: it runs containers alone.")
         directory = self._platform.state / "vms" / spec.name
         try:
             record.make(directory)
@@ -148,22 +166,27 @@ class Engine:
         closers.callback(group.remove)
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.settimeout(_STEP_SECONDS)
+        dialler = closers.enter_context(Dialler()) if spec.container else None
+        passed = (theirs.fileno(), *((dialler.theirs.fileno(),) if dialler else ()))
         log = closers.enter_context(serial.SerialLog(directory / record.SERIAL_LOG, spec.limits.serial_log))
         with ours, theirs, log.writer() as output:
             process = self._popen(
                 idmap.python("-m", "shared.emulators.vm.inside", str(theirs.fileno())),
                 env=idmap.child_environment(),
-                pass_fds=(theirs.fileno(),),
+                pass_fds=passed,
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=output,
             )
             closers.callback(_end, process)
             theirs.close()
+            if dialler:
+                dialler.theirs.close()
             record.write(directory, [process.pid], group)
             group.add(process.pid)
             assert process.stdin  # noqa: S101 - the pipe was asked for; for the type checker
-            process.stdin.write(json.dumps(self._orders(spec, directory, group)).encode())
+            orders = {**self._orders(spec, directory, group), **({"sockets": passed[1]} if dialler else {})}
+            process.stdin.write(json.dumps(orders).encode())
             process.stdin.close()
             _receive(ours, b"map")
             idmap.map_ids(process.pid)
@@ -176,7 +199,7 @@ class Engine:
         closers.callback(guest.kill, _STEP_SECONDS)  # and with the first process end all others
         record.write(directory, [process.pid, guest.pid], group)
         (directory / record.PID).write_text(f"{guest.pid}\n", encoding="ascii")
-        return Vm(spec, directory, guest, ExitStack())
+        return Vm(spec, directory, guest, ExitStack(), process, dialler)
 
     def _open_way(self, pid: int, directory: Path, closers: ExitStack) -> None:
         log = closers.enter_context(serial.SerialLog(directory / _TOOL_LOG_NAME, _TOOL_LOG))
@@ -208,32 +231,63 @@ class Engine:
         closers.callback(listeners.close)
 
     def _orders(self, spec: VmSpec, directory: Path, group: limits.Group) -> Mapping[str, Any]:
-        environment = {"PATH": _PATH, "LANG": "C.UTF-8", **trust.ENVIRONMENT}
         domain = f"c.{spec.place.project}.internal"
         files = {
-            _INIT: (Path(__file__).parent / "guest_init.py").read_text(encoding="utf-8"),
-            "/etc/environment": "".join(f"{name}={value}\n" for name, value in environment.items()),
             "/etc/hostname": f"{spec.name}\n",
             "/etc/hosts": f"127.0.0.1 localhost\n::1 localhost\n127.0.1.1 {spec.name}.{domain} {spec.name}\n",
             "/etc/resolv.conf": f"search {domain} google.internal\nnameserver {METADATA_ADDRESS}\n",
-            **self._trust,
         }
+        program = self._contained(spec.container) if spec.container else self._booted()
         return {
             "parent": os.getpid(),
             "directory": str(directory.resolve()),
-            "root": str(self._platform.root.resolve()),
             "hostname": spec.name,
             "addresses": [METADATA_ADDRESS, *RESTRICTED_ADDRESSES],
             "listen": _LISTEN,
             "prohibited": slirp.prohibited() if spec.network.internet else [],
-            "files": files,
             "rlimits": limits.rlimits(group, spec.limits),
+            **program,
+            "files": {**files, **program["files"]},
+        }
+
+    def _booted(self) -> Mapping[str, Any]:
+        """Of a VM: the image's Python runs the first process."""
+        assert self._platform.root  # noqa: S101 - `boot` asked; for the type checker
+        environment = {"PATH": _PATH, "LANG": "C.UTF-8", **trust.ENVIRONMENT}
+        files = {
+            _INIT: (Path(__file__).parent / "guest_init.py").read_text(encoding="utf-8"),
+            "/etc/environment": "".join(f"{name}={value}\n" for name, value in environment.items()),
+            **self._trust,
+        }
+        return {
+            "root": str(self._platform.root.resolve()),
+            "files": {name: content.encode().decode("latin-1") for name, content in files.items()},
             "argv": ["/usr/bin/python3", "-I", "-S", _INIT],
             "environment": environment,
         }
 
-    def _trust_files(self) -> dict[str, str]:
-        image, host = self._platform.root / trust.BUNDLE.lstrip("/"), self._platform.host_bundle
+    def _contained(self, container: Container) -> Mapping[str, Any]:
+        """Of a container: what its image says, and the certificates where its programs look for them."""
+        stores = trust.stores(container.root, self._platform.host_bundle, self._authority.pem)
+        return {
+            "root": str(container.root.resolve()),
+            "files": {name: content.decode("latin-1") for name, content in stores.items()},
+            "argv": container.argv,
+            "environment": dict(container.environment),
+            "shm": container.shm,
+            "container": {
+                "user": container.user,
+                "groups": container.groups,
+                "home": container.home,
+                "workdir": container.workdir,
+                "shared": {name: str(path.resolve()) for name, path in container.shared.items()},
+                "tmpfs": container.tmpfs,
+                "console": container.console,
+            },
+        }
+
+    def _trust_files(self, root: Path) -> dict[str, str]:
+        image, host = root / trust.BUNDLE.lstrip("/"), self._platform.host_bundle
         texts = [path.read_text(encoding="utf-8") if path.exists() else "" for path in (image, host)]
         return trust.files(texts[0], texts[1], self._authority.pem)
 

@@ -7,6 +7,11 @@ socket pair. Order matters; each step needs what the one before still allowed:
 3. addresses on lo, and the listening sockets, which are passed out: no server runs inside, there is no other way in;
 4. the engine adds a way out (or none) and says go;
 5. root file system, devices, pivot_root; a first process in the new process namespace; filter, capabilities, exec.
+   The guest's files are written once nothing of the host is left in sight: links in its image lead nowhere else.
+
+A container (orders["container"]) differs in that its program comes from its own image, runs as the image's user and
+gains no privileges by exec, and that this process gives the engine sockets of its network namespace, so that the
+engine can call the ports on which it serves.
 
 What goes wrong is reported over the socket pair as {"error": sentence}.
 """
@@ -23,7 +28,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from shared.emulators.vm import confine, syscalls
+from shared.emulators.vm import confine, contained, syscalls
 from shared.emulators.vm.syscalls import (
     MS_BIND,
     MS_NODEV,
@@ -72,6 +77,7 @@ def _separate(channel: socket.socket, orders: Mapping[str, Any]) -> None:
     # Still the caller's id: the only moment that can reach below a private home directory in the new mount namespace.
     os.chdir(orders["directory"])
     os.dup2(os.open(orders["root"], os.O_PATH | os.O_DIRECTORY), _ROOT_FD, inheritable=False)
+    contained.open_shared(orders)
     os.setgroups([])
     os.setresgid(0, 0, 0)
     os.setresuid(0, 0, 0)
@@ -109,21 +115,28 @@ def _build_root(orders: Mapping[str, Any]) -> None:
     # volatile: fsync(2) costs nothing. A VM does not outlive this process, so there is nothing to keep from a crash.
     layers = f"lowerdir=/proc/self/fd/{_ROOT_FD},upperdir=upper,workdir=work,userxattr,volatile"
     syscalls.mount("overlay", "root", "overlay", 0, layers)
+    os.close(_ROOT_FD)
     os.chdir("root")
-    _make_devices()
+    _make_devices(orders.get("shm", 0))
+    for name in ("run", "proc"):
+        Path(name).mkdir(exist_ok=True)
     syscalls.mount("tmpfs", "run", "tmpfs", MS_NOSUID | MS_NODEV, "mode=755,size=64m")
     Path("run/lock").mkdir(mode=0o1777)
+    contained.mount_shared(orders)
     Path(_OLD_ROOT).mkdir(exist_ok=True)
     syscalls.pivot_root(".", _OLD_ROOT)
     os.chdir("/")
-    for name, content in orders["files"].items():  # after pivot_root: a link in the image leads nowhere else
+
+
+def _write_files(files: Mapping[str, str]) -> None:
+    for name, content in files.items():
         path = Path(name)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.unlink(missing_ok=True)
-        path.write_text(content, encoding="utf-8")
+        path.write_bytes(content.encode("latin-1"))
 
 
-def _make_devices() -> None:
+def _make_devices(shm: int) -> None:
     Path("dev").mkdir(exist_ok=True)
     syscalls.mount("tmpfs", "dev", "tmpfs", MS_NOSUID | MS_NOEXEC, "mode=755,size=64k")
     for name in _DEVICES:
@@ -136,7 +149,8 @@ def _make_devices() -> None:
         "devpts", "dev/pts", "devpts", MS_NOSUID | MS_NOEXEC, "newinstance,ptmxmode=0666,mode=620,gid=5"
     )
     Path("dev/shm").mkdir()
-    syscalls.mount("tmpfs", "dev/shm", "tmpfs", MS_NOSUID | MS_NODEV, "mode=1777,size=50%")
+    size = shm or "50%"
+    syscalls.mount("tmpfs", "dev/shm", "tmpfs", MS_NOSUID | MS_NODEV, f"mode=1777,size={size}")
 
 
 def _start(channel: socket.socket, orders: Mapping[str, Any]) -> None:
@@ -155,6 +169,7 @@ def _start(channel: socket.socket, orders: Mapping[str, Any]) -> None:
     null = os.open("/dev/null", os.O_RDWR)
     for descriptor in (0, 1, 2):
         os.dup2(null, descriptor)
+    contained.give_sockets(orders, pid)
     _, status = os.waitpid(pid, 0)
     os._exit(os.waitstatus_to_exitcode(status) & 0xFF)
 
@@ -170,7 +185,10 @@ def _become_guest(alive: int, orders: Mapping[str, Any]) -> None:
     Path("/", _OLD_ROOT).rmdir()
     os.setsid()
     os.umask(0o022)
+    _write_files(orders["files"])
     os.dup2(os.open("/dev/null", os.O_RDONLY), 0)
+    if "container" in orders:
+        contained.become(orders)
     confine.confine()
     os.execve(orders["argv"][0], orders["argv"], orders["environment"])  # noqa: S606 - the guest's own first program
 

@@ -21,6 +21,14 @@ class Process:
     def alive(self) -> bool:
         return not self._ended(0)
 
+    def send(self, number: signal.Signals) -> None:
+        """ProcessLookupError if it has ended."""
+        signal.pidfd_send_signal(self._descriptor, number)
+
+    def wait(self, seconds: float) -> bool:
+        """Whether it has ended, after at most `seconds`."""
+        return self._ended(seconds)
+
     def kill(self, seconds: float) -> None:
         """SIGKILL, and wait at most `seconds` for the end."""
         with suppress(ProcessLookupError):

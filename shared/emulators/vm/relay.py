@@ -1,10 +1,12 @@
-"""The one sentence that a VM may say to the platform: publish to its own topic.
+"""What a VM may say to the platform: publish to its own topic, and pull its own subscription if it has one.
 
-Stands for the IAM binding `roles/pubsub.publisher` on one topic. Method and errors:
-https://docs.cloud.google.com/pubsub/docs/reference/rest/v1/projects.topics/publish. Checks, in this order:
-1. POST, and exactly the path /v1/projects/P/topics/T:publish, without query;
+Stands for the IAM bindings `roles/pubsub.publisher` on one topic and `roles/pubsub.subscriber` on one subscription.
+Methods and errors: https://docs.cloud.google.com/pubsub/docs/reference/rest/v1/projects.topics/publish and
+…/projects.subscriptions/pull. Checks, in this order:
+1. POST, and exactly the path /v1/projects/P/topics/T:publish, without query; or, for a service account that has
+   subscriptions, /v1/projects/P/subscriptions/S: with pull, acknowledge or modifyAckDeadline;
 2. a bearer token of this platform, unexpired, minted for this VM's own service account;
-3. a topic that this service account may publish to;
+3. a topic that this service account may publish to, or a subscription of its own;
 4. a body of at most 10 MB of messages, in base64 with its JSON around.
 """
 
@@ -18,7 +20,9 @@ from shared.emulators.vm.http1 import Exchange, Refused
 from shared.emulators.vm.spec import Identity
 from shared.errors import Permanent
 
-_PATH = re.compile(r"/v1/(projects/[a-z0-9-]+/topics/[A-Za-z][A-Za-z0-9._~+%-]{2,254}):publish")
+_NAME = "[A-Za-z][A-Za-z0-9._~+%-]{2,254}"
+_PATH = re.compile(rf"/v1/(projects/[a-z0-9-]+/topics/{_NAME}):publish")
+_PULL = re.compile(rf"/v1/(projects/[a-z0-9-]+/subscriptions/{_NAME}):(?:pull|acknowledge|modifyAckDeadline)")
 # https://docs.cloud.google.com/pubsub/quotas#resource_limits: 10 MB a request; base64 makes 4 of 3 bytes.
 BODY_LIMIT = 10_000_000 * 4 // 3 + 65_536
 
@@ -32,13 +36,16 @@ class PublishRelay:
     pubsub: Backend | None
 
     def serve(self, exchange: Exchange) -> None:
-        match = _PATH.fullmatch(exchange.path)
+        allowed, match = self.identity.topics, _PATH.fullmatch(exchange.path)
+        also = " and pull its own subscription" if self.identity.subscriptions else ""
+        if also and not match:
+            allowed, match = self.identity.subscriptions, _PULL.fullmatch(exchange.path)
         if exchange.command != "POST" or not match or "%" in exchange.path:  # check 1
-            raise Refused(403, "This network lets a VM publish to its own topic and nothing else.")
-        topic = match[1]
+            raise Refused(403, f"This network lets a VM publish to its own topic{also} and nothing else.")
+        resource = match[1]
         self._authenticate(exchange.headers.get_all("Authorization") or [])
-        if topic not in self.identity.topics:  # check 3
-            raise Refused(403, f"User not authorized to perform this action on {topic}.")
+        if resource not in allowed:  # check 3
+            raise Refused(403, f"User not authorized to perform this action on {resource}.")
         if exchange.body_length > BODY_LIMIT:  # check 4
             raise Refused(413, f"Request payload size exceeds the limit: {BODY_LIMIT} bytes.")
         if self.pubsub is None:

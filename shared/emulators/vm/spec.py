@@ -20,12 +20,13 @@ MIB = 1024 * 1024
 
 @dataclass(frozen=True)
 class Identity:
-    """The service account that the metadata server speaks for, and the only topics it may publish to
-    (`projects/P/topics/T`)."""
+    """The service account that the metadata server speaks for, the only topics it may publish to
+    (`projects/P/topics/T`) and the only subscriptions it may pull (`projects/P/subscriptions/S`)."""
 
     email: str
     topics: frozenset[str] = frozenset()
     scopes: tuple[str, ...] = ("https://www.googleapis.com/auth/cloud-platform",)
+    subscriptions: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -58,8 +59,33 @@ class Place:
 
 
 @dataclass(frozen=True)
+class Container:
+    """One program in a root of its own, in place of the engine's image and its first process."""
+
+    root: Path
+    """Unpacked, with the guest's ids; read-only by agreement, several may share it."""
+    argv: tuple[str, ...]
+    """A name without a slash is looked up in the environment's PATH."""
+    environment: Mapping[str, str]
+    workdir: str = "/"
+    home: str = "/"
+    """HOME, where `environment` has none."""
+    user: tuple[int, int] = (0, 0)
+    groups: tuple[int, ...] = ()
+    shared: Mapping[str, Path] = field(default_factory=dict)
+    """Directories of the host that it sees read-only, by their place below /run."""
+    tmpfs: tuple[tuple[str, int], ...] = ()
+    """Further file systems in memory: where, and their size in bytes (0: half of the memory)."""
+    shm: int = 0
+    """Bytes of /dev/shm; 0: half of the memory."""
+    console: bool = True
+    """What it prints goes to the serial log; else nowhere."""
+
+
+@dataclass(frozen=True)
 class VmSpec:
-    """One VM. `attributes` are the instance's metadata attributes; `startup-script` among them is run at boot."""
+    """One VM. `attributes` are the instance's metadata attributes; `startup-script` among them is run at boot, unless
+    the VM is a `container`."""
 
     name: str
     network: Network
@@ -67,6 +93,7 @@ class VmSpec:
     place: Place
     attributes: Mapping[str, str] = field(default_factory=dict)
     limits: Limits = field(default_factory=Limits)
+    container: Container | None = None
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
@@ -78,10 +105,11 @@ class VmSpec:
 
 @dataclass(frozen=True)
 class Platform:
-    """What all VMs of one engine share: the unpacked root image, where VMs are kept, the key that signs tokens, the
-    Pub/Sub endpoint behind the publish relay (`http://HOST:PORT`, None for none) and the CA bundle of the host."""
+    """What all VMs of one engine share: the unpacked root image (None: it runs containers alone), where VMs are kept,
+    the key that signs tokens, the Pub/Sub endpoint behind the publish relay (`http://HOST:PORT`, None for none) and
+    the CA bundle of the host."""
 
-    root: Path
+    root: Path | None
     state: Path
     token_key: bytes
     pubsub: str | None = None

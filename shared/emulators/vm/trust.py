@@ -5,9 +5,14 @@ extra certificate is also a file in /usr/local/share/ca-certificates, so that `u
 """
 
 import hashlib
+import os
 import re
 import ssl
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from pathlib import Path, PurePosixPath
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import NoEncryption, pkcs12
 
 BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
 LOCAL_AUTHORITY = "/usr/local/share/ca-certificates/package-dmz-local.crt"
@@ -29,6 +34,64 @@ def files(image_bundle: str, host_bundle: str, authority: str) -> dict[str, str]
             extra[f"/usr/local/share/ca-certificates/host-{fingerprint[:16]}.crt"] = pem
     extra[LOCAL_AUTHORITY] = authority
     return {BUNDLE: image_bundle + "".join(extra.values()), **extra}
+
+
+def stores(root: Path, host_bundle: Path, authority: str) -> dict[str, bytes]:
+    """For the container image unpacked at `root`: guest path to content of each place where its programs look for
+    roots. On Google Cloud nothing of the kind is needed; here the environment, which a token reports, must not change.
+
+    The system's bundle, and what the image itself has: certifi's and grpc's lists (PEM), the JDK's `cacerts`
+    (PKCS #12 without a password, which JDKs read since 8u301 and 11.0.12).
+    """
+    host = host_bundle.read_text(encoding="utf-8") if host_bundle.exists() else ""
+    system = root / BUNDLE.lstrip("/")
+    own = system.read_text(encoding="utf-8") if system.is_file() and not system.is_symlink() else ""
+    found = {BUNDLE: _joined(own, host, authority).encode()}
+    for place, kind in _stores(root):
+        if kind == "pem":
+            present = Path(root, place).read_text(encoding="utf-8", errors="replace")
+            found[f"/{place}"] = _joined(present, host, authority).encode()
+        else:
+            found[_target(root, place)] = _truststore(_joined(own, host, authority))
+    return found
+
+
+def has_bundle(root: Path) -> bool:
+    return (root / BUNDLE.lstrip("/")).is_file()
+
+
+def _joined(present: str, host: str, authority: str) -> str:
+    known = {_fingerprint(pem) for pem in _certificates(present)}
+    extra = [pem for pem in _certificates(host) if _fingerprint(pem) not in known]
+    return present.rstrip("\n") + "\n" + "".join((*extra, authority))
+
+
+def _stores(root: Path) -> Iterator[tuple[str, str]]:
+    for directory, _, names in os.walk(root):
+        place = os.path.relpath(directory, root)
+        if "cacert.pem" in names and place.endswith("/certifi"):
+            yield f"{place}/cacert.pem", "pem"
+        elif "roots.pem" in names and place.endswith("/grpc/_cython/_credentials"):
+            yield f"{place}/roots.pem", "pem"
+        elif "cacerts" in names and place.endswith("/lib/security"):
+            yield f"{place}/cacerts", "java"
+
+
+def _target(root: Path, place: str) -> str:
+    """Debian's JDK links its `cacerts` into /etc/ssl/certs/java, where a script makes it that images do not run."""
+    path = root / place
+    if not path.is_symlink():
+        return f"/{place}"
+    return os.path.normpath(PurePosixPath("/", place).parent / path.readlink())
+
+
+def _truststore(bundle: str) -> bytes:
+    certificates = x509.load_pem_x509_certificates(bundle.encode())
+    entries = [
+        pkcs12.PKCS12Certificate(certificate, f"root-{number}".encode())
+        for number, certificate in enumerate(certificates)
+    ]
+    return pkcs12.serialize_java_truststore(entries, NoEncryption())
 
 
 def _certificates(bundle: str) -> Iterable[str]:
