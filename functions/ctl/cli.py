@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from functions.ctl import appraise
+from functions.ctl import appraise_options, provenance_options
 from functions.ctl.inputs import BadInput
 from functions.local.__main__ import explained
 from functions.local.backing import KINDS
@@ -42,6 +42,11 @@ def parser() -> argparse.ArgumentParser:
         help=f"one of {', '.join(built_in())}, or the path of a workload file (default: quickstart)",
     )
     run.add_argument("--keep", action="store_true", help="leave the platform and the inner VM up")
+    run.add_argument(
+        "--tamper",
+        action="store_true",
+        help="change one byte of the data service's image before it is launched, and see it refused",
+    )
     run.add_argument("--report", type=Path, metavar="FILE", help="write the result as JSON")
     up = commands.add_parser("up", help="bring the local platform up and leave it up")
     for judging in (run, up):
@@ -70,7 +75,8 @@ def parser() -> argparse.ArgumentParser:
     enter.add_argument("words", nargs=argparse.REMAINDER, metavar="COMMAND")
     test = commands.add_parser("test", help="style, types, import contracts and all tests", add_help=False)
     test.add_argument("arguments", nargs=argparse.REMAINDER, help="for pytest; then pytest alone runs")
-    appraise.register(commands)
+    appraise_options.register(commands)
+    provenance_options.register(commands)
     top.set_defaults(show=top.print_help)
     return top
 
@@ -127,9 +133,19 @@ def _dispatch(arguments: argparse.Namespace) -> int:
     if arguments.command == "test":
         return check(arguments.arguments)
     if arguments.command == "appraise":
+        from functions.ctl import appraise
+
         return appraise.appraise(arguments)
+    if arguments.command == "attestation":
+        from functions.ctl import attestation
+
+        return attestation.attestation(arguments)
     places = layout(os.environ)
     match arguments.command:
+        case "rebuild":
+            from functions.ctl import rebuild
+
+            return rebuild.rebuild(arguments, places)
         case "run":
             return _run(arguments, places)
         case "up":
@@ -157,9 +173,13 @@ def _run(arguments: argparse.Namespace, places: Layout) -> int:
     from functions.ctl.run import Request, prepare, run
 
     try:
-        prepare(arguments.workload)
+        workload, _ = prepare(arguments.workload)
     except DmzError as error:
         raise BadInput(str(error)) from error
+    if arguments.tamper and not workload.data_services:
+        raise BadInput(
+            f"The workload {workload.name} names no data service, so there is no image to tamper with."
+        )
     inputs.check(places, os.environ, arguments.policy, arguments.advisories, arguments.report)
     request = Request(
         workload=arguments.workload,
@@ -170,6 +190,7 @@ def _run(arguments: argparse.Namespace, places: Layout) -> int:
         policy=arguments.policy,
         advisories=arguments.advisories,
         broker=arguments.broker,
+        tamper=arguments.tamper,
     )
     return run(request, Console())
 
