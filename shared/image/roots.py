@@ -64,13 +64,14 @@ def _alone(lock: Path) -> Iterator[None]:
     """One thread of one process at a time: nobody replaces a root that another has just found sound."""
     try:
         lock.parent.mkdir(parents=True, exist_ok=True)
-        with lock.open("ab") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            yield
-    except PermissionError as error:
+        file = lock.open("ab")
+    except OSError as error:
         raise Permanent(
-            f"The cache {lock.parent} cannot be written to; make it yours, or name another in XDG_CACHE_HOME."
+            f"The cache {lock.parent} cannot be written to ({error.strerror}); name another in XDG_CACHE_HOME."
         ) from error
+    with file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def _make(packages: Sequence[LockedInput], inputs: Inputs, made: Path, record: Path) -> None:
