@@ -161,8 +161,8 @@ PUBLISHERS: dict[str, tuple[str, ...]] = {
 DEAD_LETTERS = "dead-letters"
 """Topic that keeps what could not be handled; its holding subscription is `dead-letters-hold`."""
 
-_WITH_TOKENS = "attestation-requested"
-"""Topic whose bodies hold credentials."""
+WITH_TOKENS = "attestation-requested"
+"""Topic whose bodies hold credentials: Pub/Sub itself must not copy them to a dead-letter topic."""
 _TOKEN = re.compile(rb"eyJ[\w-]{8,}\.eyJ[\w-]{8,}\.[\w-]{8,}")
 _PREFIX, _SUFFIX = "package-dmz.", ".v1"
 
@@ -336,7 +336,7 @@ def decode(delivery: Delivery) -> Event:
 def kept(delivery: Delivery) -> bytes:
     """The body of a delivery that could not be decoded, as a dead letter may hold it."""
     said = f"{delivery.topic} {delivery.attributes.get('ce-type', '')}"
-    if _WITH_TOKENS in said:
+    if WITH_TOKENS in said:
         return hidden(delivery.body)
     return _TOKEN.sub(lambda found: hidden(found[0]), delivery.body)  # sent to a wrong topic
 

@@ -45,7 +45,9 @@ def standings(
     """All votes on one image, tallied source by source. `revocations`: {manifest, reason} of that image."""
     revoked = {str(each["manifest"]): str(each["reason"]) for each in revocations}
     groups = votes.grouped(cast)
-    return tuple(_standing(source, groups[source], revoked, builders, configs, now) for source in sorted(groups))
+    return tuple(
+        _standing(source, groups[source], revoked, builders, configs, now) for source in sorted(groups)
+    )
 
 
 def _standing(
@@ -182,11 +184,23 @@ def answers(asked: Document | None, data: AttestationRequested, now: float) -> t
     """
     name = "nonce issued"
     if asked is None:  # 1
-        return name, data.nonce_id, "we neither issued nor registered this nonce: ask for one by nonce-requested"
+        return (
+            name,
+            data.nonce_id,
+            "we neither issued nor registered this nonce: ask for one by nonce-requested",
+        )
     if asked["service"] != data.service:  # 2
-        return name, data.nonce_id, f"the nonce was issued to the service {asked['service']}, not to {data.service}"
+        return (
+            name,
+            data.nonce_id,
+            f"the nonce was issued to the service {asked['service']}, not to {data.service}",
+        )
     if data.run_id not in ("", asked["run_id"]):  # 3
-        return name, data.nonce_id, f"the nonce was issued for {asked['run_id'] or 'no run'}, not for {data.run_id}"
+        return (
+            name,
+            data.nonce_id,
+            f"the nonce was issued for {asked['run_id'] or 'no run'}, not for {data.run_id}",
+        )
     if now > asked["expires"]:  # 4
         late = now - float(asked["expires"])
         return name, data.nonce_id, f"the nonce expired {late:.0f} s ago: ask for a new one"
@@ -197,10 +211,14 @@ def with_freshness(result: AppraisalResult, asked: Sequence[tuple[str, str, str]
     """The result with the checks that need the store; `asked` holds (name, input, why not)."""
     checks = list(result.checks)
     for name, given, trouble in asked:
-        answer = "failed" if trouble else "passed"
-        sentence = trouble or "yes"
         checks.append(
-            Check(number=len(checks) + 1, name=name, input=given, answer=answer, sentence=sentence)
+            Check(
+                number=len(checks) + 1,
+                name=name,
+                input=given,
+                answer="failed" if trouble else "passed",
+                sentence=trouble or "Holds.",
+            )
         )
     accepted = all(check.answer == "passed" for check in checks)
     fields = result.model_dump(mode="json") | {

@@ -24,6 +24,7 @@ from shared.events import (
     derive,
 )
 from shared.model.appraisal import AppraisalPolicy
+from shared.model.reference import ReferenceValue
 from shared.model.value import Digest, sha256
 from shared.ports import Blobs, Create, Document, Put, Store
 from shared.settings import Settings
@@ -179,7 +180,7 @@ def _appraise(event: Event, data: AttestationRequested, ports: Ports) -> Outcome
     )
 
 
-def _references(image: str, ports: Ports):  # type: ignore[no-untyped-def]
+def _references(image: str, ports: Ports) -> tuple[ReferenceValue, ...]:
     return tuple(each for standing in _standings(image, ports) for each in standing.references)
 
 

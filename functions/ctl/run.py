@@ -10,9 +10,9 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rich.console import Console
@@ -21,12 +21,14 @@ from functions.ctl import lifecycle, summary
 from functions.ctl.display import Display
 from functions.ctl.documents import Connection, connect, preload
 from functions.ctl.follow import Follower, unless
+from functions.ctl.launch import Launch
 from functions.ctl.progress import Line, lines
 from functions.ctl.report import STAGES, Facts, Report, report
 from functions.local import advisories, platform
 from functions.local.layout import Layout
 from functions.local.platform import Platform
 from functions.local.pubsub import PubSub
+from functions.local.services import Services
 from shared.errors import DmzError, Permanent
 from shared.events import Event, RunFailed, RunRequested, derive, run_id_of, timestamp
 from shared.machines import vm_name
@@ -48,6 +50,8 @@ class Request:
     policy: str = ""
     advisories: str = ""
     broker: str = "auto"
+    tamper: bool = False
+    """Launch the data services from images that differ by one byte from what was built."""
 
 
 def run(request: Request, console: Console) -> int:
@@ -93,6 +97,7 @@ class _Run:
         self._began = time.monotonic()
         self._started: lifecycle.Started | None = None
         self._platform_seconds = 0.0
+        self._services = Launch(workload.data_services, request.tamper)
 
     def watched(self) -> int:
         for number in (signal.SIGTERM, signal.SIGHUP):
@@ -129,8 +134,7 @@ class _Run:
         began = time.monotonic()
 
         def show(text: str) -> None:
-            waiting = (Line(stage, "waiting", None, "") for stage in STAGES)
-            display.show((Line("platform", "running", time.monotonic() - began, text), *waiting))
+            display.show((Line("platform", "running", time.monotonic() - began, text), *self._waiting()))
 
         show("fetching advisories")
         request = self._request
@@ -160,7 +164,8 @@ class _Run:
         state = f"{up.name}, {up.advisories_name or up.advisories}, policy {Path(up.policy).stem}"
         first = Line("platform", "done", self._platform_seconds, state)
         try:
-            display.show((first, *(Line(stage, "waiting", None, "") for stage in STAGES)))
+            display.show((first, *self._waiting()))
+            self._services.start(Services(self._request.layout, up))
             for wheel, path in zip(self._workload.wheels, self._wheels, strict=True):
                 repository = follower.connection.settings.staging_repository
                 version = wheel.sha256.removeprefix("sha256:")
@@ -170,7 +175,10 @@ class _Run:
             PubSub(up.addresses["pubsub"], up.project).publish(
                 self._event.type, self._event.body(), self._event.attributes()
             )
-            follower.follow(lambda seen: display.show((first, *lines(seen))), lambda: self._trouble(up))
+            follower.follow(
+                lambda seen: display.show((first, *lines(replace(seen, service=self._services.words)))),
+                lambda: self._trouble(up),
+            )
         except KeyboardInterrupt:
             return _INTERRUPTED
         except DmzError as error:
@@ -180,7 +188,12 @@ class _Run:
     def _trouble(self, up: Platform) -> str:
         if self._started and (failure := self._started.failure()):
             return failure
-        return _gone(up)
+        return self._services.failure or _gone(up)
+
+    def _waiting(self) -> Iterator[Line]:
+        """Before anything is known of the run."""
+        names = STAGES if self._workload.data_services else STAGES[:-1]
+        return (Line(stage, "waiting", None, "") for stage in names)
 
     def _report(self, up: Platform, follower: Follower, why: str) -> Report:
         seconds = time.monotonic() - self._began
@@ -220,12 +233,15 @@ class _Run:
             return
         vm = vm_name("inner", self._run_id)
         if not self._request.keep:
-            if not self._started and made.state == "completed":
-                connection.vms.delete(vm)
+            if not self._started:
+                if made.state == "completed":
+                    connection.vms.delete(vm)
+                self._services.mend(Services(self._request.layout, up))
             return
         if self._started:
             self._started.let_go()
             self._started = None
+        self._services.mend(Services(self._request.layout, up))
         self._say(kept(up, vm if made.state == "completed" else ""))
 
     def _say(self, text: str) -> None:

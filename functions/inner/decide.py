@@ -246,7 +246,7 @@ def service_appraised(data: AttestationAppraised) -> Put:
 
 def refusal(data: AttestationAppraised) -> str:
     more = len(data.failed_checks) - _CHECKS
-    checks = "; ".join(data.failed_checks[:_CHECKS]) + (f"; and {more} more" if more > 0 else "")
+    checks = "; ".join(check.rstrip(".") for check in data.failed_checks[:_CHECKS]) + (f"; and {more} more" if more > 0 else "")
     return f"The data service {data.service} is not what it should be: {checks or 'no check passed'}."
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 
 from shared.errors import Permanent, Transient
-from shared.events import DEAD_LETTERS, SUBSCRIBERS, TYPES
+from shared.events import DEAD_LETTERS, SUBSCRIBERS, TYPES, WITH_TOKENS
 
 _ACK_SECONDS = 600
 """Pub/Sub's longest: a handler that is slower is delivered to again while it works."""
@@ -32,9 +32,7 @@ class PubSub:
 
     def set_up(self, endpoints: Mapping[str, str]) -> None:
         """All topics, a push subscription `<stage>--<topic>` for each stage in `endpoints` (its base address)."""
-        with httpx.Client(
-            base_url=f"http://{self.host}/v1/projects/{self.project}", timeout=10, trust_env=False
-        ) as client:
+        with self._client() as client:
             for topic in (*TYPES, DEAD_LETTERS):
                 _put(client, f"topics/{topic}", {})
             _put(
@@ -45,6 +43,16 @@ class PubSub:
             for stage, address in endpoints.items():
                 for topic in SUBSCRIBERS[stage]:
                     _put(client, f"subscriptions/{stage}--{topic}", self._push(topic, address))
+
+    def subscribe(self, name: str, topic: str) -> None:
+        """A subscription to pull from, unless it is there."""
+        with self._client() as client:
+            _put(client, f"subscriptions/{name}", {"topic": self._topic(topic), "ackDeadlineSeconds": 60})
+
+    def _client(self) -> httpx.Client:
+        # No proxy of the user's stands before an emulator.
+        base = f"http://{self.host}/v1/projects/{self.project}"
+        return httpx.Client(base_url=base, timeout=10, trust_env=False)
 
     def publish(self, topic: str, body: bytes, attributes: Mapping[str, str]) -> None:
         message = {"data": base64.b64encode(body).decode(), "attributes": dict(attributes)}
@@ -66,18 +74,18 @@ class PubSub:
         return f"projects/{self.project}/topics/{name}"
 
     def _push(self, topic: str, address: str) -> dict[str, Any]:
-        return {
+        content = {
             "topic": self._topic(topic),
             # The path becomes the CloudEvent's source: functions-framework reads the topic from it.
             "pushConfig": {"pushEndpoint": f"{address}/{self._topic(topic)}"},
             "ackDeadlineSeconds": _ACK_SECONDS,
             # Without one the emulator delivers again every second: a passing trouble of ten seconds would be final.
             "retryPolicy": {"minimumBackoff": "1s", "maximumBackoff": "10s"},
-            "deadLetterPolicy": {
-                "deadLetterTopic": self._topic(DEAD_LETTERS),
-                "maxDeliveryAttempts": _ATTEMPTS,
-            },
         }
+        if topic == WITH_TOKENS:
+            return content
+        policy = {"deadLetterTopic": self._topic(DEAD_LETTERS), "maxDeliveryAttempts": _ATTEMPTS}
+        return content | {"deadLetterPolicy": policy}
 
 
 def _put(client: httpx.Client, path: str, content: dict[str, Any]) -> None:

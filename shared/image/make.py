@@ -23,6 +23,8 @@ class Made:
     built: BuiltImage
     spec: ImageSpec
     lock: ImageLock
+    source: Path
+    """Directory of the sources."""
     layout: Path
 
     @property
@@ -58,4 +60,4 @@ def make(
         layers,
         lambda seen: show(f"layer {seen.number} of {seen.of}, {seen.layer}: {seen.state}"),
     )
-    return Made(built, spec, lock, out)
+    return Made(built, spec, lock, path.parent / spec.source, out)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 from shared import dead_letters
-from shared.events import SUBSCRIBERS, Delivery, Event, timestamp
+from shared.events import SUBSCRIBERS, Delivery, Event, kept, timestamp
 
 Receiver = Callable[[Delivery], bool]
 """Handles one delivery; False, or an exception, asks for another."""
@@ -42,20 +42,20 @@ class MemoryBus:
 
     def send(self, topic: str, body: bytes, attributes: Mapping[str, str]) -> None:
         """What a publisher outside the system does: a body to a topic."""
-        message_id = str(next(self._ids))
+        message_id, published = str(next(self._ids)), timestamp(time.time())
         for stage, topics in SUBSCRIBERS.items():
             if topic not in topics or stage not in self._receivers:
                 continue
             for _ in range(self._copies):
-                delivery = Delivery(body, topic, dict(attributes), message_id, timestamp(time.time()))
+                delivery = Delivery(body, topic, dict(attributes), message_id, published)
                 with self._idle:
                     self._open += 1
                     delay = self._random.uniform(0, self._max_delay)
                 self._pool.submit(self._deliver, self._receivers[stage], delivery, delay)
 
     def dead_letter(self, body: bytes, attributes: Mapping[str, str], reason: str) -> None:
-        kept = dead_letters.kept(attributes, reason)
-        self.dead.append((dead_letters.body(body), kept, kept.pop("reason")))
+        names = dead_letters.kept(attributes, reason)
+        self.dead.append((dead_letters.body(body), names, names.pop("reason")))
 
     def drain(self, timeout: float) -> bool:
         """Wait until nothing is under way; False if that did not happen in `timeout` seconds."""
@@ -73,7 +73,7 @@ class MemoryBus:
                     if receiver(delivery):
                         return
             self.dead_letter(
-                delivery.body, delivery.attributes, f"not handled after {self._attempts} deliveries"
+                kept(delivery), delivery.attributes, f"not handled after {self._attempts} deliveries"
             )
         finally:
             with self._idle:

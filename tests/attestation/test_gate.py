@@ -1,0 +1,146 @@
+"""A run that names a data service completes only after that service's token was accepted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from shared.machines import vm_name
+from shared.model.value import sha256
+from tests.attestation.world import SERVED, SERVICE, Attested, honest, silent, token
+from tests.stages.world import WORKLOAD
+
+Make = Callable[..., Attested]
+
+
+def test_an_accepted_service_completes_the_run(world: Attested) -> None:
+    world.agreed()
+    run_id = world.request(SERVED)
+    run = world.run(run_id)
+    assert (run["state"], run["stage"], world.bus.dead, world.raised) == ("completed", "attestation", [], [])
+    answer = run["attestation"][SERVICE]
+    assert (answer["decision"], answer["failed_checks"]) == ("accepted", [])
+    assert answer["image_digest"] == sha256(b"manifest")
+    assert answer["builders"] == ["https://builders.example/alice", "https://builders.example/bob"]
+    (completed,) = world.events("run-completed")
+    assert (completed.lock, completed.inner_vm) == (run["lock"], vm_name("inner", run_id))
+    assert run["stages"]["attestation"]["started"] <= run["stages"]["attestation"]["ended"]
+    assert world.vms.get(vm_name("inner", run_id))
+    world.sweep()
+    assert world.vms.get(vm_name("inner", run_id)), "the watchdog spares it"
+
+
+def test_without_a_data_service_nobody_is_asked(world: Attested) -> None:
+    run_id = world.request(WORKLOAD)
+    assert world.run(run_id)["state"] == "completed"
+    assert world.events("nonce-requested") == []
+
+
+def test_two_services_are_asked_one_after_the_other(world: Attested) -> None:
+    world.agreed()
+    run_id = world.request(WORKLOAD.model_copy(update={"data_services": ("second", SERVICE)}))
+    run = world.run(run_id)
+    assert run["state"] == "completed"
+    assert [each.service for each in world.appraised()] == ["second", SERVICE]
+    assert {name: each["decision"] for name, each in run["attestation"].items()} == {
+        "second": "accepted",
+        SERVICE: "accepted",
+    }
+
+
+def test_a_refused_service_fails_the_run_with_its_checks(make: Make) -> None:
+    def other_image(issued: dict[str, Any]) -> dict[str, Any]:
+        def change(claims: dict[str, Any]) -> None:
+            claims["submods"]["container"]["image_digest"] = sha256(b"tampered")
+
+        return honest(issued) | {"token": token(issued, change)}
+
+    world = make(answer=other_image)
+    world.agreed()
+    run_id = world.request(SERVED)
+    run = world.run(run_id)
+    assert (run["state"], run["stage"]) == ("failed", "attestation")
+    assert "image digest" in run["reason"]
+    assert run["attestation"][SERVICE]["image_digest"] == sha256(b"tampered")
+    assert run["attestation"][SERVICE]["decision"] == "refused"
+    assert world.events("run-completed") == []
+    assert world.vms.get(vm_name("inner", run_id)) is None, (
+        "nobody may process data beside an unknown service"
+    )
+
+
+def test_a_service_whose_image_nobody_rebuilt_is_refused(world: Attested) -> None:
+    world.build()
+    run = world.run(world.request(SERVED))
+    assert run["state"] == "failed"
+    assert "image digest" in run["reason"]
+
+
+def test_a_silent_service_fails_the_run_in_time(make: Make) -> None:
+    world = make(answer=silent)
+    world.agreed()
+    run_id = world.request(SERVED)
+    world.sweep()
+    assert (world.run(run_id)["state"], world.run(run_id)["stage"]) == ("running", "attestation")
+    assert world.vms.get(vm_name("inner", run_id)), "the VM waits with the run"
+    world.ahead += 601
+    world.sweep()
+    run = world.run(run_id)
+    assert run["state"] == "failed"
+    assert run["reason"].startswith(f"The data service {SERVICE} did not hand in a token in time")
+    world.sweep()
+    assert world.vms.get(vm_name("inner", run_id)) is None
+
+
+def test_a_service_without_a_policy_fails_the_run(world: Attested) -> None:
+    run = world.run(world.request(WORKLOAD.model_copy(update={"data_services": ("unknown",)})))
+    assert (run["state"], run["reason"]) == ("failed", "There is no data service 'unknown'.")
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_delivered_three_times_and_shuffled_it_ends_the_same(make: Make, seed: int) -> None:
+    world = make(copies=3, max_delay=0.1, seed=seed)
+    world.agreed()
+    run_id = world.request(SERVED)
+    assert (world.run(run_id)["state"], world.bus.dead, world.raised) == ("completed", [], [])
+    # A service that hears its nonce twice answers twice; only the first answer speaks for the run.
+    assert {each.decision for each in world.appraised() if each.run_id} == {"accepted"}
+    assert len(world.events("nonce-issued")) == 1
+
+
+def test_a_service_that_sends_its_token_twice_does_not_end_its_own_run(make: Make) -> None:
+    """Pub/Sub may publish one request twice: the second is refused as a replay, and speaks for nobody's run."""
+    world = make(answer=silent)
+    world.agreed()
+    run_id = world.request(SERVED)
+    issued = world.events("nonce-issued")[0].model_dump(mode="json")
+    handed = honest(issued)
+    world.send("attestation-requested", handed)
+    world.send("attestation-requested", handed)
+    assert world.run(run_id)["state"] == "completed"
+    assert [(each.decision, each.run_id) for each in world.appraised()] == [
+        ("accepted", run_id),
+        ("refused", ""),
+    ]
+
+
+def test_a_forged_answer_about_another_service_changes_nothing(make: Make) -> None:
+    world = make(answer=silent)
+    run_id = world.request(SERVED)
+    forged = {
+        "run_id": run_id,
+        "service": "second",
+        "nonce_id": "x" * 16,
+        "decision": "accepted",
+        "failed_checks": [],
+        "image_digest": "",
+        "builders": [],
+        "token": sha256(b""),
+        "result": sha256(b""),
+        "summary": None,
+        "checks": 1,
+    }
+    world.send("attestation-appraised", forged)
+    assert world.run(run_id)["state"] == "running"

@@ -1,0 +1,145 @@
+"""Reference values: who may vote, what agreement takes, what a dispute and a revocation do."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from shared.model.value import sha256
+from tests.appraisal import forge
+from tests.attestation.world import SERVICE, Attested, silent
+from tests.provenance import makers
+
+Make = Callable[..., Attested]
+
+
+@pytest.fixture
+def world(make: Make) -> Attested:
+    return make(answer=silent)
+
+
+def decision(world: Attested) -> str:
+    world.hand_in(world.ask())
+    return str(world.appraised()[-1].decision)
+
+
+def test_the_threshold_makes_a_reference_value_and_says_so_once(world: Attested) -> None:
+    world.build(makers.ALICE)
+    assert [each["state"] for each in world.references()] == ["undecided"]
+    assert decision(world) == "refused"
+    world.build(makers.BOB)
+    (reference,) = world.references()
+    assert (reference["state"], reference["manifest"]) == ("agreed", sha256(b"manifest"))
+    assert reference["builders"] == [makers.ALICE, makers.BOB]
+    (told,) = world.events("reference-changed")
+    assert (told.state, told.manifest, told.builders) == (
+        "agreed",
+        sha256(b"manifest"),
+        (makers.ALICE, makers.BOB),
+    )
+    assert decision(world) == "accepted"
+
+
+def test_two_keys_of_one_builder_are_one_vote(world: Attested) -> None:
+    said = world.statement(makers.CAROL, b"manifest", forge.CONFIG)
+    world.vote(said, "carol")
+    world.vote(said, "p256 carol")
+    assert [each["state"] for each in world.references()] == ["undecided"]
+    assert decision(world) == "refused"
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations([0, 1, 2])))
+def test_disagreement_blocks_the_image_whatever_the_order(world: Attested, order: tuple[int, ...]) -> None:
+    votes = [(makers.ALICE, b"manifest"), (makers.BOB, b"manifest"), (makers.CAROL, b"other")]
+    for place in order:
+        world.build(*votes[place])
+    (reference,) = world.references()
+    assert reference["state"] == "disputed"
+    told = world.events("reference-changed")[-1]
+    assert told.state == "disputed"
+    assert set(told.builders) == {makers.ALICE, makers.BOB, makers.CAROL}
+    assert makers.CAROL in told.reason
+    assert decision(world) == "refused"
+    assert any("agreement" in check for check in world.appraised()[-1].failed_checks)
+
+
+def test_votes_that_come_at_once_are_all_seen(make: Make) -> None:
+    world = make(answer=silent, copies=3, max_delay=0.05, seed=7)
+    bodies = []
+    for builder, what in ((makers.ALICE, b"manifest"), (makers.BOB, b"manifest"), (makers.CAROL, b"other")):
+        said = world.statement(builder, what, forge.CONFIG)
+        envelope = makers.envelope(said, makers.KEY_OF[builder])
+        bodies.append(json.dumps({"image": SERVICE, "envelope": envelope, "config": forge.CONFIG}).encode())
+    for body in bodies:
+        world.bus.send("image-built", body, {})
+    world.quiet()
+    assert [each["state"] for each in world.references()] == ["disputed"]
+    assert decision(world) == "refused"
+
+
+def test_the_same_manifest_with_another_configuration_is_no_agreement(world: Attested) -> None:
+    world.build(makers.ALICE)
+    world.build(makers.BOB, config=forge.CONFIG + " ")
+    assert [each["state"] for each in world.references()] == ["disputed"]
+
+
+def test_another_revision_is_another_question(world: Attested) -> None:
+    world.build(makers.ALICE)
+    world.build(makers.BOB, revision="another")
+    assert [each["state"] for each in world.references()] == ["undecided", "undecided"]
+
+
+def test_a_revoked_image_is_refused_with_the_reason(world: Attested) -> None:
+    world.agreed()
+    assert decision(world) == "accepted"
+    revoked = {"image": SERVICE, "manifest": sha256(b"manifest"), "reason": "It holds a hole."}
+    world.send("reference-revoked", revoked)
+    told = world.events("reference-changed")[-1]
+    assert (told.state, told.reason) == ("revoked", "It holds a hole.")
+    assert decision(world) == "refused"
+    assert any("It holds a hole" in check for check in world.appraised()[-1].failed_checks)
+    world.build(makers.CAROL)
+    assert decision(world) == "refused", "a further vote brings it back as little"
+
+
+def test_a_reference_value_ends(world: Attested) -> None:
+    world.agreed()
+    world.shift += 31 * makers.DAY
+    issued, now = world.ask(), int(world.then())
+
+    def today(claims: dict[str, Any]) -> None:
+        claims.update(iat=now - 10, nbf=now - 10, exp=now + 3590, eat_nonce=issued["nonce"])
+
+    world.hand_in(issued, forge.oidc(forge.claims(today)))
+    assert [check.name for check in world.result(world.appraised()[-1]).failed] == ["image digest"]
+
+
+def test_a_stranger_has_no_vote(world: Attested) -> None:
+    said = world.statement(makers.ALICE, b"manifest", forge.CONFIG)
+    world.vote(said, "mallory")
+    assert world.references() == []
+    assert "No key that the policy lists" in world.bus.dead[-1][2]
+
+
+def test_a_configuration_that_was_swapped_is_named(world: Attested) -> None:
+    said = world.statement(makers.ALICE, b"manifest", forge.CONFIG)
+    world.vote(said, "alice", config=forge.CONFIG.replace("LANG=C.UTF-8", "LD_PRELOAD=/x"))
+    assert "does not have the digest" in world.bus.dead[-1][2]
+    assert world.references() == []
+
+
+def test_a_statement_about_another_image_does_not_count_for_this_one(world: Attested) -> None:
+    said = world.statement(makers.ALICE, b"manifest", forge.CONFIG, image="collector")
+    world.vote(said, "alice", image=SERVICE)
+    assert "about collector" in world.bus.dead[-1][2]
+
+
+def test_a_builder_that_is_taken_off_the_policy_takes_the_value_with_it(world: Attested) -> None:
+    world.agreed()
+    assert decision(world) == "accepted"
+    world.builders = makers.policy(2, bob={"revoked": True})
+    assert decision(world) == "refused"
