@@ -242,8 +242,10 @@ class Compute:
             "zone": f"{_base(sent)}/projects/{self._settings.project}/zones/{self._settings.zone}",
             "selfLink": self._link(sent, name),
             "metadata": {**metadata, "kind": "compute#metadata", "fingerprint": print_of},
-            # The ports that the image exposes answer on this address of the host's loopback.
+            # The ports that the image exposes answer on this address of the host's loopback; where another program
+            # has such a port, on the one beside it in `localPorts`, which Compute Engine does not have.
             "networkInterfaces": [{**nic, "name": "nic0", "networkIP": running.address}],
+            "localPorts": running.ports,
             **({"lastStopTimestamp": _now()} if running.status is Status.TERMINATED else {}),
         }
 

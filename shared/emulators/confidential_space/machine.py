@@ -104,6 +104,7 @@ class Running:
         self.machine, self.console = machine, Console()
         self.status = Status.STAGING
         self.address = "127.0.0.1"
+        self.ports: dict[str, int] = {}
         self._world = world
         self._stopping = threading.Event()
         self._lock = threading.Lock()
@@ -197,7 +198,7 @@ class Running:
             closers.callback(server.close)
             ports = Ports(process.ports)
             closers.callback(ports.close)
-            self.address = ports.address
+            self.address, self.ports = ports.address, ports.local
             vm = self._boot(spec, process, user, root, tee)
             closers.callback(self._world.engine.delete, self.machine.name)
             closers.callback(self.console.follow, None)

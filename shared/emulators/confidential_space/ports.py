@@ -4,6 +4,7 @@ On Google Cloud the launcher opens the firewall for the ports that the image exp
 127.A.B.C. Nothing else of the container can be called, and it can call nothing through them.
 """
 
+import errno
 import random
 import socket
 import threading
@@ -13,18 +14,31 @@ from contextlib import suppress
 from shared.emulators.vm.dial import Dialler
 from shared.emulators.vm.listen import Listeners
 
-_TRIES = 50
 _BLOCK = 65536
 _IDLE_SECONDS = 600
 
 
 class Ports:
-    """Listens on all of `ports` at once, from the moment it is made; `serve` leads them to a container."""
+    """Listens on all of `ports` from the moment it is made; `serve` leads them to a container."""
+
+    _listeners: Listeners | None = None
 
     def __init__(self, ports: Sequence[int]) -> None:
-        self.address, self._sockets = _listen(ports)
+        self.address = _address()
         self._ports = tuple(ports)
-        self._listeners: Listeners | None = None
+        self._sockets: list[socket.socket] = []
+        try:
+            for port in ports:
+                self._sockets.append(_listen(self.address, port))
+        except OSError:
+            self.close()
+            raise
+
+    @property
+    def local(self) -> dict[str, int]:
+        """The image's ports, and where on `address` each answers: the same port unless another program has it."""
+        found = (int(listener.getsockname()[1]) for listener in self._sockets)
+        return {str(port): local for port, local in zip(self._ports, found, strict=True)}
 
     def serve(self, name: str, dialler: Dialler) -> None:
         self._listeners = Listeners(name)
@@ -48,21 +62,18 @@ class Ports:
             listener.close()
 
 
-def _listen(ports: Sequence[int]) -> tuple[str, list[socket.socket]]:
-    """An address on which every port is free. OSError if none is found, a port below 1024 say."""
-    for attempt in range(1, _TRIES + 1):
-        address = f"127.{random.randrange(64, 128)}.{random.randrange(256)}.{random.randrange(1, 255)}"  # noqa: S311 - no secret
-        opened: list[socket.socket] = []
+def _address() -> str:
+    return f"127.{random.randrange(64, 128)}.{random.randrange(256)}.{random.randrange(1, 255)}"  # noqa: S311 - no secret
+
+
+def _listen(address: str, port: int) -> socket.socket:
+    """On `port`; on a free one where another program has that port on all addresses, or it is only root's."""
+    for wanted in (port, 0):
         try:
-            for port in ports:
-                opened.append(socket.create_server((address, port), backlog=64))
-        except OSError:
-            for listener in opened:
-                listener.close()
-            if attempt == _TRIES:
+            return socket.create_server((address, wanted), backlog=64)
+        except OSError as error:
+            if wanted == 0 or error.errno not in (errno.EADDRINUSE, errno.EACCES):
                 raise
-            continue
-        return address, opened
     raise AssertionError  # for the type checker
 
 

@@ -98,9 +98,7 @@ def request(name: str = "sample", *, family: str = FAMILY, **items: str) -> dict
         "machineType": f"zones/{ZONE}/machineTypes/c3-standard-4",
         "disks": [{"boot": True, "initializeParams": {"sourceImage": family}}],
         "metadata": {"items": [{"key": key, "value": value} for key, value in given.items()]},
-        "serviceAccounts": [
-            {"email": SERVICE, "scopes": ["https://www.googleapis.com/auth/cloud-platform"]}
-        ],
+        "serviceAccounts": [{"email": SERVICE, "scopes": ["https://www.googleapis.com/auth/cloud-platform"]}],
         "confidentialInstanceConfig": {"confidentialInstanceType": "TDX", "enableConfidentialCompute": True},
         "shieldedInstanceConfig": {"enableSecureBoot": True},
     }

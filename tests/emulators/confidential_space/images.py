@@ -77,7 +77,7 @@ def python_layer(root: Path, to: Path) -> Blob:
                 archive.add(root / name, name, filter=kept)
         for name in ("lib", "lib64", "bin", "sbin"):
             if (root / name).is_symlink():
-                archive.add(root / name, name)
+                archive.add(root / name, name, filter=kept)
     with to.open("rb") as file:
         return Blob(f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}", to.stat().st_size, to)
 

@@ -37,9 +37,12 @@ say(open("/run/container_launcher/attestation_verifier_claims_token").read())
     running.status("TERMINATED")
     assert status == 200
     claims = claims_of(token)
-    assert header_of(token)["kid"] in {key["kid"] for key in running.issuer.get(
-        "/service_accounts/v1/metadata/jwk/signer@confidentialspace-sign.iam.gserviceaccount.com"
-    ).json()["keys"]}
+    assert header_of(token)["kid"] in {
+        key["kid"]
+        for key in running.issuer.get(
+            "/service_accounts/v1/metadata/jwk/signer@confidentialspace-sign.iam.gserviceaccount.com"
+        ).json()["keys"]
+    }
     index = json.loads((running.directory / "image" / "index.json").read_text())
     digest = index["manifests"][0]["digest"]
     manifest = json.loads(
@@ -53,9 +56,11 @@ say(open("/run/container_launcher/attestation_verifier_claims_token").read())
         "env": {"GREETING": "hello", "HOSTNAME": "sample", "PATH": "/usr/local/bin:/usr/bin:/bin"},
         "args": ["/usr/bin/python3", "-I", "/app/main.py"],
     }
-    assert environment == {**claims["submods"]["container"]["env"], "HOME": "/root", **{
-        name: environment[name] for name in environment if name == "LC_CTYPE"
-    }}
+    assert environment == {
+        **claims["submods"]["container"]["env"],
+        "HOME": "/root",
+        **{name: environment[name] for name in environment if name == "LC_CTYPE"},
+    }
     assert seen == [0, "/", ["/app/main.py"], False, "sample"]
     assert claims["aud"], claims["eat_nonce"] == ("https://appraiser.example", "0123456789abcdef")
     assert claims["google_service_accounts"] == [SERVICE]
@@ -78,9 +83,10 @@ server.serve_forever()
     )
     running.insert(request(**SERIAL))
     running.console("SAID")
-    address = running.instance()["networkInterfaces"][0]["networkIP"]
+    instance = running.instance()
+    address = instance["networkInterfaces"][0]["networkIP"]
     assert address.startswith("127.")
-    assert httpx.get(f"http://{address}:8080/x").text == "served /x"
+    assert httpx.get(f"http://{address}:{instance['localPorts']['8080']}/x").text == "served /x"
     operation = running.api.delete(f"{ZONE_PATH}/instances/sample").json()
     done = running.api.post(f"{ZONE_PATH}/operations/{operation['name']}/wait", timeout=30).json()
     assert done["status"] == "DONE"
