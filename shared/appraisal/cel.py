@@ -3,7 +3,7 @@
 https://cloud.google.com/iam/docs/workload-identity-federation#conditions, the claims as
 https://cloud.google.com/confidential-computing/confidential-space/docs/reference/attestation-assertions names them.
 An expression that fails (an absent claim, a wrong type) refuses the token. `||` however hides a failure behind a true
-side, so what may be absent is asked with `!has(x) || …`, and size() only behind it.
+side, so what may be absent is asked with `!has(x) || …`.
 
 Said here, as `appraise` has it: hwmodel, swname, dbgstat, secboot, oemid, support attributes, software version, TDX
 status, GPU, monitoring, project and zone, service accounts, overrides, signers; and for each image digest, its
@@ -75,7 +75,7 @@ def pattern(name: str, regular: str) -> str:
     matches() searches, so the pattern is anchored. Google's regular expressions are RE2's
     (https://github.com/google/re2/wiki/Syntax), the policy's are Python's: only what means the same in both is taken.
     """
-    at, repeats = 0, [1]
+    at, groups, last = 0, [1], 1  # of each open group, and of what stands last, the repetitions
     while at < len(regular):
         token = _TOKEN.match(regular, at)
         if token is None:
@@ -83,18 +83,24 @@ def pattern(name: str, regular: str) -> str:
                 f"The pattern for {name} uses {printable(regular[at : at + 12], 20)}, which Google's regular "
                 "expressions lack or read differently; write it with plain groups, classes and repetitions."
             )
-        repeats.append(int(token["most"] or token["least"] or 1))
         at = token.end()
-    if _product(repeats) > _REPEATS:
+        if token[0][0] == "(":
+            groups.append(1)
+        elif token[0] == ")":
+            last = groups.pop()
+        else:
+            last = last * int(token["most"] or token["least"]) if token["least"] else 1
+        groups[-1] = max(groups[-1], last)
+    if max(groups) > _REPEATS:
         raise Permanent(
-            f"The pattern for {name} repeats up to {_product(repeats)} times in all, Google's regular expressions at "
-            f"most {_REPEATS}; write * or + where the count does not matter."
+            f"The pattern for {name} repeats up to {max(groups)} times in all, Google's regular expressions at most "
+            f"{_REPEATS}; write * or + where the count does not matter."
         )
     return literal(rf"\A(?:{regular})\z")
 
 
 _REPEATS = 1000
-"""RE2 counts nested repetitions by multiplying them; multiplying all of them is on the safe side."""
+"""RE2 counts nested repetitions by multiplying them."""
 _PUNCTUATION = r"\\[!-/:-@\[-`{-~]"
 _TOKEN = re.compile(
     r"(?:[*+?]|\{(?P<least>[0-9]{1,4})(?:,(?P<most>[0-9]{1,4})?)?\})\??(?![*+?{])"  # *+ would be possessive
@@ -149,7 +155,7 @@ def _workload(policy: AppraisalPolicy) -> list[str]:
     accounts = "assertion.google_service_accounts"
     terms = [
         f"size({accounts}) > 0 && {accounts}.all(a, a in {_list(policy.service_accounts)})",
-        _absent_or_empty(f"{_CONTAINER}.cmd_override"),
+        _absent_or(f"{_CONTAINER}.cmd_override", "[]"),
     ]
     overrides = f"{_CONTAINER}.env_override"
     if policy.env_overrides:
@@ -159,7 +165,7 @@ def _workload(policy: AppraisalPolicy) -> list[str]:
         )
         terms.append(f"(!has({overrides}) || {overrides}.all(k, {allowed}))")
     else:
-        terms.append(_absent_or_empty(overrides))
+        terms.append(_absent_or(overrides, "{}"))
     if policy.signers:
         signatures = f"{_CONTAINER}.image_signatures"
         found = f"{_list(policy.signers.key_ids)}.filter(k, {signatures}.exists(s, s.key_id == k))"
@@ -174,8 +180,8 @@ def _image(image: Image) -> str:
     )
 
 
-def _absent_or_empty(claim: str) -> str:
-    return f"(!has({claim}) || size({claim}) == 0)"
+def _absent_or(claim: str, empty: str) -> str:
+    return f"(!has({claim}) || {claim} == {empty})"
 
 
 def _either(terms: Iterable[str]) -> str:
@@ -194,10 +200,3 @@ def _escaped(character: str) -> str:
     if 0xD800 <= ord(character) <= 0xDFFF:
         raise Permanent("A condition cannot hold half a character (a lone surrogate); correct the policy.")
     return f"\\u{ord(character):04x}" if ord(character) < 0x10000 else f"\\U{ord(character):08x}"
-
-
-def _product(numbers: Iterable[int]) -> int:
-    product = 1
-    for number in numbers:
-        product *= max(number, 1)
-    return product

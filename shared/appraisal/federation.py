@@ -8,7 +8,8 @@ https://cloud.google.com/confidential-computing/confidential-space/docs/create-g
 
 Nothing is exported, numbered at the code: 1. for another issuer than Google's; 2. without an image; 3. from a
 reference value of another image, 4. that is disputed or revoked, 5. that is not in force, 6. that too few builders
-agreed on, 7. that another one contradicts.
+agreed on, 7. that another one contradicts, 8. whose configuration is not the one that it names; 9. for arguments that
+the policy does not take.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from shared.appraisal import cel
 from shared.errors import Permanent
 from shared.model.appraisal import GOOGLE, AppraisalPolicy, ByDigests, ByReference
 from shared.model.reference import ReferenceValue
-from shared.model.value import printable
+from shared.model.value import printable, sha256
 
 FORMAT = "package-dmz/attestation-export/v1"
 AUDIENCE = "https://sts.googleapis.com"
@@ -90,13 +91,13 @@ def _valid(
     if not references:  # 2
         raise Permanent(f"No reference value of {policy.image} was given; the condition would admit nothing.")
     for each in references:
-        named = f"The reference value of {each.image} with the manifest {each.manifest}"
         if each.image != policy.image:  # 3
-            raise Permanent(f"{named} is of another image than the policy's, {policy.image}.")
+            raise Permanent(f"{_named(each)} is of another image than the policy's, {policy.image}.")
         if each.state != "agreed":  # 4
-            raise Permanent(
-                f"{named} is {each.state}: {printable(each.reason, 500) or 'no reason is given'}."
-            )
+            why = printable(each.reason, 500) or "no reason is given"
+            raise Permanent(f"{_named(each)} is {each.state}: {why}.")
+    for each in references:
+        named = _named(each)
         if not each.agreed <= now < each.expires:  # 5
             raise Permanent(
                 f"{named} is not in force: it is from {_rfc(each.agreed)} to {_rfc(each.expires)}."
@@ -111,7 +112,15 @@ def _valid(
             ) or other.manifest == each.manifest
             if same and (other.manifest, other.config) != (each.manifest, each.config):
                 raise Permanent(f"{named} is contradicted by one with {other.manifest} and {other.config}.")
+        if sha256(each.config_json.encode(errors="surrogatepass")) != each.config:  # 8
+            raise Permanent(f"{named} holds another configuration than the one that it names.")
+        if policy.args not in ("image", _args(each)):  # 9
+            raise Permanent(f"{named} starts with other arguments than the policy of {policy.service} takes.")
     return list(references)
+
+
+def _named(reference: ReferenceValue) -> str:
+    return f"The reference value of {reference.image} with the manifest {reference.manifest}"
 
 
 def _digests(reference: ReferenceValue) -> tuple[str, ...]:
