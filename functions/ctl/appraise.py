@@ -44,16 +44,16 @@ def _result(arguments: argparse.Namespace) -> AppraisalResult:
         )
     keys = trust.google()
     if arguments.jwks:
-        keys = trust.read_jwks(_bytes(arguments.jwks), f"The key set {_shown(arguments.jwks)}")
+        keys = trust.read_jwks(read_file(arguments.jwks), f"The key set {_shown(arguments.jwks)}")
     elif arguments.root:
-        keys = trust.read_root(_bytes(arguments.root), f"The root certificate {_shown(arguments.root)}")
-    references = [value for path in arguments.reference for value in _references(path)]
-    return judging.appraise(text, held_to, keys, references, arguments.nonce, _time(arguments.at))
+        keys = trust.read_root(read_file(arguments.root), f"The root certificate {_shown(arguments.root)}")
+    references = [value for path in arguments.reference for value in read_references(path)]
+    return judging.appraise(text, held_to, keys, references, arguments.nonce, read_time(arguments.at))
 
 
 def _token(name: str) -> bytes:
     """The token without the line end that a file or a shell puts behind it, and nothing else taken away."""
-    data = sys.stdin.buffer.read(_MAX_FILE) if name == "-" else _bytes(Path(name))
+    data = sys.stdin.buffer.read(_MAX_FILE) if name == "-" else read_file(Path(name))
     if not data.strip():
         raise Permanent(
             "The token is empty: give a file that holds one, or - and the token on standard input."
@@ -61,8 +61,8 @@ def _token(name: str) -> bytes:
     return data.removesuffix(b"\n").removesuffix(b"\r")
 
 
-def _references(path: Path) -> list[ReferenceValue]:
-    data, what = _bytes(path), f"The reference value {_shown(path)}"
+def read_references(path: Path) -> list[ReferenceValue]:
+    data, what = read_file(path), f"The reference value {_shown(path)}"
     if not data.lstrip().startswith(b"["):
         return [ReferenceValue.read(data, what)]
     try:
@@ -74,7 +74,7 @@ def _references(path: Path) -> list[ReferenceValue]:
     return [ReferenceValue.check(each, f"{what}, entry {number}") for number, each in enumerate(listed, 1)]
 
 
-def _time(text: str) -> float:
+def read_time(text: str) -> float:
     """RFC 3339, section 5.6: a date-time has an offset."""
     if not text:
         return time.time()
@@ -96,7 +96,7 @@ def _time(text: str) -> float:
     return found.timestamp()
 
 
-def _bytes(path: Path) -> bytes:
+def read_file(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
             data = file.read(_MAX_FILE + 1)

@@ -7,10 +7,7 @@ import json
 import sys
 from collections.abc import Mapping
 
-from functions.ctl.appraise import UNUSABLE
-from functions.ctl.appraise import _bytes as read_file
-from functions.ctl.appraise import _references as read_references
-from functions.ctl.appraise import _time as read_time
+from functions.ctl.appraise import UNUSABLE, read_file, read_references, read_time
 from shared.appraisal import builders, federation, policy, votes
 from shared.errors import Permanent
 from shared.model.reference import ReferenceValue
