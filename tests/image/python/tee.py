@@ -17,7 +17,7 @@ Answer = tuple[int, bytes]
 
 
 class Google:
-    """`messages` wait to be pulled; `failures` are answered first, in order, by the path's last word (`metadata` for that server)."""
+    """`messages` wait to be pulled; `failures` are answered first, in order, by the path's last word, or `metadata`."""
 
     def __init__(self, socket: Path) -> None:
         self.messages: dict[str, bytes] = {}

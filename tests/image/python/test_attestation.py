@@ -205,8 +205,9 @@ def test_in_the_background_through_failures_and_without_a_secret_in_the_log(
         "pull": [
             (503, said),
             (200, b'{"receivedMessages": [{}]}'),
-            (403, b'{"error": {"status": "PERMISSION_DENIED"}}'),
+            (403, denied),
         ],
+        "metadata": [(500, said), (200, said)],
         "token": [(500, said), (200, said)],
         "publish": [(500, said)] * 6,
         "acknowledge": [(500, said)],
