@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import io
 import lzma
-import resource
 import subprocess
 import sys
 import tarfile
+import zlib
 from pathlib import Path
 
 import pytest
@@ -255,11 +255,8 @@ def test_headers_nested_without_end_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_dictionary_that_asks_for_memory_is_refused() -> None:
-    filters = [{"id": lzma.FILTER_LZMA2, "dict_size": 1024**3, "preset": 0}]
     with pytest.raises(Permanent, match="cannot be decompressed"):
-        # Only the header says so: the encoder would really take its ten gigabytes.
         inflate.inflated(io.BytesIO(_with_dictionary()), ".xz", 10**9, "It").read()
-    assert filters
     parameters = zstandard.ZstdCompressionParameters(window_log=30, compression_level=1)
     framed = zstandard.ZstdCompressor(compression_params=parameters).compressobj()
     data = framed.compress(b"x" * 5000) + framed.flush()
@@ -269,8 +266,6 @@ def test_a_dictionary_that_asks_for_memory_is_refused() -> None:
 
 def _with_dictionary() -> bytes:
     """A sound xz stream whose block header is rewritten to ask for a dictionary of 1 GiB."""
-    import zlib
-
     data = bytearray(lzma.compress(b"x" * 100, preset=0, check=lzma.CHECK_CRC32))
     size = (data[12] + 1) * 4
     at = data.index(b"\x21\x01", 12, 12 + size)
@@ -297,7 +292,6 @@ def test_memory_stays_bounded(tmp_path: Path) -> None:
     size, grown = map(int, done.stdout.split())
     assert size == len(chunk) * 300
     assert grown < 64 * 1024  # KiB
-    assert resource.getpagesize()
 
 
 def test_directories_keep_their_modes(tmp_path: Path) -> None:
