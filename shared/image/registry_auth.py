@@ -15,7 +15,7 @@ from __future__ import annotations
 import base64
 import re
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,8 +62,18 @@ class RegistryClient(httpx.Client):
         self._scope = scope
         self._header = ""
         self._renewing = threading.Lock()
+        self.is_ended = False
+        """Set by whoever gives up: every request fails at its next step, for good."""
 
     def send(self, request: httpx.Request, **options: Any) -> httpx.Response:
+        if self.is_ended:
+            raise Permanent(f"Asking {self._base.host} was given up, because another part failed.")
+        response = self._send_authorized(request, options)
+        if isinstance(response.stream, httpx.SyncByteStream):
+            response.stream = _Endable(response.stream, self)
+        return response
+
+    def _send_authorized(self, request: httpx.Request, options: Mapping[str, Any]) -> httpx.Response:
         if not is_same_origin(request.url, self._base):
             request.headers.pop("Authorization", None)  # 1
             return super().send(request, **options)
@@ -149,6 +159,23 @@ class RegistryClient(httpx.Client):
         own, other = self._base.host, realm.host
         is_domain = "." in other and own.endswith(f".{other}")
         return realm.scheme == "https" and (own == other or is_domain or _HUB.get(own) == other)
+
+
+class _Endable(httpx.SyncByteStream):
+    """The bytes of an answer, until its client is ended."""
+
+    def __init__(self, inner: httpx.SyncByteStream, client: RegistryClient) -> None:
+        self._inner = inner
+        self._client = client
+
+    def __iter__(self) -> Iterator[bytes]:
+        for piece in self._inner:
+            if self._client.is_ended:
+                raise Permanent("This was given up, because another part failed.")
+            yield piece
+
+    def close(self) -> None:
+        self._inner.close()
 
 
 def is_same_origin(one: httpx.URL, other: httpx.URL) -> bool:

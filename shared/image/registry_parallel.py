@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import TypeVar
 
 Progress = Callable[[int, int, str], None]
 """Bytes done, bytes in all, and the digest that was last; called by several threads, one at a time."""
 _PARALLEL = 4
+_GRACE_SECONDS = 5.0
+"""A server that is silent just then is not waited for."""
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
@@ -21,14 +23,17 @@ def each(
 
     The first failure, or Ctrl-C, is raised; then what has not begun does not begin, and `abort` ends what is under way.
     """
-    with ThreadPoolExecutor(_PARALLEL) as pool:
-        futures: list[Future[_Result]] = [pool.submit(work, item) for item in items]
-        try:
-            return [future.result() for future in futures]
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            abort()
-            raise
+    pool = ThreadPoolExecutor(_PARALLEL)
+    futures: list[Future[_Result]] = [pool.submit(work, item) for item in items]
+    try:
+        return [future.result() for future in futures]
+    except BaseException:
+        abort()
+        pool.shutdown(wait=False, cancel_futures=True)
+        wait([future for future in futures if not future.cancelled()], _GRACE_SECONDS)
+        raise
+    finally:
+        pool.shutdown(wait=False)
 
 
 class Counter:

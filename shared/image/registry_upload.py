@@ -174,7 +174,7 @@ class _Upload:
         with self._blob.path.open("rb") as file:
             file.seek(first)
             while count and (data := file.read(min(count, _PIECE))):
-                if self._wire.is_ended:
+                if self._wire.client.is_ended:
                     raise Transient("Another blob failed.")
                 count -= len(data)
                 yield data

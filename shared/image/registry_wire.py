@@ -24,7 +24,7 @@ from shared.upstream import http
 MANIFEST_LIMIT = 4 << 20
 """Bytes: what registries must take at least (spec, pushing manifests), and what most take at most."""
 _SHORT = 1 << 16
-_TIMEOUT = httpx.Timeout(300.0, connect=15.0)
+_TIMEOUT = httpx.Timeout(120.0, connect=15.0)
 _CONNECTIONS = 16
 _PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
 _CODE = re.compile(r"[A-Z_]{1,40}", re.ASCII)
@@ -66,7 +66,6 @@ class Wire:
         )
         self._reference = reference
         self._attempts = attempts
-        self.is_ended = False
 
     def __enter__(self) -> Self:
         return self
@@ -76,8 +75,7 @@ class Wire:
 
     def abort(self) -> None:
         """End what other threads have under way: their next read or write fails, and nothing is tried again."""
-        self.is_ended = True
-        self.client.close()
+        self.client.is_ended = True
 
     def url(self, path: str) -> httpx.URL:
         """The address of `path` in the repository."""
@@ -144,8 +142,6 @@ class Wire:
         content: bytes | Iterable[bytes],
         limit: int,
     ) -> Answer:
-        if self.is_ended:
-            raise Permanent(f"{what} was given up, because another part failed.")
         try:
             request = self.client.build_request(method, url, headers=headers, content=content)
             response = self.client.send(request, stream=True)

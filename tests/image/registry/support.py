@@ -174,6 +174,7 @@ class Proxy:
                 server = socket.create_connection(("127.0.0.1", self.port))
                 for source, sink, up in ((client, server, True), (server, client, False)):
                     threading.Thread(target=self._pump, args=(source, sink, up), daemon=True).start()
+                del client, server, source, sink  # the last of the two threads closes them
 
     def _pump(self, source: socket.socket, sink: socket.socket, up: bool) -> None:
         passed = 0

@@ -88,9 +88,9 @@ def test_broken_connections(target: Target, proxy: Proxy, tmp_path: Path, cuts: 
 
 def test_a_connection_that_breaks_in_the_last_request(target: Target, proxy: Proxy, tmp_path: Path) -> None:
     image = make_image(tmp_path, os.urandom(900_000))
-    proxy.cuts = [800_000, 800_000]
+    proxy.cuts = [800_000]
     assert target.registry().push(image.layout, target.place(host=proxy.host)).digest == image.digest
-    assert proxy.broken == 2
+    assert proxy.broken == 1
 
 
 def test_a_registry_that_always_breaks_off(target: Target, proxy: Proxy, tmp_path: Path) -> None:
