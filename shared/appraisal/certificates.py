@@ -26,6 +26,16 @@ T = TypeVar("T", bound=x509.ExtensionType)
 _KNOWN_CRITICAL = frozenset({ExtensionOID.BASIC_CONSTRAINTS, ExtensionOID.KEY_USAGE})
 """What is looked at here. A critical extension that a reader does not process ends the path (RFC 5280, 4.2)."""
 
+_ODD = (
+    ValueError,
+    TypeError,
+    UnsupportedAlgorithm,
+    x509.InvalidVersion,
+    x509.DuplicateExtension,
+    x509.UnsupportedGeneralNameType,
+)
+"""What the library says of certificates that nobody should have made."""
+
 
 class Unreadable(ValueError):
     """What is wrong with a certificate, as the end of a sentence."""
@@ -86,9 +96,10 @@ def _parse(text: str, number: int) -> x509.Certificate:
         raise Unreadable(f"certificate {number} is not canonical base64")
     try:
         certificate = x509.load_der_x509_certificate(der)
-    except ValueError as error:
+    except _ODD as error:
         raise Unreadable(f"certificate {number} is no X.509 certificate in DER") from error
-    if certificate.public_bytes(Encoding.DER) != der:
+    # Of its bit string's unused bits no reader takes notice, so a signature would have two spellings.
+    if certificate.public_bytes(Encoding.DER) != der or der[-len(certificate.signature) - 1] != 0:
         raise Unreadable(f"certificate {number} is not canonical DER")
     return certificate
 
@@ -101,7 +112,7 @@ def _facts(certificate: x509.Certificate, number: int) -> Certificate:
         rsa_sha256 = isinstance(certificate.signature_hash_algorithm, SHA256) and isinstance(
             algorithm, padding.PKCS1v15
         )
-    except (ValueError, TypeError, UnsupportedAlgorithm, x509.DuplicateExtension) as error:
+    except _ODD as error:
         raise Unreadable(f"certificate {number} has a key or an extension that cannot be read") from error
     rsa = key if isinstance(key, RSAPublicKey) else None
     constraints = _extension(extensions, x509.BasicConstraints)
@@ -134,6 +145,6 @@ def _issued(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
     """RFC 5280, 6.1.3 (a)(1) and (a)(4)."""
     try:
         certificate.verify_directly_issued_by(issuer)
-    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
+    except (*_ODD, InvalidSignature):
         return False
     return True

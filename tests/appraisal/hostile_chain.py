@@ -104,6 +104,14 @@ def raw(certificate: str, change: Callable[[bytes], bytes]) -> str:
     return base64.b64encode(change(base64.b64decode(certificate))).decode()
 
 
+def unused_bits(certificate: str) -> str:
+    """The certificate with its signature's bit string said to have an unused bit."""
+    der = bytearray(base64.b64decode(certificate))
+    assert der[-257] == 0
+    der[-257], der[-1] = 1, der[-1] & 0xFE
+    return base64.b64encode(der).decode()
+
+
 def pem(certificate: str) -> str:
     return f"-----BEGIN CERTIFICATE-----\n{certificate}\n-----END CERTIFICATE-----\n"
 
@@ -225,6 +233,7 @@ HOSTILE = [
         "certificates",
         lambda x5c: [raw(x5c[0], lambda der: der + b"\x00"), *x5c[1:]],
     ),
+    listed("a signature with unused bits", "certificates", lambda x5c: [x5c[0], unused_bits(x5c[1]), x5c[2]]),
     listed("half a certificate", "certificates", lambda x5c: [raw(x5c[0], lambda der: der[:300]), *x5c[1:]]),
     listed("no certificates at all", "certificates", lambda _: ["AAAA", "AAAA", "AAAA"]),
     listed("one too large", "certificates", lambda x5c: [x5c[0] + "A" * 9000, *x5c[1:]]),
