@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -131,15 +131,16 @@ class _Build:
         with ThreadPoolExecutor(min(processors(), _AT_ONCE)) as pool:
             running = [pool.submit(self._layer, n, layer) for n, layer in enumerate(self._plan.layers, 1)]
             try:
-                return [each.result() for each in running]
-            except BaseException:
-                self._stop.set()
-                pool.shutdown(wait=False, cancel_futures=True)
-                failures = [each.exception() for each in running if not each.cancelled()]
-                for failure in failures:
-                    if failure and not isinstance(failure, _Stopped):
-                        raise failure from None
-                raise
+                wait(running, return_when=FIRST_EXCEPTION)
+            finally:
+                self._stop.set()  # for those that run still: one has failed, or the user has had enough
+                pool.shutdown(cancel_futures=True)
+            done = [each for each in running if not each.cancelled()]
+            for failure in [each.exception() for each in done]:
+                if failure and not isinstance(failure, _Stopped):
+                    raise failure
+            self._stop.clear()  # publishing may find that a layer has to be built anew
+            return [each.result() for each in running]
 
     def _layer(self, number: int, layer: Layer | Ready) -> BuiltLayer:
         if isinstance(layer, Ready):
