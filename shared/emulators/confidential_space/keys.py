@@ -50,20 +50,23 @@ def authority(directory: Path, now: datetime.datetime) -> Authority:
     root_key, root = _root(directory, now)
     day = datetime.timedelta(days=1)
     intermediate_key, leaf_key = _key(4096), _key(2048)
-    name = "Confidential Space Intermediate CA"
-    usage = x509.ExtendedKeyUsage([_EK_CERTIFICATE])
-    intermediate = (
-        _certificate(name, intermediate_key, root.subject, root_key, (now - day, now + 365 * day))
-        .add_extension(_SIGNS, critical=True)
-        .add_extension(usage, critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(root_key, hashes.SHA256())
+    intermediate = _certified(
+        "Confidential Space Intermediate CA",
+        intermediate_key,
+        (root.subject, root_key),
+        (now - day, now + 365 * day),
+        (
+            (_SIGNS, True),
+            (x509.ExtendedKeyUsage([_EK_CERTIFICATE]), False),
+            (x509.BasicConstraints(ca=True, path_length=None), True),
+        ),
     )
-    name = "Confidential Space Leaf Certificate"
-    leaf = (
-        _certificate(name, leaf_key, intermediate.subject, intermediate_key, (now - day, now + 60 * day))
-        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .sign(intermediate_key, hashes.SHA256())
+    leaf = _certified(
+        "Confidential Space Leaf Certificate",
+        leaf_key,
+        (intermediate.subject, intermediate_key),
+        (now - day, now + 60 * day),
+        ((x509.BasicConstraints(ca=False, path_length=None), True),),
     )
     return Authority(leaf_key, (leaf, intermediate, root))
 
@@ -153,12 +156,8 @@ def _root(directory: Path, now: datetime.datetime) -> tuple[Private, x509.Certif
     directory.mkdir(parents=True, exist_ok=True)
     key, name = _key(4096), "Confidential Space Root CA"
     lasts = (now - datetime.timedelta(days=1), now + datetime.timedelta(days=3650))
-    root = (
-        _certificate(name, key, _name(name), key, lasts)
-        .add_extension(_SIGNS, critical=True)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
+    usage = ((_SIGNS, True), (x509.BasicConstraints(ca=True, path_length=None), True))
+    root = _certified(name, key, (_name(name), key), lasts, usage)
     key_file.touch(mode=0o600)
     form, clear = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     key_file.write_bytes(key.private_bytes(serialization.Encoding.PEM, form, clear))
@@ -166,26 +165,31 @@ def _root(directory: Path, now: datetime.datetime) -> tuple[Private, x509.Certif
     return key, root
 
 
-def _certificate(
+def _certified(
     name: str,
     key: Private,
-    issuer: x509.Name,
-    issuer_key: Private,
-    lasts: Sequence[datetime.datetime],
-) -> x509.CertificateBuilder:
+    issuer: tuple[x509.Name, Private],
+    lasts: tuple[datetime.datetime, datetime.datetime],
+    extensions: Sequence[tuple[x509.ExtensionType, bool]],
+) -> x509.Certificate:
+    """A certificate with `extensions` (and whether each is critical) before its key identifiers."""
     public = key.public_key()
-    identifier = x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key())
-    return (
+    builder = (
         x509.CertificateBuilder()
         .subject_name(_name(name))
-        .issuer_name(issuer)
+        .issuer_name(issuer[0])
         .public_key(public)
         .serial_number(x509.random_serial_number())
         .not_valid_before(lasts[0])
         .not_valid_after(lasts[1])
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
-        .add_extension(identifier, critical=False)
     )
+    identifiers = (
+        x509.SubjectKeyIdentifier.from_public_key(public),
+        x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer[1].public_key()),
+    )
+    for extension, critical in (*extensions, *((each, False) for each in identifiers)):
+        builder = builder.add_extension(extension, critical=critical)
+    return builder.sign(issuer[1], hashes.SHA256())
 
 
 def _name(common_name: str) -> x509.Name:

@@ -40,13 +40,17 @@ def stores(root: Path, host_bundle: Path, authority: str) -> dict[str, bytes]:
     """For the container image unpacked at `root`: guest path to content of each place where its programs look for
     roots. On Google Cloud nothing of the kind is needed; here the environment, which a token reports, must not change.
 
-    The system's bundle, and what the image itself has: certifi's and grpc's lists (PEM), the JDK's `cacerts`
-    (PKCS #12 without a password, which JDKs read since 8u301 and 11.0.12).
+    The system's bundle, the name by which OpenSSL finds the authority beside it, and what the image itself has:
+    certifi's and grpc's lists (PEM), the JDK's `cacerts` (PKCS #12 without a password, which JDKs read since 8u301 and
+    11.0.12).
     """
     host = host_bundle.read_text(encoding="utf-8") if host_bundle.exists() else ""
     system = root / BUNDLE.lstrip("/")
     own = system.read_text(encoding="utf-8") if system.is_file() and not system.is_symlink() else ""
-    found = {BUNDLE: _joined(own, host, authority).encode()}
+    found = {
+        BUNDLE: _joined(own, host, authority).encode(),
+        f"/etc/ssl/certs/{_subject_hash(authority)}.0": authority.encode(),
+    }
     for place, kind in _stores(root):
         if kind == "pem":
             present = Path(root, place).read_text(encoding="utf-8", errors="replace")
@@ -64,6 +68,17 @@ def _joined(present: str, host: str, authority: str) -> str:
     known = {_fingerprint(pem) for pem in _certificates(present)}
     extra = [pem for pem in _certificates(host) if _fingerprint(pem) not in known]
     return present.rstrip("\n") + "\n" + "".join((*extra, authority))
+
+
+def _subject_hash(pem: str) -> str:
+    """As `openssl x509 -hash`: SHA-1 over the subject's canonical encoding, for a subject of one common name."""
+    (attribute,) = x509.load_pem_x509_certificate(pem.encode()).subject
+    value = " ".join(str(attribute.value).lower().split()).encode()
+    common_name = b"\x06\x03\x55\x04\x03"
+    text = b"\x0c" + bytes([len(value)]) + value
+    pair = b"\x30" + bytes([len(common_name + text)]) + common_name + text
+    digest = hashlib.sha1(b"\x31" + bytes([len(pair)]) + pair, usedforsecurity=False).digest()
+    return f"{int.from_bytes(digest[:4], 'little'):08x}"
 
 
 def _stores(root: Path) -> Iterator[tuple[str, str]]:
