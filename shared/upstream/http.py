@@ -7,7 +7,7 @@ import random
 import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 import httpx
@@ -32,6 +32,8 @@ class Answer:
     content_type: str
     """Lower case, without parameters; empty if the server gave none."""
     body: bytes
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """Names in lower case."""
 
 
 def trust() -> ssl.SSLContext:
@@ -114,7 +116,8 @@ def _get_once(client: httpx.Client, url: str, limit: int, accept: str) -> Answer
                 if len(body) > limit:
                     raise Permanent(f"{url} sends more than {limit} bytes, which is refused as too large.")
             kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
-            return Answer(str(response.url), kind, bytes(body))
+            headers = {name.lower(): value for name, value in response.headers.items()}
+            return Answer(str(response.url), kind, bytes(body), headers)
     except (
         httpx.InvalidURL,
         httpx.UnsupportedProtocol,
