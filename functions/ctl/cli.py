@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from functions.ctl import appraise_options, provenance_options
+from functions.ctl import appraise_options, image_options, provenance_options
 from functions.ctl.inputs import BadInput
 from functions.local.__main__ import explained
 from functions.local.backing import KINDS
@@ -77,6 +77,7 @@ def parser() -> argparse.ArgumentParser:
     test.add_argument("arguments", nargs=argparse.REMAINDER, help="for pytest; then pytest alone runs")
     appraise_options.register(commands)
     provenance_options.register(commands)
+    image_options.register(commands)
     top.set_defaults(show=top.print_help)
     return top
 
@@ -142,6 +143,10 @@ def _dispatch(arguments: argparse.Namespace) -> int:
         return attestation.attestation(arguments)
     places = layout(os.environ)
     match arguments.command:
+        case "image":
+            from functions.ctl import image
+
+            return image.image(arguments, places)
         case "rebuild":
             from functions.ctl import rebuild
 
