@@ -27,6 +27,8 @@ _SHARED_FD = 101
 
 def open_shared(orders: Mapping[str, Any]) -> None:
     """While this process may still reach them: the host's directories that the container sees."""
+    if "sockets" in orders:
+        os.set_inheritable(orders["sockets"], False)  # the container has no part in it
     for number, directory in enumerate(_shared(orders).values()):
         opened = os.open(directory, os.O_PATH | os.O_DIRECTORY)
         os.dup2(opened, _SHARED_FD + number, inheritable=False)

@@ -51,18 +51,31 @@ def python_layer(root: Path, to: Path) -> Blob:
     wanted = [
         "usr/bin/python3",
         "usr/bin/python3.13",
-        "usr/bin/env",
         "usr/lib/python3.13",
-        "usr/lib/x86_64-linux-gnu",
-        "usr/lib/aarch64-linux-gnu",
-        "usr/lib64",
         "etc/ssl/certs/ca-certificates.crt",
         "etc/ssl/openssl.cnf",
         "usr/lib/ssl",
         "etc/passwd",
         "etc/group",
     ]
-    skipped = ("__pycache__", "test", "idlelib", "perl-base", "gconv", "ensurepip", "security")
+    libraries = (
+        "ld-linux",
+        "libc.",
+        "libm.",
+        "libz.",
+        "libexpat.",
+        "libssl.",
+        "libcrypto.",
+        "libffi.",
+        "libzstd.",
+    )
+    for place in ("usr/lib/x86_64-linux-gnu", "usr/lib/aarch64-linux-gnu", "usr/lib64"):
+        found = (root / place).iterdir() if (root / place).is_dir() else ()
+        wanted += [f"{place}/{path.name}" for path in found if path.name.startswith(libraries)]
+    skipped = (
+        "__pycache__", "test", "idlelib", "ensurepip", "pydoc_data", "lib2to3", "unittest", "multiprocessing", "asyncio",
+        "tkinter", "curses", "dbm", "sqlite3", "xmlrpc", "wsgiref", "_pyrepl", "venv", "concurrent", "logging",
+    )  # fmt: skip
 
     def kept(info: tarfile.TarInfo) -> tarfile.TarInfo | None:
         if Path(info.name).name in skipped:
