@@ -60,7 +60,7 @@ def layer(name: str, nodes: Mapping[str, Node], key: str = "") -> Layer:
 
 BASE = {
     "usr/bin/tool": file(b"#!/bin/sh\nexit 0\n", 0o755),
-    "usr/lib/libbig.so": file(noise(3_000_000)),
+    "usr/lib/libbig.so": file(noise(1_200_000)),
     "bin": Link("usr/bin"),
     "tmp": Directory(0o1777),
 }
