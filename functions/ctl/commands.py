@@ -19,9 +19,11 @@ from functions.ctl.summary import wrap
 from functions.local import advisories, platform
 from functions.local.layout import CHECKOUT, Layout
 from functions.local.platform import Platform
+from functions.local.services import Services
 from shared.emulators.vm import record
 from shared.errors import Permanent
 from shared.model.value import printable
+from shared.model.workload import built_in, find
 
 _LOG_LINES = 200
 
@@ -42,6 +44,9 @@ def up(
         started = lifecycle.start(layout, {**environment, **chosen.environment()}, broker)
         try:
             found = lifecycle.wait_until_up(layout, started, show)
+            # A run that is requested by an event names its services; nobody else launches them.
+            for name in _services():
+                Services(layout, found).bring_up(name, False, show)
         except BaseException:
             started.stop()
             raise
@@ -50,6 +55,11 @@ def up(
     print(chosen.note)
     print(kept(found, ""))
     return 0
+
+
+def _services() -> list[str]:
+    """The data services that the workloads of the project name."""
+    return sorted({name for each in built_in() for name in find(each).data_services})
 
 
 def down(layout: Layout) -> int:

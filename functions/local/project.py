@@ -7,12 +7,14 @@ import re
 import zlib
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from functions.local.layout import Layout
 from shared.emulators.ca import ZONES
 from shared.errors import Permanent
-from shared.events import SUBSCRIBERS
+from shared.events import SUBSCRIBERS, WITH_TOKENS
+from shared.image import spec as image_specs
 from shared.model.package import CODENAMES
 from shared.model.value import printable
 from shared.settings import Settings, read
@@ -20,6 +22,8 @@ from shared.settings import Settings, read
 PROJECT = "dmz-local"
 STAGES = tuple(SUBSCRIBERS)
 OPERATOR = "operator"
+DATA_SERVICE = "data-service"
+"""Data services in Confidential Space run as this account."""
 _DOWNLOADS = "artifactregistry.googleapis.com"
 _LOOPBACK = re.compile(r"http://127\.0\.0\.1:[0-9]{1,5}", re.ASCII)
 # Foreign credentials and endpoints stay outside: the platform's processes talk to the platform alone.
@@ -80,7 +84,7 @@ def registry_config(layout: Layout, settings: Settings, port: int) -> dict[str, 
     iam[settings.staging_repository] = {"reader": [settings.account("outer"), sync], "writer": [operator]}
     repositories = [{"name": name, "format": kind} for name, kind in zip(private, formats, strict=True)]
     repositories.append({"name": settings.staging_repository, "format": "GENERIC"})
-    iam[settings.image_repository] = {"reader": [], "writer": [operator]}
+    iam[settings.image_repository] = {"reader": [account(DATA_SERVICE)], "writer": [operator]}
     repositories.append({"name": settings.image_repository, "format": "DOCKER"})
     return {
         "listen": f"127.0.0.1:{port}",
@@ -129,6 +133,36 @@ def tpu_config(
         **_shortages(environment),
         "pubsub": f"http://{pubsub}",
     }
+
+
+def confidential_space_config(
+    layout: Layout, settings: Settings, port: int, issuer: int, pubsub: str, authority: Path
+) -> dict[str, Any]:
+    """Configuration of the Confidential Space emulator: a service reads its own nonces and hands in tokens."""
+    resource = f"projects/{settings.project}"
+    may = {
+        "publish": [f"{resource}/topics/{WITH_TOKENS}"],
+        "pull": [f"{resource}/subscriptions/{nonces_of(name)}" for name in image_specs.built_in()],
+    }
+    return {
+        "listen": f"127.0.0.1:{port}",
+        "issuer_listen": f"127.0.0.1:{issuer}",
+        "state_dir": os.fspath(layout.home / "confidential-space"),
+        "ca_dir": os.fspath(authority),
+        "token_key": os.fspath(layout.token_key),
+        "project": settings.project,
+        "project_number": number(),
+        "zone": settings.zone,
+        "service_accounts": {account(DATA_SERVICE): may},
+        "operators": [account(OPERATOR)],
+        "registries": {f"{settings.location}-docker.pkg.dev": settings.registry_endpoint},
+        "pubsub": f"http://{pubsub}",
+    }
+
+
+def nonces_of(service: str) -> str:
+    """The subscription by which a data service learns what to prove."""
+    return f"{service}--nonce-issued"
 
 
 def outer_hosts(environment: Mapping[str, str]) -> dict[str, str]:

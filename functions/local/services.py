@@ -20,7 +20,7 @@ from functions.local.layout import Layout
 from functions.local.platform import Platform
 from functions.local.pubsub import PubSub
 from functions.local.tamper import tamper
-from functions.local.trust import BUILDERS, SERVICE_ACCOUNT, trust
+from functions.local.trust import BUILDERS, trust
 from shared.appraisal.signer import signed
 from shared.appraisal.statement import statement
 from shared.errors import Permanent, Transient
@@ -97,33 +97,37 @@ class Services:
 
     def _registry(self) -> Registry:
         host = f"{self._settings.location}-docker.pkg.dev"
-        token = (self.layout.gcloud / "operator.token").read_text()
-        return Registry(with_token(lambda: token), {host: self._settings.registry_endpoint})
+        return Registry(with_token(self._token), {host: self._settings.registry_endpoint})
+
+    def _token(self) -> str:
+        return (self.layout.gcloud / "operator.token").read_text()
 
     def _launch(self, name: str, reference: str, show: Show) -> None:
         """A Confidential VM as `gcloud compute instances create` makes it, unless the same one is there."""
-        self._pubsub.subscribe(f"{name}--nonce-issued", "nonce-issued")
+        self._pubsub.subscribe(project.nonces_of(name), "nonce-issued")
         vm, wanted = f"data-{name.replace('_', '-')}", self._instance(name, reference)
-        with httpx.Client(base_url=self._instances, timeout=30, trust_env=False) as client:
-            there = client.get(f"/{vm}")
+        headers = {"Authorization": f"Bearer {self._token()}"}
+        with httpx.Client(base_url=self._zone, headers=headers, timeout=30, trust_env=False) as client:
+            there = client.get(f"/instances/{vm}")
             if there.status_code == 200:
                 if there.json()["status"] == "RUNNING" and _image(there.json()) == reference:
                     return
                 show("replacing the service that ran before")
-                _finish(client, client.delete(f"/{vm}"))
+                _finish(client, client.delete(f"/instances/{vm}"))
             show("launching the service in Confidential Space")
-            _finish(client, client.post("", json={"name": vm, **wanted}))
+            _finish(client, client.post("/instances", json={"name": vm, **wanted}))
+            _await(client, vm)
 
     @property
-    def _instances(self) -> str:
+    def _zone(self) -> str:
         address, zone = self.up.addresses["confidential-space"], self._settings.zone
-        return f"http://{address}/compute/v1/projects/{self.up.project}/zones/{zone}/instances"
+        return f"http://{address}/compute/v1/projects/{self.up.project}/zones/{zone}"
 
     def _instance(self, name: str, reference: str) -> dict[str, Any]:
         variables = {
             "DMZ_SERVICE": name,
             "DMZ_PROJECT": self.up.project,
-            "DMZ_SUBSCRIPTION": f"{name}--nonce-issued",
+            "DMZ_SUBSCRIPTION": project.nonces_of(name),
         }
         metadata = {
             "tee-image-reference": reference,
@@ -137,7 +141,7 @@ class Services:
             "disks": [{"boot": True, "initializeParams": {"sourceImage": _FAMILY}}],
             "serviceAccounts": [
                 {
-                    "email": project.account(SERVICE_ACCOUNT),
+                    "email": project.account(project.DATA_SERVICE),
                     "scopes": ["https://www.googleapis.com/auth/cloud-platform"],
                 }
             ],
@@ -162,7 +166,20 @@ def _finish(client: httpx.Client, answer: httpx.Response) -> None:
         if time.monotonic() > deadline:
             raise Transient(f"Confidential Space did not finish within {_SECONDS:.0f} s.")
         time.sleep(0.05)
-        answer = client.get(f"../operations/{content['name']}")
+        answer = client.get(f"/operations/{content['name']}")
+
+
+def _await(client: httpx.Client, vm: str) -> None:
+    """Until the VM's container runs; Permanent with the launcher's last words if it never will."""
+    deadline = time.monotonic() + _SECONDS
+    while (state := client.get(f"/instances/{vm}").json()["status"]) != "RUNNING":
+        if state == "TERMINATED":
+            lines = client.get(f"/instances/{vm}/serialPort").json()["contents"].strip().splitlines()
+            said = printable(" ".join(lines[-3:]), 600)
+            raise Permanent(f"The launcher in Confidential Space gave up: {said}")
+        if time.monotonic() > deadline:
+            raise Transient(f"The VM {vm} did not start within {_SECONDS:.0f} s; it is {state}.")
+        time.sleep(0.05)
 
 
 def _said(error: dict[str, Any]) -> str:

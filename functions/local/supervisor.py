@@ -18,6 +18,7 @@ from functions.local.platform import Platform, read
 from functions.local.ports import choose
 from functions.local.processes import process
 from functions.local.pubsub import PubSub
+from functions.local.trust import trust
 from shared.emulators import tokens
 from shared.errors import DmzError, Permanent
 from shared.events import SweepRequested
@@ -61,8 +62,12 @@ class Supervisor:
         with alone(self._layout):
             leftovers.remove(self._layout)
             ports = choose(_names(), project.port_base(self._choice.environment))
+            trusted = trust(self._layout)
+            trusted.prepare()
             settings = project.settings(
-                self._choice.environment, tpu=ports["tpu"], registry=ports["registry"]
+                trusted.environment(self._choice.environment, ports["issuer"]),
+                tpu=ports["tpu"],
+                registry=ports["registry"],
             )
             key = tokens.load_key(self._layout.token_key)
             accounts = {name: ports[f"metadata-{name}"] for name in _accounts()}
@@ -180,6 +185,8 @@ def _names() -> list[str]:
         "firestore",
         "registry",
         "tpu",
+        "confidential-space",
+        "issuer",
         *project.STAGES,
         *(f"metadata-{a}" for a in _accounts()),
     ]
@@ -197,7 +204,28 @@ def _own_emulators(
         "tpu",
         project.tpu_config(choice.environment, layout, settings, ports["tpu"], broker.pubsub),
     )
+    space = programs.write_config(
+        layout,
+        "confidential-space",
+        project.confidential_space_config(
+            layout,
+            settings,
+            ports["confidential-space"],
+            ports["issuer"],
+            broker.pubsub,
+            trust(layout).authority,
+        ),
+    )
     return [
+        # Its containers end with it.
+        programs.emulator(
+            "the Confidential Space emulator",
+            "confidential-space",
+            "shared.emulators.confidential_space",
+            space,
+            ports["issuer"],
+            patience=10.0,
+        ),
         programs.emulator(
             "the Artifact Registry emulator",
             "registry",

@@ -14,15 +14,16 @@ from typing import Any
 import yaml
 
 from functions.local.layout import Layout
-from functions.local.project import PROJECT, account, number
+from functions.local.project import DATA_SERVICE, PROJECT, account, number
 from shared.appraisal.signer import FileSigner, Signer, new_key
+from shared.emulators.confidential_space.issuer import JWKS
+from shared.emulators.confidential_space.keys import ROOT_CERTIFICATE
 from shared.image import spec as image_specs
 from shared.model.image import ImageSpec
 
 BUILDERS = ("urn:package-dmz:local:cloud-build", "urn:package-dmz:local:rebuilder")
 """Two identities, each with a key and a cache of its own."""
 AUDIENCE = "https://attestation.dmz.local"
-SERVICE_ACCOUNT = "data-service"
 VALUE = r"[A-Za-z0-9._:-]{1,200}"
 """What an operator may set an overridable variable to."""
 _VALIDITY = 90 * 24 * 3600
@@ -63,16 +64,21 @@ class Trust:
             made = policy(image_specs.read(image_specs.find(name)))
             (self.policies / f"{name}.yaml").write_text(yaml.safe_dump(dict(made), sort_keys=False))
 
-    def environment(self, given: Mapping[str, str], root: Path, keys: str) -> dict[str, str]:
-        """DMZ_ variables; what the user has set stays. `root` and `keys` are the emulator's."""
+    @property
+    def authority(self) -> Path:
+        """Where the Confidential Space emulator keeps the root of its tokens."""
+        return self.directory / "confidential-space"
+
+    def environment(self, given: Mapping[str, str], issuer: int) -> dict[str, str]:
+        """`given` with the DMZ_ variables that name these files; what the user has set stays. `issuer`: its port."""
         own = {
             "DMZ_APPRAISAL_POLICIES": str(self.policies),
             "DMZ_BUILDERS": str(self.builders),
             "DMZ_ATTESTATION_SIGNING_KEY": str(self.signing_key),
-            "DMZ_ATTESTATION_ROOT": str(root),
-            "DMZ_ATTESTATION_KEYS": keys,
+            "DMZ_ATTESTATION_ROOT": str(self.authority / ROOT_CERTIFICATE),
+            "DMZ_ATTESTATION_KEYS": f"http://127.0.0.1:{issuer}{JWKS}",
         }
-        return own | {name: given[name] for name in own if given.get(name)}
+        return {**given, **{name: given.get(name) or value for name, value in own.items()}}
 
 
 def trust(layout: Layout) -> Trust:
@@ -90,7 +96,7 @@ def policy(spec: ImageSpec) -> Mapping[str, Any]:
         "hwmodel": ["GCP_INTEL_TDX", "GCP_AMD_SEV"],
         "swversion_minimum": 250000,
         "projects": [{"id": PROJECT, "number": str(number())}],
-        "service_accounts": [account(SERVICE_ACCOUNT)],
+        "service_accounts": [account(DATA_SERVICE)],
         "env_overrides": dict.fromkeys(spec.launch_policy.allow_env_override, VALUE),
         "reference": {"rule": "reference", "minimum_builders": len(BUILDERS)},
     }
