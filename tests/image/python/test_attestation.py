@@ -119,6 +119,7 @@ def test_a_message_that_is_none(attester: Any, google: Google, body: bytes) -> N
     [
         ("pull", (503, b"")),
         ("pull", (200, b"[]")),
+        ("pull", (403, b'{"error": {"status": "' + TOKEN.encode() + b'"}}')),
         ("metadata", (404, b"no account " + ACCESS.encode())),
         ("metadata", (200, b'{"access_token": "a\\r\\nb"}')),
         ("metadata", (200, b"{")),
