@@ -43,7 +43,7 @@ class ReferenceValue(Value):
     """Who agreed, sorted."""
     threshold: Annotated[int, Field(ge=1)]
     statements: tuple[Digest, ...]
-    """Of the signed envelopes that were counted."""
+    """Of the signed statements that were counted, one for each builder."""
     agreed: Seconds
     expires: Seconds
     state: Literal["agreed", "disputed", "revoked"]

@@ -59,7 +59,10 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "threshold above those that are left": (first(revoked=True), "only 1 builders"),
     "no validity": (whole(validity_seconds=0), "validity_seconds"),
     "a rule more": (whole(quorum=1), "no such field"),
-    "a builder twice": (whole(builders=whole()["builders"] * 2), "given twice"),
+    "a builder twice": (
+        whole(builders=[{"id": ALICE, "keys": [pem("alice")]}, {"id": ALICE, "keys": [pem("carol")]}]),
+        "give it once, with all its keys",
+    ),
     "a key under two builders": (
         whole(
             builders=[

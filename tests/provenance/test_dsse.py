@@ -95,7 +95,10 @@ REFUSED = {
     "the payload type in capitals": (whole(payloadType="application/vnd.in-toto+JSON"), "payloadType"),
     "the payload type with a parameter": (whole(payloadType=dsse.PAYLOAD_TYPE + ";v=1"), "payloadType"),
     "no signatures": (whole(signatures=[]), "signatures"),
-    "too many": (whole(signatures=whole()["signatures"] * 9), "signatures"),
+    "too many": (
+        whole(signatures=[{"keyid": f"sha256:{n:064x}", "sig": "AAAA"} for n in range(9)]),
+        "at most 8",
+    ),
     "signatures that are no list": (whole(signatures={}), "signatures"),
     "one key twice": (whole(signatures=whole()["signatures"] * 2), "one key id"),
     "a field more in a signature": (signed(cert="x"), "no such field"),

@@ -228,6 +228,15 @@ def test_expiry_counts_from_the_first_agreement() -> None:
     assert isinstance(counted(*later, now=NOW + 29 * DAY), Undecided)
 
 
+def test_of_several_votes_of_a_builder_the_earliest_counts() -> None:
+    ages = [3, 11, 7, 2, 5, 13, 1]
+    votes = [vote(ALICE, at=NOW - age * DAY) for age in ages]
+    found = agreed(counted(*votes, threshold=1))
+    assert found.agreed == NOW - 13 * DAY
+    assert found.statements == (votes[5].build.statement,)
+    assert agreed(counted(*votes, threshold=1, now=NOW + 18 * DAY)).agreed == NOW - 11 * DAY
+
+
 def test_the_configuration_is_the_one_that_was_agreed_on() -> None:
     with pytest.raises(Permanent, match="the builders agreed on"):
         counted(vote(ALICE), vote(BOB), config=OTHER)
