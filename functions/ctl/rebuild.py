@@ -18,7 +18,6 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from functions.ctl.inputs import BadInput
-from functions.ctl.revision import revision
 from functions.local import platform
 from functions.local.layout import Layout
 from functions.local.project import bypass
@@ -30,6 +29,7 @@ from shared.events import Event, ImageBuilt, derived_id, timestamp
 from shared.image import spec as specs
 from shared.image.inputs import Cache
 from shared.image.make import Made, make
+from shared.image.revision import revision
 from shared.model.provenance import Build
 from shared.model.value import printable
 

@@ -26,6 +26,7 @@ from shared.appraisal.statement import statement
 from shared.errors import Permanent, Transient
 from shared.events import ImageBuilt
 from shared.image import make
+from shared.image import spec as specs
 from shared.image.registry import Registry
 from shared.image.registry_logins import with_token
 from shared.image.registry_reference import Reference
@@ -74,7 +75,12 @@ class Services:
             show=lambda words: show(f"{who} builds: {words}"),
         )
         said = statement(
-            made.built, made.lock, revision(made.source), builder, started=began, finished=time.time()
+            made.built,
+            made.lock,
+            revision(made.spec, specs.find(name)),
+            builder,
+            started=began,
+            finished=time.time(),
         )
         envelope = signed(said, trust(self.layout).signer(builder))
         data = ImageBuilt(image=name, envelope=envelope, config=made.config_json)
