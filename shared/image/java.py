@@ -84,6 +84,8 @@ class _Service:
     def of(cls, spec: ImageSpec, source: Path, lock: ImageLock, inputs: Inputs) -> _Service:
         if spec.java is None:
             raise Permanent(f"The image {spec.name} has no part java:, which its kind needs.")
+        if spec.native:
+            native.check(spec.native)
         chosen = tuple(each for each in sources.read(source) if _wanted(each.place, spec.native is not None))
         if not any(each.place.endswith(".java") for each in chosen):
             raise Permanent(f"There is no *.java below {source}; correct `source` in the image spec.")
@@ -120,7 +122,8 @@ class _Service:
                     else [],
                     roots.identity(self.jdk),
                     sorted([each.name, each.filename, each.path, each.sha256] for each in self.jars),
-                    [[each.place, each.sha256] for each in (*self.sources, *self.loader)],
+                    [[each.place, each.sha256] for each in self.sources],
+                    [[each.place, each.sha256] for each in self.loader],
                 ]
             )
         )

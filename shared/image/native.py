@@ -6,6 +6,7 @@ Every file is compiled by itself under a fixed name, with the paths of the sandb
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from shared.image.plan import Inputs
 from shared.image.scratch import Scratch
 from shared.image.sources import Source
 from shared.model.image import LockedInput, Native
+from shared.model.value import printable
 
 RECIPE = 1
 """Counts changes of what comes of the same inputs: a part of the key."""
@@ -31,6 +33,17 @@ _LINK = (
     *("/usr/bin/c++", "-shared", "-Wl,-z,relro", "-Wl,-z,now", "-Wl,-z,defs"),
     "-Wl,--build-id=sha1",  # of the content: says nothing that the content does not
 )
+_MACHINES_OWN = re.compile(r"^-m(arch|tune|cpu)=native$")
+
+
+def check(native: Native) -> None:
+    """Permanent if a flag asks for what another machine would build differently."""
+    for flag in native.flags:
+        if _MACHINES_OWN.search(flag):
+            raise Permanent(
+                f"The flag {printable(flag, 100)} of native.flags makes code for the machine that builds, so no "
+                "other would build the same; name the processor instead, as in -march=x86-64-v3."
+            )
 
 
 @dataclass(frozen=True)

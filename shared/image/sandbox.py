@@ -37,6 +37,7 @@ TIMEOUT = 1800.0
 _KEPT = 128 * 1024
 """Bytes of output, at its beginning and at its end each."""
 _OWN = frozenset({"dev", "proc", "tmp", "sys", "run"})
+_FORBIDDEN = re.compile(r"namespace|[ug]id map|not permitted|denied|loopback", re.IGNORECASE)
 _ERROR = re.compile(r"(?:^|[\s:])(?:fatal )?error: ")
 
 
@@ -117,9 +118,10 @@ def _output(process: subprocess.Popen[bytes], timeout: float, what: str) -> str:
     first, last = bytearray(), bytearray()
     deadline = time.monotonic() + timeout
     file = process.stdout.fileno()
+    ready = select.poll()
+    ready.register(file, select.POLLIN)
     while True:
-        ready, _, _ = select.select([file], [], [], max(0.0, deadline - time.monotonic()))
-        if not ready:
+        if not ready.poll(1000 * max(0.0, deadline - time.monotonic())):
             raise Permanent(
                 f"{what} took longer than {timeout:g} seconds and was ended; look into why it hangs."
             )
@@ -144,12 +146,14 @@ def _failure(what: str, program: str, output: str, status: int) -> str:
             f"{what} needs {program}, which none of the locked packages brings; name the package that does in the "
             "spec and lock the image again."
         )
-    if own:
+    if own and _FORBIDDEN.search(own):
         return (
             f"{what} needs user namespaces, and this machine does not let bubblewrap make a sandbox "
             f"({printable(own.removeprefix('bwrap: '), 200)}); allow them: sysctl kernel.unprivileged_userns_clone=1, "
             "on Ubuntu also kernel.apparmor_restrict_unprivileged_userns=0, in a container --privileged."
         )
+    if own:
+        return f"{what} failed: bubblewrap made no sandbox: {printable(own.removeprefix('bwrap: '), 300)}."
     errors = [line for line in lines if _ERROR.search(line)]
     said = (
         errors[0].removeprefix("/src/")

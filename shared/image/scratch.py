@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 import weakref
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import IO
 
 from shared.errors import Permanent, Transient
+from shared.image import sandbox
 from shared.image.sources import Source
 from shared.image.tree import Content
 
@@ -65,6 +67,7 @@ class Scratch:
         with content.open() as stream, place.open("xb") as file:
             shutil.copyfileobj(stream, file, 1024 * 1024)
         place.chmod(0o644)
+        os.utime(place, (sandbox.EPOCH, sandbox.EPOCH))  # __TIMESTAMP__ of C and C++ is the source's time
         return place
 
     def copy(self, sources: Sequence[Source], name: str) -> Path:

@@ -205,6 +205,28 @@ def test_the_same_bytes_from_another_place_and_time(
             assert trace not in data
 
 
+def test_what_the_preprocessor_says_of_time_and_place_is_fixed(workshop: Workshop, tmp_path: Path) -> None:
+    spec, source, lock = workshop.sample("sample_jni")
+    copy = _elsewhere(source, tmp_path / "src")
+    (copy / "when.cc").write_text(
+        '__attribute__((visibility("default"))) extern const char when[] =\n'
+        '    "<" __DATE__ "|" __TIME__ "|" __TIMESTAMP__ "|" __FILE__ ">";\n'
+    )
+    _, files = workshop.workload(spec, copy, lock)
+    assert b"<Jan  1 1980|00:00:00|Tue Jan  1 00:00:00 1980|when.cc>" in files["libaggregate.so"]
+
+
+def test_a_flag_that_makes_code_for_this_machine(workshop: Workshop) -> None:
+    spec, source, lock = workshop.sample("sample_jni")
+    assert spec.native
+    flags = ("-O3", "-march=native")
+    own = spec.model_copy(update={"native": spec.native.model_copy(update={"flags": flags})})
+    with pytest.raises(
+        Permanent, match=r"The flag -march=native of native\.flags makes code for the machine"
+    ):
+        workshop.workload(own, source, lock)
+
+
 def test_a_changed_source_changes_the_key_and_the_bytes(workshop: Workshop, tmp_path: Path) -> None:
     spec, source, lock = workshop.sample("sample_java")
     copy = _elsewhere(source, tmp_path / "src")

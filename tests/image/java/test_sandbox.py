@@ -178,3 +178,8 @@ def test_user_namespaces_are_forbidden(
         Permanent, match=r"needs user namespaces.*No permissions.*unprivileged_userns_clone=1"
     ):
         sandbox.run(root, ["sh"], out=out)
+
+
+def test_something_that_is_to_be_seen_is_not_there(root: Path, out: Path, tmp_path: Path) -> None:
+    with pytest.raises(Permanent, match=r"made no sandbox: Can't find source path .*/missing"):
+        sandbox.run(root, ["sh"], out=out, binds={"/x": tmp_path / "missing"})
