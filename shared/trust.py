@@ -20,6 +20,8 @@ from shared.errors import Permanent
 from shared.gcp.kms import SCHEME, KmsSigner
 from shared.model.appraisal import AppraisalPolicy
 from shared.settings import Settings
+from shared.upstream import http
+from shared.upstream.jwks import JwksClient
 
 
 _LONGEST = 16 * 1024
@@ -59,9 +61,7 @@ def builders(settings: Settings) -> Callable[[], Builders]:
 
 def keys(settings: Settings) -> Callable[[str], TrustedKeys]:
     """The keys that may have signed a token: the pinned root for its kind, or the issuer's published key set."""
-    from shared.upstream.jwks import JwksClient
-
-    client = JwksClient(settings.attestation_keys)
+    client = JwksClient(http.client(), settings.attestation_keys)
 
     def trusted(token: str) -> TrustedKeys:
         roots = _root(settings)

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from functions.attestation import main as attestation
 from functions.inner import main as inner
 from functions.outer import main as outer
 from functions.scanner import main as scanner
@@ -36,11 +37,15 @@ from shared.events import TYPES, Delivery
 from shared.gcp.registry import ArtifactRegistry
 from shared.gcp.tpu import TpuVms
 from shared.memory.bus import MemoryBus
+from shared.memory.pulled import PullSubscription
 from shared.memory.store import MemoryBlobs, MemoryStore
 from shared.ports import Put
 from shared.settings import Settings, read
 from shared.upstream import connect
 
+_SUBSCRIPTION = re.compile(r"/v1/projects/[^/]+/subscriptions/([a-z0-9_-]+)(?::(pull|acknowledge))?")
+_PULL_SECONDS = 60.0
+"""Pub/Sub too holds an empty pull open for a while."""
 _PUBLISH = re.compile(r"/v1/projects/[^/]+/topics/([a-z-]+):publish")
 _log = logging.getLogger("twins")
 
@@ -80,6 +85,7 @@ class Twins:
         yield scanner.desk(scanner_stage.Ports(**judging), bus, settings)
         yield sync.desk(sync_stage.Ports(**judging, **carrying), bus)
         yield inner.desk(vm_stages.Ports(**machines), bus)
+        yield attestation.desk(attestation.ports(settings, store, blobs), bus)
 
 
 def _receive(desk: Desk, delivery: Delivery) -> bool:
@@ -118,6 +124,8 @@ class _Handler(BaseHTTPRequestHandler):
         body = json.loads(self.rfile.read(int(self.headers.get("Content-Length") or 0)) or b"{}")
         if match := _PUBLISH.fullmatch(self.path):
             self._publish(match[1], body)
+        elif (match := _SUBSCRIPTION.fullmatch(self.path)) and match[2]:
+            self._pulled(match[1], match[2], body)
         elif self.path == "/documents":
             writes = [
                 Put(one["collection"], one["id"], one["fields"], one["merge"]) for one in body["writes"]
@@ -125,6 +133,36 @@ class _Handler(BaseHTTPRequestHandler):
             self._guarded(lambda: self.twins.store.put(writes))
         else:
             self._answer({"error": "not found"}, 404)
+
+    def do_PUT(self) -> None:
+        """https://cloud.google.com/pubsub/docs/reference/rest/v1/projects.subscriptions/create"""
+        body = json.loads(self.rfile.read(int(self.headers.get("Content-Length") or 0)) or b"{}")
+        match = _SUBSCRIPTION.fullmatch(self.path)
+        topic = str(body.get("topic", "")).rpartition("/")[2]
+        if not match or match[2] or topic not in TYPES:
+            return self._answer({"error": "not found"}, 404)
+        self.twins.bus.pulled.setdefault(match[1], PullSubscription(topic))
+        return self._answer(body)
+
+    def _pulled(self, name: str, method: str, body: dict[str, Any]) -> None:
+        """https://cloud.google.com/pubsub/docs/reference/rest/v1/projects.subscriptions/pull, one message at a time."""
+        subscription = self.twins.bus.pulled.get(name)
+        if subscription is None:
+            return self._answer({"error": {"code": 404, "message": f"Subscription not found: {name}"}}, 404)
+        if method == "acknowledge":
+            subscription.acknowledge(body.get("ackIds", []))
+            return self._answer({})
+        found = subscription.pull(_PULL_SECONDS)
+        if found is None:
+            return self._answer({})
+        ack_id, delivery = found
+        message = {
+            "data": base64.b64encode(delivery.body).decode(),
+            "attributes": dict(delivery.attributes),
+            "messageId": delivery.message_id,
+            "publishTime": delivery.publish_time,
+        }
+        return self._answer({"receivedMessages": [{"ackId": ack_id, "message": message}]})
 
     def _publish(self, topic: str, body: dict[str, Any]) -> None:
         if topic not in TYPES:

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from shared import dead_letters
 from shared.events import SUBSCRIBERS, Delivery, Event, kept, timestamp
+from shared.memory.pulled import PullSubscription
 
 Receiver = Callable[[Delivery], bool]
 """Handles one delivery; False, or an exception, asks for another."""
@@ -24,6 +25,8 @@ class MemoryBus:
         self, *, copies: int = 1, max_delay: float = 0.0, seed: int = 0, attempts: int = 10, workers: int = 8
     ) -> None:
         self._receivers: dict[str, Receiver] = {}
+        self.pulled: dict[str, PullSubscription] = {}
+        """Pull subscriptions by name; whoever wants one puts it here."""
         self._copies, self._max_delay, self._attempts = copies, max_delay, attempts
         self._random = random.Random(seed)  # noqa: S311 - shuffles deliveries, guards nothing
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="bus")
@@ -43,6 +46,9 @@ class MemoryBus:
     def send(self, topic: str, body: bytes, attributes: Mapping[str, str]) -> None:
         """What a publisher outside the system does: a body to a topic."""
         message_id, published = str(next(self._ids)), timestamp(time.time())
+        for subscription in list(self.pulled.values()):
+            if subscription.topic == topic:
+                subscription.put(Delivery(body, topic, dict(attributes), message_id, published))
         for stage, topics in SUBSCRIBERS.items():
             if topic not in topics or stage not in self._receivers:
                 continue

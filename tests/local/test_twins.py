@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import threading
 import time
 from collections.abc import Iterator
 from types import SimpleNamespace
 
+import httpx
 import pytest
 
 from functions.local import backing, memory, twins
@@ -73,7 +75,7 @@ def test_a_store_that_has_gone_is_a_passing_trouble() -> None:
 
 def test_every_stage_is_subscribed_and_a_defect_asks_for_another_delivery() -> None:
     made = Twins(Settings(project="dmz-local", advisories="/nonexistent"))
-    assert set(made.bus._receivers) == {"outer", "scanner", "sync", "inner"}
+    assert set(made.bus._receivers) == {"outer", "scanner", "sync", "inner", "attestation"}
     broken = SimpleNamespace(stage="outer", deliver=lambda _: 1 / 0)
     assert not twins._receive(broken, Delivery(b"", "run-requested"))  # type: ignore[arg-type]
 
@@ -111,3 +113,24 @@ def test_the_process_answers_with_all_stages_in_it() -> None:
             assert memory.TwinStore(f"127.0.0.1:{port}").get("runs", "run-1") is None
         finally:
             process.kill()
+
+
+def test_a_pulled_message_comes_again_until_it_is_acknowledged(served: tuple[SimpleNamespace, str]) -> None:
+    parts, address = served
+    client = PubSub(address, "dmz-local")
+    client.subscribe("service--nonce-issued", "nonce-issued")
+    client.subscribe("service--nonce-issued", "nonce-issued")
+    base = f"http://{address}/v1/projects/dmz-local/subscriptions/service--nonce-issued"
+    client.publish("run-requested", b"{}", {})
+    client.publish("nonce-issued", b'{"a":1}', {"ce-id": "one"})
+    parts.bus.pulled["service--nonce-issued"]._ack_seconds = 0.2
+    seen = [
+        httpx.post(f"{base}:pull", json={"maxMessages": 1}).json()["receivedMessages"][0] for _ in range(2)
+    ]
+    assert [base64.b64decode(each["message"]["data"]) for each in seen] == [b'{"a":1}'] * 2
+    assert seen[0]["message"] == seen[1]["message"]
+    parts.bus.pulled["service--nonce-issued"]._ack_seconds = 60
+    again = httpx.post(f"{base}:pull", json={"maxMessages": 1}).json()["receivedMessages"][0]
+    httpx.post(f"{base}:acknowledge", json={"ackIds": [again["ackId"]]})
+    assert parts.bus.pulled["service--nonce-issued"].pull(0.3) is None
+    assert httpx.post(f"{base}-not:pull", json={}).status_code == 404

@@ -1,0 +1,56 @@
+"""Twin of a Pub/Sub pull subscription (https://cloud.google.com/pubsub/docs/pull): at least once, until acknowledged."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from collections.abc import Iterable
+
+from shared.events import Delivery
+
+ACK_SECONDS = 60.0
+
+
+class PullSubscription:
+    """Messages of one topic since it was made."""
+
+    def __init__(self, topic: str, ack_seconds: float = ACK_SECONDS) -> None:
+        self.topic = topic
+        self._ack_seconds = ack_seconds
+        self._changed = threading.Condition()
+        self._waiting: list[Delivery] = []
+        self._leased: dict[str, tuple[float, Delivery]] = {}
+        self._ids = itertools.count(1)
+
+    def put(self, delivery: Delivery) -> None:
+        with self._changed:
+            self._waiting.append(delivery)
+            self._changed.notify()
+
+    def pull(self, seconds: float) -> tuple[str, Delivery] | None:
+        """(ack id, message), for which it waits so many seconds; it comes again unless it is acknowledged in time."""
+        deadline = time.monotonic() + seconds
+        with self._changed:
+            while not self._ready():
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    return None
+                self._changed.wait(min(left, 0.5))
+            delivery = self._waiting.pop(0)
+            name = str(next(self._ids))
+            self._leased[name] = (time.monotonic() + self._ack_seconds, delivery)
+            return name, delivery
+
+    def acknowledge(self, names: Iterable[str]) -> None:
+        with self._changed:
+            for name in names:
+                self._leased.pop(name, None)
+
+    def _ready(self) -> bool:
+        now = time.monotonic()
+        for name, (until, delivery) in list(self._leased.items()):
+            if until <= now:
+                del self._leased[name]
+                self._waiting.append(delivery)
+        return bool(self._waiting)
