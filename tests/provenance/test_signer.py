@@ -98,18 +98,17 @@ def test_what_is_no_file(tmp_path: Path) -> None:
 
 
 class Elsewhere:
-    """A signer whose signatures are of another key than it says."""
+    """A signer that says of itself what `key_id` and `public_pem` are, and signs with Alice's key."""
 
-    key_id, public_pem = keyid("alice"), pem("alice")
+    def __init__(self, id_of: str, pem_of: str) -> None:
+        self.key_id, self.public_pem = keyid(id_of), pem(pem_of)
 
     def sign(self, data: bytes) -> bytes:
-        return key("carol").sign(data)
+        return key("alice").sign(data)
 
 
 def test_a_wrong_signature_never_leaves() -> None:
-    with pytest.raises(Permanent, match="does not verify"):
-        signed(b"payload", Elsewhere())
-    lying = Elsewhere()
-    lying.key_id = keyid("carol")
-    with pytest.raises(Permanent, match="does not verify"):
-        signed(b"payload", lying)
+    assert signed(b"payload", Elsewhere("alice", "alice"))
+    for id_of, pem_of in (("carol", "alice"), ("alice", "carol"), ("carol", "carol")):
+        with pytest.raises(Permanent, match="does not verify"):
+            signed(b"payload", Elsewhere(id_of, pem_of))
