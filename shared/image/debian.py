@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import posixpath
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -213,8 +213,3 @@ def _beside(before: tuple[Node, str] | None, node: Node, path: str, package: str
         common = (node.mode & other.mode & 0o777) | ((node.mode | other.mode) & 0o7000)
         return Directory(common), owner
     raise Permanent(f"{owner} and {package} both bring /{printable(path, 200)}; leave one of them out.")
-
-
-def records(tree: Tree) -> Mapping[str, Node]:
-    """The packages' own records in `tree`, by package."""
-    return {path.rpartition("/")[2]: node for path, node in tree.entries() if path.startswith(f"{RECORDS}/")}

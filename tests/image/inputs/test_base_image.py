@@ -158,7 +158,14 @@ def test_swapped_layers_are_refused(image: Image, cache: Cache) -> None:
         base_image.base_image(image.lock().model_copy(update={"inputs": swapped}), cache.path)
 
 
-UNFIT = {
+def test_the_configuration_of_another_image_is_refused(web: Web, cache: Cache) -> None:
+    locked, other = Image(web).lock(), Image(web, author="somebody").lock()
+    mixed = (locked.inputs[0], other.inputs[1], *locked.inputs[2:])
+    with pytest.raises(Permanent, match="do not belong together"):
+        base_image.base_image(locked.model_copy(update={"inputs": mixed}), cache.path)
+
+
+UNFIT: dict[str, tuple[dict[str, Any], str]] = {
     "other machine": ({"architecture": "arm64"}, "not for linux/amd64"),
     "too few layers": ({"rootfs": {"diff_ids": []}}, "do not belong together"),
     "no layers": ({"rootfs": None}, "do not belong together"),

@@ -91,7 +91,7 @@ def test_a_set_id_bit_of_somebody_elses_file_goes(tmp_path: Path) -> None:
     assert modes == {"a": 0o6755, "b": 0o4755, "c": 0o2755}
 
 
-HOSTILE = {
+HOSTILE: dict[str, tuple[list[debs.Entry], str]] = {
     "absolute": ([("/etc/passwd", b"x")], "leads elsewhere"),
     "up": ([("./usr/../../etc/passwd", b"x")], "leads elsewhere"),
     "up at once": ([("../x", b"x")], "leads elsewhere"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import posixpath
 import tarfile
@@ -11,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.errors import Permanent
+from shared.errors import Permanent, Transient
 from shared.image import debian, rootfs
 from shared.image.tree import Directory, File, Link
 from tests.image.inputs import debs
@@ -88,7 +89,7 @@ def test_a_shared_directory_grants_what_all_grant(order: tuple[int, int], tmp_pa
     assert tree.get("var/x") == Directory(0o2750)
 
 
-CONFLICTS = {
+CONFLICTS: dict[str, tuple[debs.Entry, debs.Entry, str]] = {
     "two files": (("./usr/bin/x", b"1"), ("./usr/bin/x", b"1"), "aa and bb both bring /usr/bin/x"),
     "over the merge": (("./bin/x", b"1"), ("./usr/bin/x", b"2"), "aa and bb both bring /usr/bin/x"),
     "file and directory": (("./usr/x", b"1"), directory("./usr/x"), "aa and bb both bring /usr/x"),
@@ -189,3 +190,22 @@ def test_nothing_is_written_through_a_link(tmp_path: Path) -> None:
 def test_a_missing_archive_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(Permanent, match="cannot be opened"):
         debian.package_tree([tmp_path / "none.deb"])
+
+
+def test_a_full_disk_may_pass(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    path = debs.write(tmp_path, "aa", ("./usr/x", b"x"))
+    monkeypatch.setattr(os, "pwrite", full)
+    with pytest.raises(Transient, match="free some and run again"):
+        debian.package_tree([path])
+
+
+def test_a_cache_that_cannot_be_written_is_not_needed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = debs.write(tmp_path, "aa", ("./usr/x", b"x"))
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    assert content(debian.package_tree([path]), "usr/x") == b"x"
+    assert [each.name for each in tmp_path.iterdir()] == ["aa.deb"]

@@ -163,7 +163,10 @@ def test_jars_of_three_kinds(stocked: World) -> None:
     )
     web.routes["/own.jar"] = Reply(JAR + b"own")
     digest = "sha256:" + hashlib.sha256(JAR + b"own").hexdigest()
-    files = [("./usr/share/java/gson-2.jar", JAR), link("./usr/share/java/gson.jar", "gson-2.jar")]
+    files: list[debs.Entry] = [
+        ("./usr/share/java/gson-2.jar", JAR),
+        link("./usr/share/java/gson.jar", "gson-2.jar"),
+    ]
     stocked.package("libgson-java", "2", *files)
     spec = java(
         {"maven": "org.x:y:1"},
