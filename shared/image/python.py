@@ -2,6 +2,9 @@
 
 Only files are put in place; no installer, package or source runs. With `bytecode` the image's own interpreter
 compiles its library and the packages (`pyc`). Equal specs, locks and sources give equal layers.
+
+Each package has a directory of its own on the path, as with Bazel: a `.pth` file is not read, and a package that two
+distributions share works if it has no `__init__.py` (PEP 420) or extends its own path.
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ from shared.image.tree import File, Link, Tree
 from shared.model.image import ImageLock, ImageSpec, LockedInput, Python
 from shared.model.value import canonical, sha256
 
-RECIPE = 1
+RECIPE = 2
 """Counts changes of what comes of the same inputs: a part of every key."""
 _LIBRARY = "usr/lib/python3"
 _PROGRAMS = "usr/bin/"

@@ -58,9 +58,9 @@ class Paths:
         """A program for the image's own interpreter, with the packages on its path, and the sources if asked.
 
         -I: neither the environment nor the working directory can put a module in the way of ours. -B: an image's
-        files do not change while it runs.
+        files do not change while it runs. -u: what it prints last before it dies is seen too.
         """
-        shebang = f"#!/{self.interpreter}/bin/python3 -IB"
+        shebang = f"#!/{self.interpreter}/bin/python3 -IBu"
         if len(shebang) > _SHEBANG:
             raise Permanent(
                 f"The service's name {self.service} is too long for a program's first line; shorten it."

@@ -87,7 +87,7 @@ def test_the_workload(files: Files, source: Path) -> None:
     assert mode == 0o755
     assert isinstance(program, bytes)
     assert program.decode().splitlines() == [
-        f"#!/{PYTHON}/bin/python3 -IB",
+        f"#!/{PYTHON}/bin/python3 -IBu",
         "import runpy",
         "import sys",
         "",

@@ -81,6 +81,14 @@ def test_it_says_what_is_wrong(service: str, body: bytes, words: str) -> None:
     assert post(f"{service}/v1/other", body)[0] == 404
 
 
+@pytest.mark.parametrize("length", ["-1", "8388609", "00000000000099999999", "1e3", "", "\u0661"])
+def test_a_length_that_it_does_not_read(service: str, length: str) -> None:
+    host, port = service.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), 30) as connection:
+        connection.sendall(f"POST /v1/sum HTTP/1.1\r\nContent-Length: {length}\r\n\r\n".encode())
+        assert connection.recv(100).startswith(b"HTTP/1.1 413 ")
+
+
 def test_inside_it_is_the_images_own_interpreter(image: Made, tmp_path: Path) -> None:
     root = tmp_path / "root"
     unpack(image.layout, root)

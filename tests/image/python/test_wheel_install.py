@@ -22,7 +22,7 @@ from tests.upstream.support import wheel_members, zipped
 
 SITE = f"{RUNFILES}/pypi_demo/site-packages"
 INFO = f"{SITE}/demo-1.0.dist-info"
-PYTHON = f"#!/{RUNFILES}/python_x86_64-unknown-linux-gnu/bin/python3 -IB\n".encode()
+PYTHON = f"#!/{RUNFILES}/python_x86_64-unknown-linux-gnu/bin/python3 -IBu\n".encode()
 
 
 @pytest.fixture

@@ -64,7 +64,7 @@ class Handler(BaseHTTPRequestHandler):
             self._problem(404, "There is no such page; post to /v1/sum.")
             return
         length = self.headers.get("Content-Length", "")
-        if not length.isascii() or not length.isdigit() or int(length[:12]) > MAX_BODY:
+        if not length.isascii() or not length.isdigit() or len(length) > 12 or int(length) > MAX_BODY:
             self._problem(413, f"Give a Content-Length of at most {MAX_BODY} bytes.")
             return
         try:
