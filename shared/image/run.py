@@ -134,16 +134,19 @@ def _options(root: Path, process: Process, network: Network) -> Iterator[str]:
 def _supervise(root: Path, process: Process, network: Network, stopping: threading.Event) -> int:
     """Start the process, pass signals on, wait for its end."""
     reading, writing = os.pipe()
-    command = ["bwrap", "--info-fd", str(writing), *_options(root, process, network), "--", *process.argv]
-    try:
-        child = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, pass_fds=(writing,), start_new_session=True
-        )
-    except OSError as error:
-        os.close(reading)
-        raise Transient(f"The image cannot be started: {error.strerror}.") from error
-    finally:
-        os.close(writing)
+    with tempfile.TemporaryFile() as options:
+        # Not as arguments: every user of the machine can read those, and the environment may hold a secret.
+        options.write(b"".join(os.fsencode(option) + b"\0" for option in _options(root, process, network)))
+        options.seek(0)
+        fds = (options.fileno(), writing)
+        command = ["bwrap", "--args", str(fds[0]), "--info-fd", str(fds[1]), "--", *process.argv]
+        try:
+            child = subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=fds, start_new_session=True)
+        except OSError as error:
+            os.close(reading)
+            raise Transient(f"The image cannot be started: {error.strerror}.") from error
+        finally:
+            os.close(writing)
     with os.fdopen(reading, "rb") as info:
         inside = _first_process(info.read())
     ended = threading.Event()

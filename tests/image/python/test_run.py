@@ -103,6 +103,16 @@ def test_it_ends_with_whoever_runs_it(tmp_path: Path) -> None:
         time.sleep(0.02)
 
 
+def test_the_environment_is_nobody_elses(tmp_path: Path) -> None:
+    layout = image(tmp_path, "echo ready; while :; do sleep 0.05; done")
+    process = _started(layout, tmp_path, env="{'PASSWORD': 'hunter' + '2'}")
+    shown = [arguments for each in Path("/proc").glob("[0-9]*/cmdline") if (arguments := _read(each))]
+    process.terminate()
+    process.wait(30)
+    assert any(b"bwrap" in arguments and b"/app/start" in arguments for arguments in shown)
+    assert not any(b"hunter2" in arguments for arguments in shown)
+
+
 def test_images_that_say_nothing_sound(tmp_path: Path) -> None:
     layout = image(tmp_path, "true", dataclasses.replace(CONFIG, entrypoint=(), cmd=()))
     with pytest.raises(Permanent, match="has no entry point"):
@@ -131,10 +141,10 @@ def test_without_bubblewrap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         run(tmp_path)
 
 
-def _started(layout: Path, tmp: Path, before: str = "") -> subprocess.Popen[str]:
+def _started(layout: Path, tmp: Path, before: str = "", env: str = "{}") -> subprocess.Popen[str]:
     (tmp / "scratch").mkdir(exist_ok=True)
     program = f"import sys; from pathlib import Path; from shared.image import run; {before} "
-    program += f"sys.exit(run.run(Path({str(layout)!r})))"
+    program += f"sys.exit(run.run(Path({str(layout)!r}), env={env}))"
     process = subprocess.Popen(
         [sys.executable, "-c", program],
         stdout=subprocess.PIPE,
@@ -149,10 +159,12 @@ def _started(layout: Path, tmp: Path, before: str = "") -> subprocess.Popen[str]
 
 def _inside(root: Path) -> bool:
     """Whether a process still has this root."""
-    for entry in Path("/proc").glob("[0-9]*/mountinfo"):
-        try:
-            if str(root) in entry.read_text():
-                return True
-        except OSError:
-            continue
-    return False
+    return any(str(root).encode() in _read(entry) for entry in Path("/proc").glob("[0-9]*/mountinfo"))
+
+
+def _read(path: Path) -> bytes:
+    """Nothing if the process has ended."""
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
