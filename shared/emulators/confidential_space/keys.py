@@ -5,7 +5,7 @@ the header brings along (`x5c`: leaf, intermediate, root; RFC 7515 section 4.1.6
 thumbprint of the leaf's key. The certificates have the real ones' names, sizes and extensions: a leaf without
 alternative names, key usage or extended key usage, an intermediate with the usage 2.23.133.8.1.
 
-Only the root is kept (`ca_dir`): who appraises tokens pins it. The rest is made anew by each process.
+Root and intermediate are kept (`ca_dir`): who appraises tokens pins the root. The rest is made anew by each process.
 """
 
 import base64
@@ -23,7 +23,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.x509.oid import NameOID, ObjectIdentifier
 
-ROOT_CERTIFICATE, _ROOT_KEY = "confidential_space_root.pem", "confidential_space_root.key"
+_ROOT, _INTERMEDIATE = "root", "intermediate"
+ROOT_CERTIFICATE = "confidential_space_root.pem"
 _EK_CERTIFICATE = ObjectIdentifier(
     "2.23.133.8.1"
 )  # TCG: tcg-kp-EKCertificate, as the real intermediate has it
@@ -46,21 +47,10 @@ class Authority:
 
 
 def authority(directory: Path, now: datetime.datetime) -> Authority:
-    """A fresh leaf and intermediate under the root in `directory`, which is made if it is missing or spent."""
-    root_key, root = _root(directory, now)
-    day = datetime.timedelta(days=1)
-    intermediate_key, leaf_key = _key(4096), _key(2048)
-    intermediate = _certified(
-        "Confidential Space Intermediate CA",
-        intermediate_key,
-        (root.subject, root_key),
-        (now - day, now + 365 * day),
-        (
-            (_SIGNS, True),
-            (x509.ExtendedKeyUsage([_EK_CERTIFICATE]), False),
-            (x509.BasicConstraints(ca=True, path_length=None), True),
-        ),
-    )
+    """A fresh leaf under the root and intermediate in `directory`, which are made if they are missing or spent."""
+    root_key, root = _kept(directory, _ROOT, now, None)
+    intermediate_key, intermediate = _kept(directory, _INTERMEDIATE, now, (root.subject, root_key))
+    leaf_key, day = _key(2048), datetime.timedelta(days=1)
     leaf = _certified(
         "Confidential Space Leaf Certificate",
         leaf_key,
@@ -146,23 +136,30 @@ def _key(bits: int) -> Private:
     return rsa.generate_private_key(public_exponent=65537, key_size=bits)
 
 
-def _root(directory: Path, now: datetime.datetime) -> tuple[Private, x509.Certificate]:
-    key_file, file = directory / _ROOT_KEY, directory / ROOT_CERTIFICATE
+def _kept(
+    directory: Path, name: str, now: datetime.datetime, issuer: tuple[x509.Name, Private] | None
+) -> tuple[Private, x509.Certificate]:
+    """Key and certificate of the authority `name` from `directory`; made there, by `issuer` or by itself."""
+    stem, common_name, usage, days = _AUTHORITIES[name]
+    key_file, file = directory / f"{stem}.key", directory / f"{stem}.pem"
     if key_file.exists() and file.exists():
-        key = serialization.load_pem_private_key(key_file.read_bytes(), None)
-        root = x509.load_pem_x509_certificate(file.read_bytes())
-        if isinstance(key, rsa.RSAPrivateKey) and root.not_valid_after_utc > now + datetime.timedelta(days=1):
-            return key, root
+        kept = serialization.load_pem_private_key(key_file.read_bytes(), None)
+        found = x509.load_pem_x509_certificate(file.read_bytes())
+        by_this = issuer is None or found.extensions.get_extension_for_class(
+            x509.AuthorityKeyIdentifier
+        ).value == x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer[1].public_key())
+        spent = found.not_valid_after_utc < now + datetime.timedelta(days=1)
+        if isinstance(kept, rsa.RSAPrivateKey) and by_this and not spent:
+            return kept, found
     directory.mkdir(parents=True, exist_ok=True)
-    key, name = _key(4096), "Confidential Space Root CA"
-    lasts = (now - datetime.timedelta(days=1), now + datetime.timedelta(days=3650))
-    usage = ((_SIGNS, True), (x509.BasicConstraints(ca=True, path_length=None), True))
-    root = _certified(name, key, (_name(name), key), lasts, usage)
+    key, day = _key(4096), datetime.timedelta(days=1)
+    lasts = (now - day, now + days * day)
+    made = _certified(common_name, key, issuer or (_name(common_name), key), lasts, usage)
     key_file.touch(mode=0o600)
     form, clear = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     key_file.write_bytes(key.private_bytes(serialization.Encoding.PEM, form, clear))
-    file.write_bytes(root.public_bytes(serialization.Encoding.PEM))
-    return key, root
+    file.write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    return key, made
 
 
 def _certified(
@@ -216,3 +213,14 @@ _SIGNS = x509.KeyUsage(
     encipher_only=False,
     decipher_only=False,
 )
+_CA = (x509.BasicConstraints(ca=True, path_length=None), True)
+_AUTHORITIES: dict[str, tuple[str, str, tuple[tuple[x509.ExtensionType, bool], ...], int]] = {
+    _ROOT: ("confidential_space_root", "Confidential Space Root CA", ((_SIGNS, True), _CA), 3650),
+    _INTERMEDIATE: (
+        "confidential_space_intermediate",
+        "Confidential Space Intermediate CA",
+        ((_SIGNS, True), (x509.ExtendedKeyUsage([_EK_CERTIFICATE]), False), _CA),
+        365,
+    ),
+}
+"""File name, subject, extensions with whether each is critical, and days of validity."""

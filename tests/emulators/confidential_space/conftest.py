@@ -67,9 +67,16 @@ def base(root: Path, tmp_path_factory: pytest.TempPathFactory) -> images.Blob:  
 
 
 @pytest.fixture(scope="session")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> keys.Authority:
+def ca(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Keys of 4096 bits take seconds: one chain for all tests."""
-    return keys.authority(tmp_path_factory.mktemp("ca"), datetime.datetime.now(datetime.UTC))
+    directory = tmp_path_factory.mktemp("ca")
+    keys.authority(directory, datetime.datetime.now(datetime.UTC))
+    return directory
+
+
+@pytest.fixture(scope="session")
+def authority(ca: Path) -> keys.Authority:
+    return keys.authority(ca, datetime.datetime.now(datetime.UTC))
 
 
 def configuration(directory: Path, **more: Any) -> dict[str, Any]:
