@@ -124,7 +124,7 @@ class Cache:
         try:
             self._downloads.fetch(wanted.url, wanted.sha256, to, wanted.size)
         except Permanent as error:
-            if not wanted.sha1:
+            if not wanted.sha1 or isinstance(error.__cause__, OSError):  # no fault of the pool's
                 raise
             archived = f"{self._snapshot}/file/{wanted.sha1}"
             try:

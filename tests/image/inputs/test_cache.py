@@ -152,5 +152,6 @@ def test_the_default_place(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> N
 def test_a_cache_that_cannot_be_written_is_one_sentence(web: Web, tmp_path: Path) -> None:
     web.routes["/pool/a_1_all.deb"] = Reply(b"content")
     (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(Permanent, match="cannot be written"):
-        Cache(tmp_path / "file/cache").path(pinned(web, sha1=""))
+    with pytest.raises(Permanent, match="cannot be written") as refused:
+        Cache(tmp_path / "file/cache", snapshot=web.url).path(pinned(web))
+    assert "snapshot" not in str(refused.value)
