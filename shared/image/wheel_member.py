@@ -41,7 +41,7 @@ def read(path: Path, info: zipfile.ZipInfo, row: Row, filename: str) -> bytes:
 
 class _Member(io.RawIOBase):
     def __init__(self, path: Path, info: zipfile.ZipInfo, row: Row, what: str) -> None:
-        self._what = printable(what, 300)
+        self._member = what
         self._size = info.file_size
         self._left = info.compress_size
         self._count = 0
@@ -59,6 +59,10 @@ class _Member(io.RawIOBase):
         self._file.seek(sum(struct.unpack_from("<HH", header, 26)), io.SEEK_CUR)
         if self._size == 0:
             self._prove()
+
+    @property
+    def _what(self) -> str:
+        return printable(self._member, 300)
 
     def readable(self) -> bool:
         return True
