@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Literal
 
 from shared.errors import Permanent
+from shared.image import base_image, debian, java, python, tar
 from shared.image import codec as codecs
-from shared.image import tar
 from shared.image.lanes import processors
 from shared.image.oci import config_document, labels, manifest_document
 from shared.image.plan import Config, Inputs, Layer, Plan, Ready
@@ -23,8 +23,8 @@ from shared.image.store import LayerStore
 from shared.model.image import BuiltImage, BuiltLayer, Codec, DebianBase, ImageLock, ImageSpec
 from shared.model.value import sha256
 
-_AT_ONCE = 3
-"""Layers, at most: each keeps some 50 MiB in flight."""
+_AT_ONCE = 2
+"""Layers, at most: with zstd, each has up to 100 MiB in flight, and each uses several CPUs anyway."""
 
 
 @dataclass(frozen=True)
@@ -43,8 +43,6 @@ def plan(spec: ImageSpec, spec_path: Path, lock: ImageLock, inputs: Inputs) -> P
 
     Permanent if the lock is another image's, or if the sources or an input are not what the kind needs.
     """
-    from shared.image import base_image, debian, java, python
-
     if lock.image != spec.name:
         raise Permanent(
             f"The lock is of the image {lock.image}, the spec of {spec.name}; lock the spec anew."

@@ -30,6 +30,8 @@ BLOCK = 2**20
 ZSTD_LEVEL, _ZSTD_VERSION = 3, (1, 5, 7)
 _ZSTD_WORKERS = 2
 """One worker gives the same bytes, none gives others."""
+_DEFLATING = 8
+"""Threads, at most: each has two blocks in flight."""
 _OCI, _DOCKER = "application/vnd.oci.image.layer.v1.", "application/vnd.docker.image.rootfs.diff."
 _SUFFIXES = {"tar": "", "tar+gzip": ".gz", "tar.gzip": ".gz", "tar+zstd": ".zst", "tar.zstd": ".zst"}
 _MOST = 2**40
@@ -192,7 +194,7 @@ def _write(blocks: Iterable[bytes], codec: Codec, out: IO[bytes]) -> Written:
 
 
 _COMPRESSORS: dict[Codec, Callable[[], _Compressor]] = {
-    "gzip": lambda: deflate.Deflated(processors()),
+    "gzip": lambda: deflate.Deflated(min(processors(), _DEFLATING)),
     "zstd": _Zstd,
     "stored": deflate.Stored,
 }
