@@ -217,8 +217,8 @@ def _is_digest(text: object) -> bool:
 
 def _small(path: Path, what: str, directory: Path) -> bytes:
     try:
-        if path.is_symlink():  # 3
-            raise Permanent(f"{directory}: {path.name} is a symbolic link; a layout holds plain files.")
+        if path.is_symlink() or (path.exists() and not path.is_file()):  # 3
+            raise Permanent(f"{directory}: {path.name} is no plain file; a layout holds nothing else.")
         with path.open("rb") as stream:
             data = stream.read(_LARGEST_DOCUMENT + 1)
     except FileNotFoundError as error:
