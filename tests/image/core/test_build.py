@@ -149,6 +149,17 @@ def test_damage_means_the_same_digest(part: str, number: int, fresh: bool, tmp_p
     read_layout(tmp_path / "out")
 
 
+@pytest.mark.parametrize("field", [b'"digest":"sha256:', b'"diff_id":"sha256:', b'"size":'])
+def test_a_record_that_names_something_else_is_not_believed(field: bytes, tmp_path: Path) -> None:
+    made(tmp_path, codec="stored")
+    for path in (tmp_path / "cache" / "layers").iterdir():
+        data = bytearray(path.read_bytes())
+        at = data.index(field) + len(field)
+        data[at] = ord("1") if data[at] != ord("1") else ord("2")
+        path.write_bytes(data)
+    assert made(tmp_path, codec="stored", out="other").manifest == KNOWN["stored"]
+
+
 def test_one_byte_changed_at_once_is_seen_though_size_and_time_are_the_same(tmp_path: Path) -> None:
     """An edit that restores the time of change, as `cp -p` or rsync would."""
     built = made(tmp_path, codec="stored")
