@@ -23,7 +23,6 @@ from shared.settings import Settings
 from shared.upstream import http
 from shared.upstream.jwks import JwksClient
 
-
 _LONGEST = 16 * 1024
 """Characters of a header that are looked at."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from rich.console import Console
@@ -21,7 +21,7 @@ from functions.local.layout import CHECKOUT, Layout
 from functions.local.platform import Platform
 from functions.local.services import Services
 from shared.emulators.vm import record
-from shared.errors import Permanent
+from shared.errors import DmzError, Permanent
 from shared.model.value import printable
 from shared.model.workload import built_in, find
 
@@ -44,22 +44,27 @@ def up(
         started = lifecycle.start(layout, {**environment, **chosen.environment()}, broker)
         try:
             found = lifecycle.wait_until_up(layout, started, show)
-            # A run that is requested by an event names its services; nobody else launches them.
-            for name in _services():
-                Services(layout, found).bring_up(name, False, show)
         except BaseException:
             started.stop()
             raise
+        lacking = list(_bring_up(Services(layout, found), show))
         display.show((Line("platform", "done", found.seconds, found.name),))
     started.let_go()
-    print(chosen.note)
+    print("\n".join(filter(None, (chosen.note, *lacking))))
     print(kept(found, ""))
     return 0
 
 
-def _services() -> list[str]:
-    """The data services that the workloads of the project name."""
-    return sorted({name for each in built_in() for name in find(each).data_services})
+def _bring_up(services: Services, show: Callable[[str], None]) -> Iterator[str]:
+    """Launch what the project's workloads name: a run that is requested by an event has nobody else to do it.
+
+    A sentence for each that cannot be had: the platform is of use without it.
+    """
+    for name in sorted({name for each in built_in() for name in find(each).data_services}):
+        try:
+            services.bring_up(name, False, show)
+        except DmzError as error:
+            yield f"Runs that name the data service {name} will fail: {error}"
 
 
 def down(layout: Layout) -> int:
