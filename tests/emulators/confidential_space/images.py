@@ -74,7 +74,8 @@ def python_layer(root: Path, to: Path) -> Blob:
         wanted += [f"{place}/{path.name}" for path in found if path.name.startswith(libraries)]
     skipped = (
         "__pycache__", "test", "idlelib", "ensurepip", "pydoc_data", "lib2to3", "unittest", "multiprocessing",
-        "asyncio", "tkinter", "curses", "dbm", "sqlite3", "xmlrpc", "wsgiref", "_pyrepl", "venv", "concurrent", "logging",
+        "asyncio", "tkinter", "curses",
+        "dbm", "sqlite3", "xmlrpc", "wsgiref", "_pyrepl", "venv", "concurrent", "logging",
     )  # fmt: skip
 
     def kept(info: tarfile.TarInfo) -> tarfile.TarInfo | None:
