@@ -2,7 +2,7 @@
 
 1. Everything that can be wrong with what was given is found before anything is built.
 2. No layer comes from a cache: somebody else may have written it. Inputs do; their hashes are checked on every use.
-3. The sources are named before and after the build: a vote is about one state of them.
+3. The sources are looked at before and after the build: a vote is about one state of them.
 4. The envelope is verified before it leaves (signer.signed).
 """
 
@@ -29,7 +29,7 @@ from shared.events import Event, ImageBuilt, derived_id, timestamp
 from shared.image import spec as specs
 from shared.image.inputs import Cache
 from shared.image.make import Made, make
-from shared.image.revision import revision
+from shared.image.revision import revision, tree
 from shared.model.provenance import Build
 from shared.model.value import printable
 
@@ -47,6 +47,7 @@ def rebuild(arguments: argparse.Namespace, layout: Layout, inputs: Cache | None 
         return _new_key(arguments.new_key)
     try:  # 1
         path, signer, publish, named = _given(arguments, layout, os.environ)
+        before = tree(specs.read(path), path)
     except Permanent as error:
         raise BadInput(str(error)) from error
     with ExitStack() as ending:
@@ -64,7 +65,7 @@ def rebuild(arguments: argparse.Namespace, layout: Layout, inputs: Cache | None 
             made.built, made.lock, named, arguments.builder, started=started, finished=time.time()
         )
         config_json = made.config_json
-    if not arguments.revision and revision(made.spec, path) != named:  # 3
+    if tree(made.spec, path) != before:  # 3
         raise Permanent(f"The sources of {made.spec.name} changed while they were built; build again.")
     envelope = signed(payload, signer)  # 4
     if arguments.config:

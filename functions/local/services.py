@@ -30,7 +30,7 @@ from shared.image import spec as specs
 from shared.image.registry import Registry
 from shared.image.registry_logins import with_token
 from shared.image.registry_reference import Reference
-from shared.image.revision import revision
+from shared.image.revision import tree
 from shared.model.value import printable
 from shared.settings import Settings, read
 
@@ -77,7 +77,7 @@ class Services:
         said = statement(
             made.built,
             made.lock,
-            revision(made.spec, specs.find(name)),
+            tree(made.spec, specs.find(name)),
             builder,
             started=began,
             finished=time.time(),

@@ -4,7 +4,8 @@
    into the image, and the spec and its lock, are as that commit has them.
 2. `tree:sha256:HEX` otherwise: over the spec, and the path, content and executable bit of every source. The same
    files give the same name on every machine, with git or without.
-Builders are only compared under the same name: who builds from an archive of a commit says so with --revision.
+Builders are only compared under the same name: who builds from an archive of a commit says so with --revision. The
+local platform's own builders always use the second: whoever works on the sources commits now and then.
 """
 
 from __future__ import annotations
@@ -30,9 +31,12 @@ def revision(image: ImageSpec, path: Path) -> str:
     found = sources.read(directory)
     files = {directory / each.place: each.executable for each in found}
     files |= {path: False, spec.lock_path(path): False}
-    commit = _commit(directory, files)
-    if commit:
-        return commit
+    return _commit(directory, files) or tree(image, path)
+
+
+def tree(image: ImageSpec, path: Path) -> str:
+    """The second name, whether there is a commit or not."""
+    found = sources.read(path.parent / image.source)
     listed = [[each.place, each.sha256, each.executable] for each in found]
     return "tree:" + sha256(canonical([image.model_dump(mode="json"), listed]))
 

@@ -289,6 +289,22 @@ def test_sources_that_change_while_they_are_built(
     assert not (world.home / "alice.json").exists()
 
 
+def test_a_commit_of_something_else_meanwhile_is_no_change(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    head, build = committed(world), rebuild.make
+
+    def meanwhile(*given: Any) -> Any:
+        made = build(*given)
+        (world.at / "notes.txt").write_text("not in the image\n")
+        committed(world)
+        return made
+
+    monkeypatch.setattr(rebuild, "make", meanwhile)
+    assert world.rebuild("alice", ALICE) == 0
+    assert world.stated("alice").revision == head
+
+
 # --- keys
 
 
