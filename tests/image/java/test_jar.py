@@ -12,7 +12,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from shared.errors import Permanent
@@ -88,6 +88,8 @@ def test_manifest_comes_from_attributes_alone() -> None:
 
 
 @given(st.text(st.characters(exclude_characters="\r\n\0", exclude_categories=["Cs"]), max_size=400))
+@example("x" * 400)
+@example("é" * 200)
 def test_manifest_lines_are_at_most_72_bytes_and_join_again(value: str) -> None:
     lines = jar.manifest({"Name": value}).split(b"\r\n")
     assert all(len(line) <= 72 for line in lines)

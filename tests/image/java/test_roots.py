@@ -81,10 +81,9 @@ def test_a_root_that_changed_is_made_again(
     assert files.asked == 4
 
 
-def test_a_root_whose_files_match_a_forged_record_is_made_again(
+def test_a_root_with_half_a_record_is_made_again(
     packages: list[LockedInput], files: Files, tmp_path: Path
 ) -> None:
-    """The record's own digest does not stop who rewrites both; what it must stop is half of a write."""
     made = roots.root(packages, files.path, tmp_path)
     record = made.with_suffix(".json")
     record.write_bytes(record.read_bytes()[:-20])
