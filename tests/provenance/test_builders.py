@@ -40,6 +40,15 @@ def test_a_policy_as_an_operator_writes_it(tmp_path: Path) -> None:
     assert [alice.may_vote(at) for at in (1767225599, 1767225600)] == [False, True]
 
 
+def test_keys_as_blocks_of_text(tmp_path: Path) -> None:
+    """As the documentation has it."""
+    key = "\n".join("          " + line for line in pem("alice").splitlines())
+    text = f"threshold: 1\nvalidity_seconds: 60\nbuilders:\n  - id: {ALICE}\n    keys:\n      - |\n{key}\n"
+    alice = builders.read(written(tmp_path, text)).find(ALICE)
+    assert alice is not None
+    assert alice.keyids == (keyid("alice"),)
+
+
 def test_not_after_is_inclusive(tmp_path: Path) -> None:
     alice = builders.read(written(tmp_path, first(not_after="2026-01-01T00:00:00Z"))).find(ALICE)
     assert alice is not None

@@ -140,6 +140,42 @@ def test_the_edges_of_time() -> None:
     assert verify(envelope(payload(at=NOW - 30 * DAY + 1), "alice"), policy(), NOW)
 
 
+SENT = envelope(payload(CAROL), "p256 carol")
+
+
+@given(st.integers(0, len(SENT) - 1), st.characters(), st.sampled_from(["replace", "insert", "delete"]))
+def test_a_changed_envelope_is_the_same_vote_or_none(at: int, character: str, how: str) -> None:
+    """The signature covers the payload's bytes; what it does not cover (white space, the key id) decides nothing."""
+    rest = SENT[at:] if how == "insert" else SENT[at + 1 :]
+    text = SENT[:at] + ("" if how == "delete" else character) + rest
+    found = read_as(text)
+    if isinstance(found, str):
+        assert found.isprintable()
+    else:
+        assert found == verify(SENT, policy(), NOW)
+
+
+def read_as(text: str) -> Vote | str:
+    try:
+        return verify(text, policy(), NOW)
+    except Permanent as error:
+        return str(error)
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.floats() | st.text(),
+        lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    )
+)
+def test_no_document_does_more_than_be_refused(document: Any) -> None:
+    text = json.dumps(document)
+    signed = envelope(text.encode(), "alice")
+    for each in (text, signed, signed.replace(signed[20:30], text)):
+        with pytest.raises(Permanent):
+            verify(each, policy(), NOW)
+
+
 # --- tally
 
 
