@@ -310,3 +310,25 @@ def _recorded(members: Mapping[str, bytes]) -> dict[str, bytes]:
         if name != record
     ]
     return {**members, record: ("".join(lines) + f"{record},,\n").encode()}
+
+
+def test_no_flipped_byte_changes_what_is_installed(files: Files) -> None:
+    """Whatever byte of a wheel is flipped, it is refused with a sentence or comes to the same contents. (Permissions
+    stand in no RECORD: the lock's sha256 of the whole wheel is what vouches for them.)"""
+    made = files.wheel("demo", demo(**{"demo-1.0.data__scripts__tool": b"#!/bin/sh\n" + bytes(300)}))
+    path = files.paths[made.url]
+    sound = path.read_bytes()
+
+    def contents() -> dict[str, bytes]:
+        try:
+            return {name: content(node) for name, node in installed(files).entries()}
+        except Permanent as error:
+            return {"refused": str(error).encode()}
+
+    same, refusals = contents(), 0
+    for place in range(0, len(sound), 3):
+        path.write_bytes(sound[:place] + bytes([sound[place] ^ 0x41]) + sound[place + 1 :])
+        found = contents()
+        refusals += "refused" in found
+        assert found == same or found["refused"].endswith(b"."), place
+    assert refusals > len(sound) // 12
