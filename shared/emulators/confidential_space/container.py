@@ -5,15 +5,14 @@ Source: launcher/container_spec.go of go-tpm-tools and the options of containerd
 in place of Cmd; the environment is the image's (PATH alone if it has none), then the operator's, then HOSTNAME.
 """
 
-import os
 import re
-import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from shared.emulators.confidential_space.launch_spec import LaunchSpec
 from shared.emulators.confidential_space.pull import Image
+from shared.emulators.vm import within
 from shared.errors import Permanent
 
 _DEFAULT_ENV = ("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",)
@@ -74,7 +73,7 @@ def process(image: Image, spec: LaunchSpec, hostname: str) -> Process:
 def user(text: str, root: Path) -> User:
     """Who `text` is in the image unpacked at `root`. Permanent if a name is not there."""
     name, colon, group = text.partition(":")
-    table = _table(root / "etc/passwd", 7)
+    table = _table(root, "etc/passwd", 7)
     by_name = {entry[0]: entry for entry in table}
     by_id = {entry[2]: entry for entry in reversed(table)}
     entry = by_name.get(name) or by_id.get(name or "0")
@@ -82,7 +81,7 @@ def user(text: str, root: Path) -> User:
         raise Permanent(f"no users found: the image's /etc/passwd has no {name!r:.80}")
     uid = int(entry[2]) if entry else int(name)
     gid = int(entry[3]) if entry else 0
-    groups = _table(root / "etc/group", 4)
+    groups = _table(root, "etc/group", 4)
     if colon:
         gid = _group(group, groups)
         joined: tuple[int, ...] = ()
@@ -102,14 +101,9 @@ def _group(name: str, groups: Sequence[list[str]]) -> int:
     raise Permanent(f"no groups found: the image's /etc/group has no {name!r:.80}")
 
 
-def _table(path: Path, columns: int) -> list[list[str]]:
+def _table(root: Path, place: str, columns: int) -> list[list[str]]:
     """Lines of a table like passwd(5); the file is the image's, so no link is followed and numbers are checked."""
-    try:
-        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
-            regular = stat.S_ISREG(os.fstat(file.fileno()).st_mode)
-            content = file.read(_TABLE_LIMIT) if regular else b""
-    except OSError:
-        return []
+    content = within.read(root, place, _TABLE_LIMIT) or b""
     lines = [line.split(":") for line in content.decode("utf-8", "replace").splitlines()]
     numbers = slice(2, 4 if columns == 7 else 3)
     return [

@@ -121,7 +121,8 @@ class Running:
         if vm and vm.alive:
             with suppress(ProcessLookupError):
                 vm.process.send(signal.SIGTERM)
-            vm.process.wait(grace)
+            if vm.process.wait(grace):
+                self._thread.join(5)  # it reads what the container said last
         self._world.engine.delete(self.machine.name)
         self._thread.join(5)
         self.status = Status.TERMINATED

@@ -57,6 +57,7 @@ class Vm:
     directory: Path
     process: Process
     closers: ExitStack
+    log: serial.SerialLog
     holder: "subprocess.Popen[bytes]"
     """Ours, on the guest's side; it ends as the guest's first process did."""
     dialler: Dialler | None = None
@@ -76,7 +77,8 @@ class Vm:
         return self.spec.network.internet
 
     def exit_code(self) -> int:
-        """Of the first process, once it has ended; for a signal, 256 less its number."""
+        """Of the first process, once it has ended; for a signal, 256 less its number. All that it said is logged."""
+        self.log.drain(_STEP_SECONDS)
         return self.holder.wait(_STEP_SECONDS)
 
     def end(self, reason: str) -> None:
@@ -199,7 +201,7 @@ class Engine:
         closers.callback(guest.kill, _STEP_SECONDS)  # and with the first process end all others
         record.write(directory, [process.pid, guest.pid], group)
         (directory / record.PID).write_text(f"{guest.pid}\n", encoding="ascii")
-        return Vm(spec, directory, guest, ExitStack(), process, dialler)
+        return Vm(spec, directory, guest, ExitStack(), log, process, dialler)
 
     def _open_way(self, pid: int, directory: Path, closers: ExitStack) -> None:
         log = closers.enter_context(serial.SerialLog(directory / _TOOL_LOG_NAME, _TOOL_LOG))

@@ -41,6 +41,10 @@ class SerialLog:
     ) -> None:
         self._thread.join(5)
 
+    def drain(self, seconds: float) -> None:
+        """Wait at most so long until all is in the file that was written; for when the last writer has ended."""
+        self._thread.join(seconds)
+
     def _copy(self) -> None:
         room = self._limit
         with self._file, os.fdopen(self._reader, "rb", buffering=0) as reader:

@@ -12,7 +12,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import NoEncryption, pkcs12
+
+from shared.emulators.vm import within
+from shared.image.certificates import key_store
 
 BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
 LOCAL_AUTHORITY = "/usr/local/share/ca-certificates/package-dmz-local.crt"
@@ -41,33 +43,40 @@ def stores(root: Path, host_bundle: Path, authority: str) -> dict[str, bytes]:
     roots. On Google Cloud nothing of the kind is needed; here the environment, which a token reports, must not change.
 
     The system's bundle, the name by which OpenSSL finds the authority beside it, and what the image itself has:
-    certifi's and grpc's lists (PEM), the JDK's `cacerts` (PKCS #12 without a password, which JDKs read since 8u301 and
-    11.0.12).
+    certifi's and grpc's lists, the JDK's `cacerts`. Nothing but certificates is taken over from the image.
     """
     host = host_bundle.read_text(encoding="utf-8") if host_bundle.exists() else ""
-    system = root / BUNDLE.lstrip("/")
-    own = system.read_text(encoding="utf-8") if system.is_file() and not system.is_symlink() else ""
+    own = _text(root, BUNDLE)
     found = {
         BUNDLE: _joined(own, host, authority).encode(),
         f"/etc/ssl/certs/{_subject_hash(authority)}.0": authority.encode(),
     }
     for place, kind in _stores(root):
         if kind == "pem":
-            present = Path(root, place).read_text(encoding="utf-8", errors="replace")
-            found[f"/{place}"] = _joined(present, host, authority).encode()
+            found[f"/{place}"] = _joined(_text(root, place), host, authority).encode()
         else:
-            found[_target(root, place)] = _truststore(_joined(own, host, authority))
+            found[_target(root, place)] = key_store(_named(_joined(own, host, authority)))
     return found
 
 
 def has_bundle(root: Path) -> bool:
-    return (root / BUNDLE.lstrip("/")).is_file()
+    """Whether the image has a system bundle, be it by a link."""
+    return os.path.lexists(root / BUNDLE.lstrip("/"))
+
+
+def _text(root: Path, place: str) -> str:
+    return (within.read(root, place) or b"").decode("utf-8", "replace")
 
 
 def _joined(present: str, host: str, authority: str) -> str:
-    known = {_fingerprint(pem) for pem in _certificates(present)}
+    kept = list(_certificates(present))
+    known = {_fingerprint(pem) for pem in kept}
     extra = [pem for pem in _certificates(host) if _fingerprint(pem) not in known]
-    return present.rstrip("\n") + "\n" + "".join((*extra, authority))
+    return "".join((*kept, *extra, authority))
+
+
+def _named(bundle: str) -> dict[str, bytes]:
+    return {f"root-{number}.crt": pem.encode() for number, pem in enumerate(_certificates(bundle))}
 
 
 def _subject_hash(pem: str) -> str:
@@ -98,15 +107,6 @@ def _target(root: Path, place: str) -> str:
     if not path.is_symlink():
         return f"/{place}"
     return os.path.normpath(PurePosixPath("/", place).parent / path.readlink())
-
-
-def _truststore(bundle: str) -> bytes:
-    certificates = x509.load_pem_x509_certificates(bundle.encode())
-    entries = [
-        pkcs12.PKCS12Certificate(certificate, f"root-{number}".encode())
-        for number, certificate in enumerate(certificates)
-    ]
-    return pkcs12.serialize_java_truststore(entries, NoEncryption())
 
 
 def _certificates(bundle: str) -> Iterable[str]:
