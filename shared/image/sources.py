@@ -81,8 +81,9 @@ def _files(directory: Path) -> Iterator[Path]:
 
 
 def _source(directory: Path, path: Path) -> Source:
-    place = path.relative_to(directory).as_posix()
-    if not place.isprintable():
+    # In the image names are UTF-8, whatever this machine's locale takes the bytes for.
+    place = os.fsencode(path.relative_to(directory)).decode(errors="replace")
+    if not place.isprintable() or "\ufffd" in place:
         raise Permanent(
             f"The source {printable(str(path), 300)} has a name that is no plain text; rename it."
         )
