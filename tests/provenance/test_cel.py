@@ -16,7 +16,7 @@ from shared.appraisal.policy import find
 from shared.errors import Permanent
 from shared.model.reference import ReferenceValue
 from shared.model.value import sha256
-from tests.appraisal import forge, hostile_claims, hostile_image
+from tests.appraisal import forge, hostile_claims, hostile_image, test_real
 from tests.appraisal.forge import INDEX, MANIFEST, NOW, Inputs
 from tests.appraisal.hostile import Hostile, put
 
@@ -61,6 +61,19 @@ def test_what_an_appraisal_refuses_the_condition_refuses(hostile: Hostile) -> No
     except Permanent:
         assert hostile.check in NOT_EXPORTED
     assert admitted(hostile.twin())
+
+
+def test_google_s_own_tokens() -> None:
+    """The production token meets the condition of the policy that fits it; the debug ones do not, for being debug."""
+    assert admitted(test_real.production())
+    for name in ("debug-sev-oidc.jwt", "debug-sev-oidc-nonce.jwt"):
+        inputs = test_real.debug(name)
+        assert not admitted(inputs)
+        claims = json.loads(base64.urlsafe_b64decode(str(inputs.token).split(".")[1] + "=="))
+        claims["dbgstat"] = "disabled-since-boot"
+        claims["submods"]["confidential_space"]["support_attributes"] = ["STABLE"]
+        condition = federation.export(inputs.policy, [], inputs.now)["provider"]["attribute_condition"]
+        assert evaluated(condition, assertion=claims)
 
 
 def test_there_are_enough_of_them() -> None:
