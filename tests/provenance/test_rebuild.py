@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,101 +15,12 @@ from functions.local import platform
 from shared.appraisal import statement, votes
 from shared.appraisal.builders import Builders
 from shared.appraisal.dsse import read
-from shared.appraisal.signer import FileSigner, new_key
+from shared.appraisal.signer import FileSigner
 from shared.events import Delivery, Event, decode
 from shared.image import spec as specs
-from shared.image.inputs import Cache
 from shared.model.value import sha256
-from tests.image.python.support import SPEC, Files, demo, interpreter
 from tests.provenance.kms_standin import NAME, TOKEN, running
-
-ALICE, BOB = "https://builders.example/alice", "https://builders.example/bob"
-
-
-@dataclass
-class World:
-    """A spec with its lock, sources and cached inputs, and two builders' keys."""
-
-    at: Path
-    home: Path
-
-    @property
-    def spec(self) -> Path:
-        return self.at / "demo_service.yaml"
-
-    def key(self, name: str) -> Path:
-        path = self.home / f"{name}.pem"
-        if not path.exists():
-            new_key(path)
-        return path
-
-    def rebuild(self, name: str, builder: str, *words: str) -> int:
-        """Exit code of ./dmz rebuild; the envelope is in `home/NAME.json`."""
-        out = self.home / f"{name}.json"
-        given = ("--key", str(self.key(name)), "--builder", builder, "--out", str(out))
-        return cli.main(["rebuild", str(self.spec), *given, "--config", str(self.config), *words])
-
-    @property
-    def config(self) -> Path:
-        return self.home / "config.json"
-
-    def stated(self, name: str) -> Any:
-        return statement.read(read((self.home / f"{name}.json").read_text().strip()).unverified_payload)
-
-    def builders(self, threshold: int = 2) -> Path:
-        path = self.home / "builders.yaml"
-        listed = [
-            {"id": id, "keys": [FileSigner(self.key(name)).public_pem]}
-            for name, id in (("alice", ALICE), ("bob", BOB))
-        ]
-        content = {"threshold": threshold, "validity_seconds": 86400, "builders": listed}
-        path.write_text(yaml.safe_dump(content))
-        return path
-
-
-@pytest.fixture
-def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
-    found = World(tmp_path / "project", tmp_path / "home")
-    for directory in (found.at / "src", found.home, tmp_path / "made"):
-        directory.mkdir(parents=True)
-    (found.at / "src/main.py").write_text("import demo\n")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setenv("DMZ_HOME", str(tmp_path / "state"))
-    monkeypatch.delenv("DMZ_DEBUG", raising=False)
-    files = Files(tmp_path / "made")
-    files.deb("base", "libc6", {"usr/lib/libc.so.6": b"\x7fELF libc"})
-    interpreter(files)
-    files.wheel("demo", demo())
-    cache = Cache()
-    for wanted, path in ((each, files.paths[each.url]) for each in files.inputs):
-        cache.keep(path.read_bytes(), wanted.filename)
-    found.spec.write_text(json.dumps(SPEC.model_dump(mode="json", exclude_defaults=True)))
-    spec = specs.read(found.spec)
-    lock = files.lock(spec).model_copy(update={"resolved_from": specs.resolved_from(spec)})
-    specs.write_lock(lock, found.spec)
-    return found
-
-
-def git(world: World, *words: str) -> str:
-    own = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull}
-    identity = ("-c", "user.name=x", "-c", "user.email=x@example.org", "-c", "commit.gpgsign=false")
-    return subprocess.run(
-        ("git", "-C", str(world.at), *identity, *words),
-        check=True,
-        capture_output=True,
-        text=True,
-        env=os.environ | own,
-    ).stdout.strip()
-
-
-def committed(world: World) -> str:
-    git(world, "init", "-q")
-    git(world, "add", "-A")
-    git(world, "commit", "-q", "-m", "all")
-    return git(world, "rev-parse", "HEAD")
-
-
-# --- what is built and signed
+from tests.provenance.world import ALICE, BOB, World
 
 
 def test_two_builders_agree_and_their_key_is_released_to_that_image(
@@ -186,123 +95,6 @@ def test_without_out_the_envelope_is_printed(world: World, capsys: pytest.Captur
     found = statement.read(read(printed.out.strip()).unverified_payload)
     assert found.codec == "stored"
     assert found.manifest in printed.err
-
-
-# --- the revision
-
-
-def test_outside_git_the_sources_name_themselves(world: World) -> None:
-    assert world.rebuild("alice", ALICE) == 0
-    first = world.stated("alice").revision
-    assert first.startswith("tree:sha256:")
-    os.utime(world.at / "src/main.py", (0, 0))
-    assert world.rebuild("alice", ALICE) == 0
-    assert world.stated("alice").revision == first
-    for change in (
-        lambda: (world.at / "src/main.py").chmod(0o755),
-        lambda: (world.at / "src/more.py").write_text("x = 1\n"),
-        lambda: (world.at / "src/more.py").rename(world.at / "src/other.py"),
-    ):
-        change()
-        assert world.rebuild("alice", ALICE) == 0
-        assert world.stated("alice").revision != first
-        first = world.stated("alice").revision
-
-
-def test_a_commit_that_holds_everything_names_the_sources(world: World) -> None:
-    head = committed(world)
-    (world.at / "notes.txt").write_text("not in the image\n")
-    os.utime(world.at / "src/main.py", (0, 0))
-    assert world.rebuild("alice", ALICE) == 0
-    assert world.stated("alice").revision == head
-
-
-def commit_something_ignored(world: World) -> None:
-    (world.at / ".gitignore").write_text("src/secret.py\n")
-    committed(world)
-    (world.at / "src/secret.py").write_text("x = 1\n")
-
-
-def assume_unchanged(world: World) -> None:
-    committed(world)
-    git(world, "update-index", "--assume-unchanged", "src/main.py")
-    (world.at / "src/main.py").write_text("import evil\n")
-
-
-def line_ends(world: World) -> None:
-    """Git would call the file unchanged, but its bytes are not the commit's."""
-    committed(world)
-    git(world, "config", "core.autocrlf", "true")
-    (world.at / "src/main.py").write_bytes(b"import demo\r\n")
-
-
-DIRTY = {
-    "a changed source": lambda world: (committed(world), (world.at / "src/main.py").write_text("x = 1\n")),
-    "a new source": lambda world: (committed(world), (world.at / "src/more.py").write_text("x = 1\n")),
-    "a new source, staged": lambda world: (
-        committed(world),
-        (world.at / "src/more.py").write_text("x = 1\n"),
-        git(world, "add", "-A"),
-    ),
-    "an executable bit": lambda world: (committed(world), (world.at / "src/main.py").chmod(0o755)),
-    "a changed lock": lambda world: (
-        committed(world),
-        specs.lock_path(world.spec).write_text(specs.lock_path(world.spec).read_text() + "\n"),
-    ),
-    "a changed spec": lambda world: (committed(world), world.spec.write_text(world.spec.read_text() + "\n")),
-    "an ignored source": commit_something_ignored,
-    "a source that git was told to pass over": assume_unchanged,
-    "other line ends": line_ends,
-    "no commit yet": lambda world: git(world, "init", "-q"),
-}
-
-
-@pytest.mark.parametrize("case", DIRTY)
-def test_a_commit_that_does_not_hold_everything_names_nothing(case: str, world: World) -> None:
-    DIRTY[case](world)
-    assert world.rebuild("alice", ALICE) == 0
-    assert world.stated("alice").revision.startswith("tree:sha256:")
-
-
-def test_a_calling_git_s_variables_do_not_answer_for_another_repository(
-    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    head = committed(world)
-    monkeypatch.setenv("GIT_DIR", str(tmp_path / "none"))
-    assert world.rebuild("alice", ALICE) == 0
-    assert world.stated("alice").revision == head
-
-
-def test_sources_that_change_while_they_are_built(
-    world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    build = rebuild.make
-
-    def meanwhile(*given: Any) -> Any:
-        made = build(*given)
-        (world.at / "src/main.py").write_text("x = 2\n")
-        return made
-
-    monkeypatch.setattr(rebuild, "make", meanwhile)
-    assert world.rebuild("alice", ALICE) == 1
-    assert "changed while they were built" in capsys.readouterr().err
-    assert not (world.home / "alice.json").exists()
-
-
-def test_a_commit_of_something_else_meanwhile_is_no_change(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    head, build = committed(world), rebuild.make
-
-    def meanwhile(*given: Any) -> Any:
-        made = build(*given)
-        (world.at / "notes.txt").write_text("not in the image\n")
-        committed(world)
-        return made
-
-    monkeypatch.setattr(rebuild, "make", meanwhile)
-    assert world.rebuild("alice", ALICE) == 0
-    assert world.stated("alice").revision == head
 
 
 # --- keys
