@@ -89,7 +89,7 @@ class Api:
             ),
             (
                 "GET",
-                _REPOSITORY + r"/dockerImages/(?P<image>.+)@(?P<version>sha256:[0-9a-f]{64})",
+                _REPOSITORY + r"/dockerImages/(?P<image>[^/]+)",
                 "artifactregistry.dockerimages.get",
                 self._get_docker_image,
             ),
@@ -223,7 +223,7 @@ class Api:
 
     def _get_docker_image(self, _request: Request, _email: str, parts: Parts) -> Reply:
         repository = self._of_format(parts, Format.DOCKER)
-        file = self._store.file(repository, f"{parts['image']}@{parts['version']}")
+        file = self._store.file(repository, parts["image"])
         if file is None:
             raise not_found()
         return _json(self._docker_image(repository, file))
