@@ -212,7 +212,11 @@ def test_what_the_preprocessor_says_of_time_and_place_is_fixed(workshop: Worksho
         '__attribute__((visibility("default"))) extern const char when[] =\n'
         '    "<" __DATE__ "|" __TIME__ "|" __TIMESTAMP__ "|" __FILE__ ">";\n'
     )
-    _, files = workshop.workload(spec, copy, lock)
+    assert spec.native
+    own = spec.model_copy(update={"native": spec.native.model_copy(update={"flags": ("-g",)})})
+    _, files = workshop.workload(own, copy, lock)
+    assert b".debug_info" in files["libaggregate.so"]
+    assert b"/src" not in files["libaggregate.so"]
     assert b"<Jan  1 1980|00:00:00|Tue Jan  1 00:00:00 1980|when.cc>" in files["libaggregate.so"]
 
 
