@@ -19,6 +19,7 @@ from shared.errors import Permanent
 from shared.image.build import Progress, build
 from shared.image.oci import blob_path, read_layout
 from shared.image.plan import Layer, Plan, Ready
+from shared.image.store import LayerStore
 from shared.image.tree import Content, File, Tree
 from shared.model.image import Codec
 from tests.image.core.support import APP, BASE, CONFIG, LOCK, SPEC, file, files, layer, made, noise, sample
@@ -164,13 +165,17 @@ def test_one_byte_changed_at_once_is_seen_though_size_and_time_are_the_same(tmp_
     """An edit that restores the time of change, as `cp -p` or rsync would."""
     built = made(tmp_path, codec="stored")
     path = blob_path(tmp_path / "out", built.layers[0].digest)
-    made(tmp_path, codec="stored")
+    time.sleep(0.1)
+    made(tmp_path, codec="stored")  # now the file is old enough to be marked
+    store = LayerStore(tmp_path / "cache")
+    assert store.was_checked(path, built.layers[0].digest, built.layers[0].size)
     before = path.stat()
     data = bytearray(path.read_bytes())
     data[1000] ^= 1
     with path.open("r+b") as stream:
         stream.write(data)
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert not store.was_checked(path, built.layers[0].digest, built.layers[0].size)
     with pytest.raises(Permanent, match=r"^base: the blob .* was changed"):
         read_layout(tmp_path / "out")
     made(tmp_path, codec="stored")
@@ -227,8 +232,6 @@ made(Path({str(tmp_path)!r}), plan=sample(layer("slow", {{"slow": slow}})), code
 
 
 def test_a_file_that_another_build_writes_is_not_swept(tmp_path: Path) -> None:
-    from shared.image.store import LayerStore
-
     store = LayerStore(tmp_path / "cache")
     with store.temporary() as held:
         os.utime(held.path, (0, 0))

@@ -114,6 +114,12 @@ def test_gzip_loses_little_by_its_cuts() -> None:
     assert len(packed(data, "gzip")[0]) < whole * 1.01
 
 
+def test_a_piece_of_gzip_knows_what_stands_before_it() -> None:
+    random = noise(2**14)
+    data = bytes(codec.BLOCK - 2**14) + random + random
+    assert len(packed(data, "gzip")[0]) < 2**14 * 1.5
+
+
 def test_another_zlib_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(deflate, "LEVEL", 7)
     with pytest.raises(Permanent, match=r"^The codec gzip \(zlib .*--codec stored\.$"):
@@ -143,7 +149,9 @@ def test_another_version_of_zstd_is_refused_whatever_it_answers(monkeypatch: pyt
 def test_a_failure_on_the_way_comes_out_and_leaves_no_thread(kind: Codec) -> None:
     class Full(io.BytesIO):
         def write(self, data: object) -> int:
-            raise OSError(28, "No space left on device")
+            if self.tell() > 10:  # the header still fits
+                raise OSError(28, "No space left on device")
+            return super().write(data)  # type: ignore[arg-type]
 
     def broken() -> Iterator[bytes]:
         yield b"x" * 5 * codec.BLOCK
@@ -151,7 +159,7 @@ def test_a_failure_on_the_way_comes_out_and_leaves_no_thread(kind: Codec) -> Non
 
     before = threading.active_count()
     with pytest.raises(OSError, match="No space left"):
-        codec.write([noise(2**20) for _ in range(30)], kind, Full())
+        codec.write([noise(2**20)] * 60, kind, Full())
     with pytest.raises(Permanent, match="cut off"):
         codec.write(broken(), kind, io.BytesIO())
     assert threading.active_count() == before

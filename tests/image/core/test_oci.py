@@ -115,7 +115,7 @@ HOSTILE: dict[str, Callable[[Path], object]] = {
     "a size that is true": lambda d: change_index(d, lambda i: i["manifests"][0].update(size=True)),
     "another size": lambda d: change_index(d, lambda i: i["manifests"][0].update(size=1)),
     "a key twice": lambda d: put_manifest(
-        d, read_layout(d).manifest.data.replace(b'"schemaVersion":2', b'"layers":[],"schemaVersion":2')
+        d, read_layout(d).manifest.data.replace(b'"schemaVersion":2', b'"schemaVersion":2,"schemaVersion":2')
     ),
     "another platform": lambda d: change_manifest(d, lambda c: c.update(architecture="arm64"), config=True),
     "a layer less": lambda d: change_manifest(d, lambda m: m["layers"].pop()),

@@ -203,6 +203,11 @@ def test_a_stream_that_trickles_is_read_to_its_end() -> None:
     assert archive(made) == archive(tree([("x", File(content(b"0123456789"), 0o644))]))
 
 
+def test_only_permission_bits_of_a_mode_are_written() -> None:
+    made = tree([("x", File(content(b""), 0o100644)), ("d", Directory(0o40755))])
+    assert archive(made) == archive(tree([("x", File(content(b""), 0o644)), ("d", Directory(0o755))]))
+
+
 def test_one_file_with_two_modes_fails() -> None:
     nodes = [
         ("a", File(content(b"1", same="i"), 0o644)),
