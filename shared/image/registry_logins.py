@@ -11,7 +11,6 @@ from pathlib import Path
 import orjson
 
 from shared.errors import Permanent
-from shared.gcp.tokens import access_token
 from shared.image.registry_auth import Login
 
 Logins = Callable[[str], Login | None]
@@ -23,17 +22,25 @@ _USER = "oauth2accesstoken"
 
 def known_logins(host: str) -> Login | None:
     """Google's application default credentials for Google's registries, Docker's configuration for others."""
-    return with_token(access_token())(host) or _of_docker(host)
+    if not _is_google(host):
+        return _of_docker(host)
+    from shared.gcp.tokens import access_token  # Google's libraries: a build without such a base needs none
+
+    return Login(_USER, access_token())
 
 
 def with_token(token: Callable[[], str]) -> Logins:
     """Logins for Google's registries by access tokens that `token` gives."""
-    return lambda host: Login(_USER, token) if host.endswith(_GOOGLE) or host == "gcr.io" else None
+    return lambda host: Login(_USER, token) if _is_google(host) else None
 
 
 def nobody(_host: str) -> Login | None:
     """No credentials for anyone."""
     return None
+
+
+def _is_google(host: str) -> bool:
+    return host.endswith(_GOOGLE) or host == "gcr.io"
 
 
 def _of_docker(host: str) -> Login | None:

@@ -44,15 +44,15 @@ class Reference:
         repository, colon, tag = path.partition(":")
         found = _HOST.fullmatch(host)
         wrong = (
-            ("the host", not found or int(found[1] or 1) not in range(1, 65536)),
-            ("the repository", not _REPOSITORY.fullmatch(repository)),
-            ("the tag", bool(colon) and not _TAG.fullmatch(tag)),
-            ("the digest", bool(at) and not _DIGEST.fullmatch(digest)),
+            ("host", not found or int(found[1] or 1) not in range(1, 65536)),
+            ("repository", not _REPOSITORY.fullmatch(repository)),
+            ("tag", bool(colon) and not _TAG.fullmatch(tag)),
+            ("digest", bool(at) and not _DIGEST.fullmatch(digest)),
         )
         for part, is_wrong in wrong:
             if is_wrong:
                 raise Permanent(
-                    f"{part[4:].capitalize()} of the image reference '{printable(text, 200)}' cannot be read; write "
+                    f"The {part} of the image reference '{printable(text, 200)}' cannot be read; write "
                     "HOST[:PORT]/REPOSITORY with :TAG or @sha256:DIGEST behind it, in lower case."
                 )
         return cls(host, repository, tag, digest)
