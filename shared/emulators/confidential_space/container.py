@@ -73,10 +73,11 @@ def process(image: Image, spec: LaunchSpec, hostname: str) -> Process:
 def user(text: str, root: Path) -> User:
     """Who `text` is in the image unpacked at `root`. Permanent if a name is not there."""
     name, colon, group = text.partition(":")
+    name = name or "0"
     table = _table(root, "etc/passwd", 7)
     by_name = {entry[0]: entry for entry in table}
     by_id = {entry[2]: entry for entry in reversed(table)}
-    entry = by_name.get(name) or by_id.get(name or "0")
+    entry = by_name.get(name) or by_id.get(name)
     if entry is None and not (name.isascii() and name.isdigit()):
         raise Permanent(f"no users found: the image's /etc/passwd has no {name!r:.80}")
     uid = int(entry[2]) if entry else int(name)

@@ -43,6 +43,8 @@ _DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 _LINKS = {"ptmx": "pts/ptmx", "fd": "/proc/self/fd", "stdin": "fd/0", "stdout": "fd/1", "stderr": "fd/2"}
 _OLD_ROOT = ".old-root"
 _ROOT_FD = 100
+_DESCRIPTORS = 1024
+"""Ours are all below: few are opened, and 100 and those behind it by their number."""
 
 
 def main() -> None:
@@ -76,7 +78,9 @@ def _separate(channel: socket.socket, orders: Mapping[str, Any]) -> None:
     syscalls.unshare(kinds)
     # Still the caller's id: the only moment that can reach below a private home directory in the new mount namespace.
     os.chdir(orders["directory"])
-    os.dup2(os.open(orders["root"], os.O_PATH | os.O_DIRECTORY), _ROOT_FD, inheritable=False)
+    opened = os.open(orders["root"], os.O_PATH | os.O_DIRECTORY)
+    os.dup2(opened, _ROOT_FD, inheritable=False)
+    os.close(opened)
     contained.open_shared(orders)
     os.setgroups([])
     os.setresgid(0, 0, 0)
@@ -160,7 +164,7 @@ def _start(channel: socket.socket, orders: Mapping[str, Any]) -> None:
     if pid == 0:
         try:
             os.close(held)
-            _become_guest(alive, orders)
+            _become_guest(alive, channel.fileno(), orders)
         except OSError as error:
             channel.send(json.dumps({"error": str(error)}).encode())
         os._exit(127)
@@ -174,7 +178,7 @@ def _start(channel: socket.socket, orders: Mapping[str, Any]) -> None:
     os._exit(os.waitstatus_to_exitcode(status) & 0xFF)
 
 
-def _become_guest(alive: int, orders: Mapping[str, Any]) -> None:
+def _become_guest(alive: int, channel: int, orders: Mapping[str, Any]) -> None:
     syscalls.die_with_parent(
         0
     )  # what getppid() says across a process namespace, so it cannot tell a dead parent:
@@ -185,8 +189,10 @@ def _become_guest(alive: int, orders: Mapping[str, Any]) -> None:
     Path("/", _OLD_ROOT).rmdir()
     os.setsid()
     os.umask(0o022)
-    _write_files(orders["files"])
     os.dup2(os.open("/dev/null", os.O_RDONLY), 0)
+    os.closerange(3, channel)  # a descriptor leads out of the root as well as a name does (/proc/self/fd)
+    os.closerange(channel + 1, _DESCRIPTORS)
+    _write_files(orders["files"])
     if "container" in orders:
         contained.become(orders)
     confine.confine()

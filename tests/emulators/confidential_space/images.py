@@ -138,6 +138,20 @@ def layout(
     return str(described["digest"])
 
 
+def add_layer(image: Path, content: bytes) -> None:
+    """Put one more layer on the image at `image`."""
+    blobs = image / "blobs" / "sha256"
+    index = json.loads((image / "index.json").read_text())
+    manifest = json.loads((blobs / index["manifests"][0]["digest"][7:]).read_text())
+    config = json.loads((blobs / manifest["config"]["digest"][7:]).read_text())
+    added = _write(blobs, content)
+    config["rootfs"]["diff_ids"].append(added["digest"])
+    manifest["layers"].append({"mediaType": LAYER, **added})
+    manifest["config"] |= _write(blobs, json.dumps(config).encode())
+    index["manifests"][0] |= _write(blobs, json.dumps(manifest).encode())
+    (image / "index.json").write_text(json.dumps(index))
+
+
 def _write(blobs: Path, content: bytes) -> dict[str, Any]:
     name = digest(content)
     (blobs / name.removeprefix("sha256:")).write_bytes(content)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import http.server
-import json
 import tarfile
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -168,6 +168,7 @@ say([status["NoNewPrivs"], status["Seccomp"], int(status["CapEff"], 16) & (1 << 
     assert namespaces == ["ENOSPC", "EPERM", "EPERM"]
     assert sockets == ["EAFNOSUPPORT", "EAFNOSUPPORT", "EAFNOSUPPORT", "EPERM"]
     assert set(files) <= {"EACCES", "EROFS", "EPERM", "ENOENT"}
+    assert files[1] == "EROFS"
     assert processes == ["1"]
     assert host == [False] * 4
     assert shared == ["attestation_verifier_claims_token", "teeserver.sock"]
@@ -175,30 +176,34 @@ say([status["NoNewPrivs"], status["Seccomp"], int(status["CapEff"], 16) & (1 << 
     assert held == ["1", "2", 0]
 
 
-def test_an_image_whose_links_lead_to_the_host_writes_only_into_itself(space: Make, tmp_path: Any) -> None:
-    """Places that the platform writes to are links in the image: to the host's root as it was, and to descriptors."""
+def test_an_image_whose_links_lead_to_the_host_writes_only_into_itself(space: Make, tmp_path: Path) -> None:
+    """Places that the platform writes to are links in the image: to the host's root as it was, ..."""
     target = tmp_path / "target"
-    target.mkdir(mode=0o777)
+    target.mkdir()
     target.chmod(0o777)
     running = space("say(sorted(os.listdir('/etc')))\n")
-    hostile = images.tarred([
+    images.add_layer(tmp_path / "image", images.tarred([
         images.entry("etc", type=tarfile.SYMTYPE, linkname=f"/.old-root{target}"),
-        images.entry("srv/.wh..wh..opq"),
-    ])  # fmt: skip
-    image = tmp_path / "image"
-    index = json.loads((image / "index.json").read_text())
-    blobs = image / "blobs" / "sha256"
-    manifest = json.loads((blobs / index["manifests"][0]["digest"][7:]).read_text())
-    config = json.loads((blobs / manifest["config"]["digest"][7:]).read_text())
-    added = images._write(blobs, hostile)
-    config["rootfs"]["diff_ids"].append(added["digest"])
-    manifest["layers"].append({"mediaType": images.LAYER, **added})
-    manifest["config"] |= images._write(blobs, json.dumps(config).encode())
-    index["manifests"][0] |= images._write(blobs, json.dumps(manifest).encode())
-    (image / "index.json").write_text(json.dumps(index))
+    ]))  # fmt: skip
     running.insert(request(**SERIAL))
     running.console()
     assert list(target.iterdir()) == []
+
+
+@pytest.mark.parametrize("descriptor", [100, 101, 3, 4, 5, 6])
+def test_an_image_whose_links_lead_to_descriptors_writes_only_into_itself(
+    space: Make, tmp_path: Path, descriptor: int
+) -> None:
+    """... and to what the process that becomes the container holds, or held, open."""
+    running = space("say(sorted(os.listdir('/etc')))\n")
+    images.add_layer(tmp_path / "image", images.tarred([
+        images.entry("stolen", type=tarfile.DIRTYPE),
+        images.entry("etc", type=tarfile.SYMTYPE, linkname=f"/proc/self/fd/{descriptor}/stolen"),
+    ]))  # fmt: skip
+    running.insert(request(**SERIAL))
+    running.console()
+    (root,) = (running.directory / "state" / "roots").iterdir()
+    assert list((root / "stolen").iterdir()) == []
 
 
 @pytest.mark.parametrize("user", ["1000:1000", "daemon", "4242"])

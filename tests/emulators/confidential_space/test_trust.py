@@ -77,7 +77,7 @@ def test_links_in_an_image_bring_nothing_of_the_host_into_it(
     place(root, "etc/passwd", link=str(tmp_path / "host" / "passwd"))
     found = trust.stores(root, tmp_path / "none", authority.pem)
     assert all(b"own" not in content and pem.encode() not in content for content in found.values())
-    assert container.user("0", root) == container.User(0, 0, (), "/")
+    assert container.user("0", root) == container.user("", root) == container.User(0, 0, (), "/")
 
 
 def test_only_certificates_are_taken_over(tmp_path: Path, authority: CertificateAuthority) -> None:
