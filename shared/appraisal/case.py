@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
@@ -12,9 +11,10 @@ from shared.appraisal.certificates import Chain
 from shared.appraisal.keys import TrustedKeys
 from shared.model.appraisal import AppraisalPolicy, TokenType
 from shared.model.reference import ReferenceValue
-from shared.model.value import printable
+from shared.model.value import printable, sha256
 
 _SHOWN = 200
+_NOTHING: dict[str, Any] = {}
 
 
 class Refused(Exception):
@@ -29,31 +29,28 @@ class Refused(Exception):
 class Case:
     """The inputs of an appraisal; below them, what an earlier check leaves to the later ones."""
 
-    __slots__ = (
-        "args",
-        "candidates",
-        "chain",
-        "claims",
-        "container",
-        "encoded",
-        "env",
-        "expires",
-        "header",
-        "keys",
-        "nonce",
-        "now",
-        "parts",
-        "payload",
-        "policy",
-        "public_key",
-        "reference",
-        "references",
-        "signature",
-        "space",
-        "submods",
-        "token",
-        "token_type",
-    )
+    # Of the envelope: shared.appraisal.token
+    encoded = b""
+    parts: Sequence[bytes] = ()
+    encoded_header = b""
+    header: Mapping[str, Any] = _NOTHING
+    payload = b""
+    signature = b""
+    token_type: TokenType | None = None
+    # Of the key: shared.appraisal.chain and shared.appraisal.token
+    chain: Chain | None = None
+    public_key: RSAPublicKey | None = None
+    token_digest = ""
+    # Of the claims, believed since the signature held: shared.appraisal.claims
+    claims: dict[str, Any] = _NOTHING
+    submods: dict[str, Any] = _NOTHING
+    container: dict[str, Any] = _NOTHING
+    space: dict[str, Any] = _NOTHING
+    # Of the image: shared.appraisal.digests
+    candidates: Sequence[ReferenceValue] = ()
+    reference: ReferenceValue | None = None
+    env: Mapping[str, str] = _NOTHING
+    args: tuple[str, ...] = ()
 
     def __init__(
         self,
@@ -69,32 +66,11 @@ class Case:
         self.keys = keys
         self.references = references
         self.nonce = nonce
+        self.nonce_digest = None if nonce is None else sha256(nonce.encode(errors="surrogatepass"))
         self.now = now
-        # Of the envelope: shared.appraisal.token
-        self.encoded = b""
-        self.parts: list[bytes] = []
-        self.header: dict[str, Any] = {}
-        self.payload = b""
-        self.signature = b""
-        self.token_type: TokenType | None = None
-        # Of the key: shared.appraisal.chain and shared.appraisal.token
-        self.chain: Chain | None = None
-        self.public_key: RSAPublicKey | None = None
-        # Of the claims, believed since the signature held: shared.appraisal.claims
-        self.claims: dict[str, Any] = {}
-        self.submods: dict[str, Any] = {}
-        self.container: dict[str, Any] = {}
-        self.space: dict[str, Any] = {}
-        # Of the image: shared.appraisal.digests
-        self.candidates: list[ReferenceValue] = []
-        self.reference: ReferenceValue | None = None
-        self.env: dict[str, str] = {}
-        self.args: tuple[str, ...] = ()
-        self.expires = 0
 
 
-@dataclass(frozen=True)
-class Question:
+class Question(NamedTuple):
     """A check before it is asked. Its number is its place in the list."""
 
     name: str
@@ -102,8 +78,6 @@ class Question:
     """Returns the input that passed, safe to show; raises Refused."""
     holds: str
     """The sentence of a check that passed."""
-    only: Literal["", "PKI"] = ""
-    """The kind of token that it is about."""
     ends: bool = False
     """Whether nothing can be asked once this has failed."""
     needs: str = ""
@@ -113,5 +87,5 @@ class Question:
 def shown(value: Any) -> str:
     """A claim for a person: printable and short, whatever its type."""
     if isinstance(value, str):
-        return printable(value, _SHOWN)
+        return value if len(value) <= _SHOWN and value.isprintable() else printable(value, _SHOWN)
     return printable(repr(value) if not isinstance(value, dict | list) else f"{value}"[: _SHOWN * 4], _SHOWN)

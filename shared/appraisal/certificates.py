@@ -66,9 +66,9 @@ class Certificate:
     not_after: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Chain:
-    """Leaf, intermediate, root, in the order that the token gives."""
+    """Leaf, intermediate, root, in the order that the token gives. There is one of each: `read` remembers them."""
 
     certificates: tuple[Certificate, Certificate, Certificate]
     linked: tuple[bool, bool, bool]

@@ -13,8 +13,7 @@ from functools import lru_cache
 
 from shared.appraisal.case import Case, Refused, shown
 from shared.errors import Permanent
-from shared.model.appraisal import ByDigests
-from shared.model.reference import ImageConfiguration, ReferenceValue, configuration
+from shared.model.reference import ReferenceValue, configuration
 from shared.model.value import sha256
 
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}", re.ASCII)
@@ -30,13 +29,18 @@ def image_digest(case: Case) -> str:
             "image_digest is not 'sha256:' and 64 lower-case hexadecimal digits: no digest at all.",
         )
     rule = case.policy.reference
-    if isinstance(rule, ByDigests):
+    if rule.rule == "digests":
         if not any(each.image_digest == found for each in rule.images):
             raise Refused(found, "image_digest is none of the digests that the policy pins.")
         return found
-    ours = [each for each in case.references if each.image == case.policy.image]
-    case.candidates = [each for each in ours if found in (each.manifest, each.index)]
-    if not case.candidates:
+    image = case.policy.image
+    candidates: list[ReferenceValue] = []
+    for each in case.references:
+        if (found == each.manifest or found == each.index) and each.image == image:
+            candidates.append(each)
+    case.candidates = candidates
+    if not candidates:
+        ours = [each for each in case.references if each.image == image]
         if not ours:
             why = f"There is no reference value of the image {case.policy.image}."
         elif any(found == each.config for each in ours):
@@ -50,7 +54,7 @@ def image_digest(case: Case) -> str:
 def image_id(case: Case) -> str:
     found = case.container.get("image_id")
     rule = case.policy.reference
-    if isinstance(rule, ByDigests):
+    if rule.rule == "digests":
         digest = case.container["image_digest"]
         for each in rule.images:
             if each.image_digest == digest and each.image_id == found:
@@ -68,18 +72,18 @@ def image_id(case: Case) -> str:
 def agreement(case: Case) -> str:
     """No reference value of this image, or of the source that it was built from, says otherwise."""
     rule = case.policy.reference
-    if isinstance(rule, ByDigests):
+    if rule.rule == "digests":
         return "the policy's own digests"
     digest = case.container["image_digest"]
     for each in case.candidates:
-        if len(set(each.builders)) < max(each.threshold, rule.minimum_builders):
+        builders, needed = len(set(each.builders)), max(each.threshold, rule.minimum_builders)
+        if builders < needed:
             raise Refused(
-                f"{len(set(each.builders))} builders",
-                f"Only {len(set(each.builders))} builders agreed on the reference value; "
-                f"{max(each.threshold, rule.minimum_builders)} are needed.",
+                f"{builders} builders",
+                f"Only {builders} builders agreed on the reference value; {needed} are needed.",
             )
         for other in case.references:
-            if other.image != each.image:
+            if (other is each and each.state == "agreed") or other.image != each.image:
                 continue
             same_image = other.manifest == each.manifest or digest in (other.manifest, other.index)
             same_source = (other.revision, other.lock) == (each.revision, each.lock)
@@ -97,17 +101,22 @@ def agreement(case: Case) -> str:
 
 
 def expiry(case: Case) -> str:
-    if isinstance(case.policy.reference, ByDigests):
+    if case.policy.reference.rule == "digests":
         return "the policy's own digests"
     valid = [each for each in case.candidates if each.agreed <= case.now < each.expires]
     if not valid:
-        latest = max(case.candidates, key=lambda each: each.expires)
+        latest = max(case.candidates, key=_force)
         raise Refused(
             f"from {latest.agreed} to {latest.expires}",
             f"The reference value is not in force at {case.now:.0f}: it expired, or was agreed on later.",
         )
-    case.reference = max(valid, key=lambda each: (each.expires, each.agreed, each.manifest))
+    case.reference = valid[0] if len(valid) == 1 else max(valid, key=_force)
     return f"until {case.reference.expires}"
+
+
+def _force(reference: ReferenceValue) -> tuple[int, int, str]:
+    """Orders reference values by how long they last, and one way whatever order they came in."""
+    return reference.expires, reference.agreed, reference.digest
 
 
 def own_digest(case: Case) -> str:
@@ -115,14 +124,14 @@ def own_digest(case: Case) -> str:
     if case.reference is None:
         return "the policy's own digests"
     try:
-        digest, found = _read(case.reference.config_json)
+        digest, env, args = _read(case.reference.config_json)
     except Permanent as error:
         raise Refused("", shown(str(error))) from error
     if digest != case.reference.config:
         raise Refused(
             digest, "The reference value's own configuration does not have the digest that it states."
         )
-    case.env, case.args = found.env, found.entrypoint + found.cmd
+    case.env, case.args = env, args
     return digest
 
 
@@ -135,9 +144,10 @@ def environment(case: Case) -> str:
     if type(overrides) is not dict:
         raise Refused(shown(type(overrides).__name__), "env_override is not an object.")
     wanted = {**case.env, **overrides}
-    for name, added in (("HOSTNAME", case.submods["gce"].get("instance_name")), ("PATH", _DEFAULT_PATH)):
-        if name in found and (name == "HOSTNAME" or not case.env):
-            wanted.setdefault(name, added)
+    if "HOSTNAME" in found and "HOSTNAME" not in wanted:
+        wanted["HOSTNAME"] = case.submods["gce"].get("instance_name")
+    if not case.env and "PATH" in found and "PATH" not in wanted:
+        wanted["PATH"] = _DEFAULT_PATH
     if found != wanted:
         names = sorted(name for name in found.keys() | wanted.keys() if found.get(name) != wanted.get(name))
         raise Refused(
@@ -157,15 +167,10 @@ def arguments(case: Case) -> str:
         raise Refused(shown(found), "args is not the image's entry point and command.")
     if case.policy.args != "image" and case.policy.args != case.args:
         raise Refused(shown(found), "args is as the image has it, and not as the policy has it.")
-    return shown(found)
+    return f"{len(found)} arguments"
 
 
 @lru_cache(maxsize=256)
-def _read(config_json: str) -> tuple[str, ImageConfiguration]:
-    return sha256(config_json.encode()), configuration(config_json, "The reference value's configuration")
-
-
-@lru_cache(maxsize=256)
-def reference_digest(reference: ReferenceValue) -> str:
-    """Remembered: it is the same for every token of an image."""
-    return reference.digest
+def _read(config_json: str) -> tuple[str, dict[str, str], tuple[str, ...]]:
+    found = configuration(config_json, "The reference value's configuration")
+    return sha256(config_json.encode()), found.env, found.entrypoint + found.cmd

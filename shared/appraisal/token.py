@@ -8,9 +8,11 @@ header says where its key comes from (jwk, jku, x5u) or changes what is signed (
 from __future__ import annotations
 
 import hashlib
+from functools import lru_cache
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 from cryptography.hazmat.primitives.hashes import SHA256
 
 from shared.appraisal import strict_json
@@ -19,8 +21,7 @@ from shared.appraisal.encoding import from_base64url
 
 MAX_TOKEN = 32 * 1024
 """Characters. A real PKI token has 11,263."""
-_PADDING, _HASH = PKCS1v15(), SHA256()
-_PARTS = ("header", "payload", "signature")
+_PADDING, _HASH = PKCS1v15(), Prehashed(SHA256())
 _OIDC_FIELDS = {"alg", "kid", "typ"}
 _PKI_FIELDS = {"alg", "typ", "x5c"}
 
@@ -29,6 +30,24 @@ def fingerprint(token: str | bytes) -> str:
     """sha256 of the token's bytes, whatever they are: what may be stored and shown of it."""
     data = token.encode(errors="surrogatepass") if isinstance(token, str) else token
     return "sha256:" + hashlib.sha256(data).hexdigest()
+
+
+# Headers are remembered: an issuer's are all alike, and a chain of certificates is long. Nobody changes one.
+_fields = lru_cache(maxsize=64)(strict_json.parse)
+_HEADERS: dict[int, tuple[bytes, bytes]] = {}
+
+
+def _header(part: bytes) -> bytes | None:
+    """`part` decoded. The last header of each length is known: to compare bytes is cheaper than to hash them."""
+    known = _HEADERS.get(len(part))
+    if known and known[0] == part:
+        return known[1]
+    data = from_base64url(part)
+    if data is not None:
+        if len(_HEADERS) >= 64:
+            _HEADERS.clear()
+        _HEADERS[len(part)] = (part, data)
+    return data
 
 
 def size(case: Case) -> str:
@@ -55,26 +74,25 @@ def form(case: Case) -> str:
 
 
 def encoding(case: Case) -> str:
-    decoded = []
-    for name, part in zip(_PARTS, case.parts, strict=True):
-        data = from_base64url(part)
-        if data is None:
-            raise Refused(
-                name,
-                f"The {name} is not the one base64url spelling of its bytes: there is padding, white space, a "
-                "character of another alphabet, or there are bits left over.",
-            )
-        decoded.append(data)
-    header, case.payload, case.signature = decoded
-    case.parts[0] = header
-    return f"{len(header)}, {len(case.payload)} and {len(case.signature)} bytes"
+    parts = case.parts
+    header = _header(parts[0])
+    payload, signature = from_base64url(parts[1]), from_base64url(parts[2])
+    if header is None or payload is None or signature is None:
+        name = "header" if header is None else "payload" if payload is None else "signature"
+        raise Refused(
+            name,
+            f"The {name} is not the one base64url spelling of its bytes: there is padding, white space, a "
+            "character of another alphabet, or there are bits left over.",
+        )
+    case.encoded_header, case.payload, case.signature = header, payload, signature
+    return f"a signature of {len(signature)} bytes"
 
 
 def header_json(case: Case) -> str:
     try:
-        case.header = strict_json.parse(case.parts[0])
+        case.header = _fields(case.encoded_header)
     except strict_json.BadJson as error:
-        raise Refused(f"{len(case.parts[0])} bytes", f"The header {error}.") from error
+        raise Refused(f"{len(case.encoded_header)} bytes", f"The header {error}.") from error
     return "an object"
 
 
@@ -138,18 +156,21 @@ def key_id(case: Case) -> str:
 
 
 def signature(case: Case) -> str:
-    key = case.public_key
-    encoded = case.encoded
+    key, encoded = case.public_key, case.encoded
+    # Hashed once, for the signature and then for the whole token.
+    hashed = hashlib.sha256(encoded[: -len(case.parts[2]) - 1])
     if key is None or len(case.signature) != (key.key_size + 7) // 8:
         raise Refused(
             f"{len(case.signature)} bytes", "The signature's length is not that of the key that it names."
         )
     try:
-        key.verify(case.signature, encoded[: encoded.rindex(b".")], _PADDING, _HASH)
+        key.verify(case.signature, hashed.digest(), _PADDING, _HASH)
     except InvalidSignature as error:
         raise Refused(
             f"{len(case.signature)} bytes", "The signature is not this key's over this header and payload."
         ) from error
+    hashed.update(encoded[-len(case.parts[2]) - 1 :])
+    case.token_digest = "sha256:" + hashed.hexdigest()
     return f"{len(case.signature)} bytes"
 
 

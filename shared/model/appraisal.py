@@ -237,7 +237,7 @@ class AppraisalResult(Value):
 
     @model_validator(mode="after")
     def _follows(self) -> Self:
-        passed = all(check.answer == "passed" for check in self.checks)
+        passed = {check.answer for check in self.checks} == {"passed"}
         if passed != (self.decision == "accepted"):
             raise ValueError("the decision does not follow from the checks")
         return self

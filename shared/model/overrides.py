@@ -8,6 +8,8 @@ refused.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 _PREFIXES = (
     "LD_",
     "DYLD_",
@@ -77,6 +79,7 @@ _NAMES = frozenset(
 )
 
 
+@lru_cache(maxsize=1024)
 def forbidden(name: str) -> bool:
     """Whether `name` may never be overridden, in whatever case it is written (some runtimes ignore case)."""
     name = name.upper()

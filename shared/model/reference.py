@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import cached_property
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
@@ -54,6 +55,11 @@ class ReferenceValue(Value):
         if sha256(self.config_json.encode()) != self.config:
             raise ValueError(f"config_json does not have the digest {self.config} that config states")
         return self
+
+    @cached_property
+    def digest(self) -> str:
+        """As every value's; kept, since every appraisal against it states it."""
+        return sha256(self.canonical())
 
     @property
     def configuration(self) -> ImageConfiguration:

@@ -108,7 +108,7 @@ def test_a_list_of_references(files: Path, capsys: pytest.CaptureFixture[str]) -
     [
         ({"nonce": None}, ["nonce"]),
         ({"nonce": "another nonce"}, ["nonce"]),
-        ({"at": "2026-09-21T15:13:20Z"}, ["current", "age"]),
+        ({"at": "2026-09-21T15:14:20Z"}, ["current", "age"]),
         ({"at": "2026-09-21T16:13:20+02:00"}, []),
         ({"reference": None}, ["image digest"]),
     ],

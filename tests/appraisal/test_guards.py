@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
 
@@ -38,13 +37,12 @@ def form(case: Case) -> str:
 
 
 def encoding(case: Case) -> str:
-    header, case.payload, case.signature = map(decoded, case.parts)
-    case.parts[0] = header
+    case.encoded_header, case.payload, case.signature = map(decoded, case.parts)
     return ""
 
 
 def header_json(case: Case) -> str:
-    case.header = json.loads(case.parts[0])
+    case.header = json.loads(case.encoded_header)
     return ""
 
 
@@ -139,7 +137,7 @@ def without(question: Question) -> Question:
         except Refused:
             return ""
 
-    return replace(question, ask=ask)
+    return question._replace(ask=ask)
 
 
 @pytest.mark.parametrize("question", CHECKS, ids=lambda question: question.name)
