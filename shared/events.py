@@ -181,9 +181,14 @@ class Event:
 
     @property
     def run_id(self) -> str:
-        """The run that this event belongs to; empty for a sweep."""
+        """The run that this event belongs to; empty for a sweep.
+
+        Empty for a token too: which run it speaks for follows from its nonce, not from what its sender says.
+        """
         if self.type == "run-requested":
             return run_id_of(self.id)
+        if self.type == WITH_TOKENS:
+            return ""
         return str(getattr(self.data, "run_id", ""))
 
     def body(self) -> bytes:

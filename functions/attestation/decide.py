@@ -145,9 +145,10 @@ def changed(standing: Standing) -> ReferenceChanged | None:
 # --- nonces and freshness ---------------------------------------------------------------------------------------
 
 
-def nonce_id(event: Event) -> str:
-    """The same for every delivery of one request."""
-    return sha256(f"nonce {event.id}".encode())[7:39]
+def waits(run: Document | None, service: str) -> bool:
+    """Whether a run is waiting for this service to be appraised."""
+    attesting = (run or {}).get("attesting") or {}
+    return (run or {}).get("state") == "running" and attesting.get("service") == service
 
 
 def nonce_document(

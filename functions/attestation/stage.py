@@ -121,16 +121,38 @@ def _standings(image: str, ports: Ports) -> tuple[decide.Standing, ...]:
 
 
 def _issue(event: Event, data: NonceRequested, ports: Ports) -> Outcome:
-    """One nonce for one request, however often it is delivered."""
-    name, now = decide.nonce_id(event), ports.clock()
-    fields = ports.store.get("nonces", name)
-    if fields is None:
-        policy, seconds = ports.policies(data.service), int(ports.settings.nonce_seconds)
-        fields = decide.nonce_document(
+    """One nonce for one request, however often it is delivered.
+
+    Its id is a secret too: who uses it first speaks for its run.
+    """
+    now, asked = ports.clock(), ports.store.get("nonce-requests", event.id)
+    if asked is None:
+        asked = {"nonce_id": ports.secret()[:32]}
+        fields = _new_nonce(data, ports, now)
+        ports.store.put(
+            [Create("nonce-requests", event.id, asked), Create("nonces", asked["nonce_id"], fields)]
+        )
+    name = str(asked["nonce_id"])
+    told = decide.issued(name, ports.store.get("nonces", name) or {})
+    return Outcome((), (derive(event, "nonce-issued", told, stage=_STAGE, now=now),))
+
+
+def _new_nonce(data: NonceRequested, ports: Ports, now: float) -> Document:
+    """Permanent, which ends the run, only if this run waits for this service and asks as the inner stage does.
+
+    Anybody who may ask can name any run.
+    """
+    seconds = int(ports.settings.nonce_seconds)
+    try:
+        policy = ports.policies(data.service)
+        return decide.nonce_document(
             data.service, data.run_id, ports.secret(), policy, data.token_type, now, seconds
         )
-        ports.store.put([Create("nonces", name, fields)])
-    return Outcome((), (derive(event, "nonce-issued", decide.issued(name, fields), stage=_STAGE, now=now),))
+    except Permanent as error:
+        run = ports.store.get("runs", data.run_id) if data.run_id and data.token_type is None else None
+        if decide.waits(run, data.service):
+            raise
+        raise Untrusted(str(error)) from error
 
 
 def _register(event: Event, data: NonceRegistered, ports: Ports) -> Outcome:

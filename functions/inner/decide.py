@@ -246,7 +246,9 @@ def service_appraised(data: AttestationAppraised) -> Put:
 
 def refusal(data: AttestationAppraised) -> str:
     more = len(data.failed_checks) - _CHECKS
-    checks = "; ".join(check.rstrip(".") for check in data.failed_checks[:_CHECKS]) + (f"; and {more} more" if more > 0 else "")
+    checks = "; ".join(check.rstrip(".") for check in data.failed_checks[:_CHECKS]) + (
+        f"; and {more} more" if more > 0 else ""
+    )
     return f"The data service {data.service} is not what it should be: {checks or 'no check passed'}."
 
 
@@ -257,5 +259,5 @@ def silence(run: Document, now: float) -> str:
         return ""
     return (
         f"The data service {waiting.service} did not hand in a token in time; see that its workload runs and may read "
-        f"its subscription {waiting.service}--nonce-issued, then request the run again."
+        f"its subscription {waiting.service}--nonce-issued, and what the dead letters say, then request the run again."
     )

@@ -136,9 +136,13 @@ def test_one_request_gets_one_nonce_however_often_it_comes(make: Make) -> None:
     assert len({each.nonce for each in world.events("nonce-issued")}) == 2
 
 
-def test_a_kind_of_token_that_the_policy_does_not_take_is_not_asked_for(world: Attested) -> None:
-    world.send("nonce-requested", {"service": SERVICE, "token_type": "AWS"})
-    assert len(world.bus.dead) == 1
+def test_a_kind_of_token_that_the_policy_does_not_take_is_not_asked_for(
+    world: Attested, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = forge.policy_with
+    monkeypatch.setattr(forge, "policy_with", lambda **more: made(token_types=["PKI"], **more))
+    world.send("nonce-requested", {"service": SERVICE, "token_type": "OIDC"})
+    assert "takes tokens of the kind PKI, not OIDC" in world.bus.dead[-1][2]
     assert world.events("nonce-issued") == []
 
 

@@ -7,8 +7,11 @@ from typing import Any
 
 import pytest
 
+from shared.errors import Permanent
+from shared.events import derived_id
 from shared.machines import vm_name
 from shared.model.value import sha256
+from tests.appraisal import forge
 from tests.attestation.world import SERVED, SERVICE, Attested, honest, silent, token
 from tests.stages.world import WORKLOAD
 
@@ -144,3 +147,52 @@ def test_a_forged_answer_about_another_service_changes_nothing(make: Make) -> No
     }
     world.send("attestation-appraised", forged)
     assert world.run(run_id)["state"] == "running"
+
+
+# --- nobody ends the run of another ------------------------------------------------------------------------------
+
+
+def test_a_request_for_a_nonce_that_no_run_waits_for_ends_no_run(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A relying party may ask for nonces too, and can name any run."""
+    made = forge.policy_with
+    monkeypatch.setattr(forge, "policy_with", lambda **more: made(token_types=["PKI"], **more))
+    world = make(answer=silent)
+    run_id = world.request(SERVED)
+    world.send("nonce-requested", {"run_id": run_id, "service": "unknown"})
+    world.send("nonce-requested", {"run_id": run_id, "service": "second", "token_type": "OIDC"})
+    awaited = {"run_id": run_id, "service": SERVICE, "token_type": "OIDC"}
+    world.send("nonce-requested", awaited, **{"replay-id": "another"})
+    assert len(world.bus.dead) == 3
+    assert world.run(run_id)["state"] == "running"
+
+
+def test_a_token_that_cannot_be_appraised_ends_no_run_that_it_merely_names(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Keys that cannot be had are the stage's trouble; the run in the request is its sender's word."""
+    world = make(answer=silent)
+    run_id = world.request(SERVED)
+    monkeypatch.setattr(forge, "keys", _unreadable)
+    world.hand_in({**world.ask(), "run_id": run_id})
+    assert world.bus.dead[-1][2] == "The root cannot be read."
+    assert world.run(run_id)["state"] == "running"
+
+
+def _unreadable() -> None:
+    raise Permanent("The root cannot be read.")
+
+
+def test_who_knows_a_run_does_not_know_its_nonce(make: Make) -> None:
+    """Who uses a nonce speaks for its run: its id must not follow from what many know, run and service."""
+    world = make(answer=silent)
+    world.agreed()
+    run_id = world.request(SERVED)
+    (issued,) = (each.model_dump(mode="json") for each in world.events("nonce-issued"))
+    asked = derived_id(run_id, "nonce-requested", SERVICE)
+    guessed = sha256(f"nonce {asked}".encode())[7:39]
+    world.hand_in({**issued, "nonce_id": guessed}, "no.token.atall")
+    assert world.run(run_id)["state"] == "running"
+    world.hand_in(issued)
+    assert world.run(run_id)["state"] == "completed"
