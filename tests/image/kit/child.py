@@ -94,11 +94,17 @@ def shuffle(seed: int) -> None:
     class Entries:
         def __init__(self, *given: Any) -> None:
             with scandir(*given) as entries:
-                self._entries = list(entries)
-            order.shuffle(self._entries)
+                found = list(entries)
+            order.shuffle(found)
+            self._entries = iter(found)
 
         def __iter__(self) -> Any:
-            return iter(self._entries)
+            return self
+
+        def __next__(self) -> Any:
+            return next(self._entries)
+
+        def close(self) -> None: ...
 
         def __enter__(self) -> Any:
             return self
