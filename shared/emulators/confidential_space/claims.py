@@ -21,7 +21,6 @@ GOOGLE = 11129
 PROFILE = "https://cloud.google.com/confidential-computing/confidential-space/docs/reference/token-claims"
 HARDWARE = {
     "SEV": "GCP_AMD_SEV",
-    "SEV_SNP": "GCP_AMD_SEV_SNP",
     "TDX": "GCP_INTEL_TDX",
     "": "GCP_SHIELDED_VM",
 }
@@ -100,7 +99,8 @@ def claims(
 
 
 def _space(instance: Instance) -> dict[str, Any]:
-    monitored = {"monitoring_enabled": {"memory": instance.monitoring is not Monitoring.NONE}}
+    # As the launcher measures it (measureMemoryMonitor): with all metrics on, memory alone is not said to be.
+    monitored = {"monitoring_enabled": {"memory": instance.monitoring is Monitoring.MEMORY_ONLY}}
     return monitored if instance.debug else {"support_attributes": list(instance.support), **monitored}
 
 

@@ -140,10 +140,12 @@ class Compute:
         return self._shown(sent, parts["name"], self._find(parts["name"]))
 
     def _list(self, sent: Request, _email: str, _parts: Parts) -> dict[str, Any]:
+        with self._lock:
+            found = sorted(self._instances.items())
         return {
             "kind": "compute#instanceList",
             "id": f"projects/{self._settings.project}/zones/{self._settings.zone}/instances",
-            "items": [self._shown(sent, name, each) for name, each in sorted(self._instances.items())],
+            "items": [self._shown(sent, name, each) for name, each in found],
             "selfLink": self._link(sent, "").rstrip("/"),
         }
 

@@ -192,7 +192,8 @@ class Running:
             user = container.user(process.user, root)
             attest = self._attester(spec, image, process)
             tee = folder / "tee"
-            tee.mkdir(mode=0o755)
+            tee.mkdir()
+            tee.chmod(0o755)  # whatever our umask: the container's user is another one
             if spec.refresh_token:
                 self._write_token(tee, attest)
             server = TeeServer(tee, attest, self.console.say)

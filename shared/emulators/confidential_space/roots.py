@@ -32,7 +32,8 @@ class Roots:
             if not root.exists():
                 partial = root.with_suffix(".unpacking")
                 remove(partial)
-                partial.mkdir(mode=0o755)
+                partial.mkdir()
+                partial.chmod(0o755)
                 try:
                     unpack(image.layers, partial)
                 except BaseException:

@@ -51,6 +51,7 @@ def main() -> None:
     orders = json.load(sys.stdin)
     channel = socket.socket(fileno=int(sys.argv[1]))
     channel.set_inheritable(False)
+    os.umask(0o022)  # the operator's own may be any
     try:
         syscalls.die_with_parent(orders["parent"])
         _separate(channel, orders)

@@ -23,9 +23,11 @@ _END_SECONDS = 5.0
 
 def make(directory: Path) -> None:
     """A fresh VM directory. FileExistsError if there is one."""
-    directory.mkdir(parents=True, mode=0o755)
+    directory.mkdir(parents=True)
+    directory.chmod(0o755)  # whatever our umask: the guest's ids must get through
     for name in _MAPPED:
-        (directory / name).mkdir(mode=0o755)
+        (directory / name).mkdir()
+        (directory / name).chmod(0o755)
         idmap.own(directory / name)
 
 

@@ -20,6 +20,7 @@ from shared.appraisal.appraise import appraise
 from shared.emulators.confidential_space import keys
 from shared.emulators.confidential_space.claims import Instance, Workload, claims
 from shared.emulators.confidential_space.keys import Signer
+from shared.emulators.confidential_space.launch_spec import Monitoring
 from shared.emulators.vm.spec import Place
 from shared.model.appraisal import AppraisalPolicy
 from tests.emulators.confidential_space.conftest import claims_of, header_of
@@ -88,6 +89,14 @@ def test_several_nonces_are_a_list_and_overrides_are_named() -> None:
     assert said["eat_nonce"] == ["first-nonce", "other-nonce"]
     assert said["submods"]["container"]["cmd_override"] == ["y"]
     assert said["submods"]["container"]["env_override"] == {"A": "1"}
+
+
+@pytest.mark.parametrize("kind", list(Monitoring))
+def test_memory_monitoring_is_said_as_the_launcher_measures_it(kind: Monitoring) -> None:
+    instance = Instance(**{**vars(PRODUCTION), "monitoring": kind})
+    said = claims(instance, Workload("r", "d", "i", "Never", ("/x",), {}), "aud", [], NOW)
+    expected = {"memory": kind is Monitoring.MEMORY_ONLY}
+    assert said["submods"]["confidential_space"]["monitoring_enabled"] == expected
 
 
 @pytest.fixture(scope="module")

@@ -88,7 +88,7 @@ def test_serial_output_goes_on_where_one_left_off(running: Space) -> None:
         ),
         ({"serviceAccounts": []}, 400, "invalid", "exactly one service account"),
         ({"serviceAccounts": [{"email": f"other@{PROJECT}.iam.gserviceaccount.com"}]}, 400, "invalid", "was not found"),
-        ({"confidentialInstanceConfig": {"confidentialInstanceType": "SGX"}}, 400, "invalid", "SEV, SEV_SNP, TDX"),
+        ({"confidentialInstanceConfig": {"confidentialInstanceType": "SGX"}}, 400, "invalid", "one of SEV, TDX"),
         ({"metadata": {"items": [{"key": "a b"}]}}, 400, "invalid", "metadata.items[0].key"),
         ({"metadata": {"items": [{"key": "a"}, {"key": "a"}]}}, 400, "invalid", "Duplicate metadata keys"),
         ({"metadata": {"items": [{"key": "a", "value": "x" * 262_145}]}}, 400, "invalid", "too large"),

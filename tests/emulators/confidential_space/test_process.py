@@ -46,6 +46,7 @@ class Emulator:
                 directory / "config.json",
             ],
             cwd=CHECKOUT,
+            umask=0o077,  # some users have it
             stdout=subprocess.DEVNULL,
             stderr=(directory / "stderr").open("wb"),
         )
