@@ -43,7 +43,7 @@ class Outcome:
 
 
 Handle = Callable[[Event], Outcome]
-Settle = Callable[[Event], Sequence[Event]]
+Settle = Callable[[Event], Iterable[Event]]
 Sweep = Callable[[Event], Iterable[tuple[str, Outcome]]]
 
 
@@ -61,7 +61,7 @@ def nothing_to_sweep(_event: Event) -> Iterable[tuple[str, Outcome]]:
 class Desk:
     """Takes one stage's deliveries.
 
-    `settle` runs after every finished delivery, duplicates included, and returns events that follow from the state as
+    `settle` runs after every finished delivery, duplicates included, and gives events that follow from the state as
     a whole (the shard that finishes last closes the run). Its events have content-derived ids: publishing one twice
     is harmless. `sweep` runs at every tick of the watchdog and returns (key, outcome) pairs, each committed once.
     """
@@ -136,12 +136,12 @@ class Desk:
         outcome = self._failure(event, error)
         self.store.finish(claim, outcome.writes, outcome.events, self.clock())
 
-    def _settled(self, event: Event) -> Sequence[Event]:
+    def _settled(self, event: Event) -> Iterator[Event]:
+        """One by one: a stage may note that an event was published once it asks for the next."""
         try:
-            return self.settle(event)
+            yield from self.settle(event)
         except Permanent as error:
             self._commit(f"{self.stage}:settle:{event.id}", self._failure(event, error))
-            return ()
 
     def _failure(self, event: Event, error: DmzError) -> Outcome:
         """The event is kept with its reason, and its run ends."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from functions.attestation import decide
@@ -30,6 +30,7 @@ from shared.ports import Blobs, Create, Document, Put, Store
 from shared.settings import Settings
 
 _STAGE = "attestation"
+_LOOKS = 5
 
 
 @dataclass(frozen=True)
@@ -65,22 +66,26 @@ def handle_event(event: Event, ports: Ports) -> Outcome:
     raise Untrusted(f"The attestation stage has nothing to do with {event.type}; check its subscriptions.")
 
 
-def settle(event: Event, ports: Ports) -> Sequence[Event]:
-    """After a vote or a revocation: the image's standing as the whole of the votes gives it, told once when it changes.
+def settle(event: Event, ports: Ports) -> Iterator[Event]:
+    """After a vote or a revocation: the image's standing as the whole of the votes gives it, told when it changes.
 
-    Two votes may be written at once; whichever worker comes here last sees both.
+    Two votes may be written at once: whoever noted a standing looks again, so that none of an older view remains. A
+    change is told before it is noted; who dies in between tells it twice, which is harmless, and never not at all.
     """
     if not isinstance(event.data, ImageBuilt | ReferenceRevoked):
-        return ()
-    found = []
-    for standing in _standings(event.data.image, ports):
-        name, fields = decide.reference_id(standing.source), decide.reference_document(standing)
-        if ports.store.get("references", name) == fields:
-            continue
-        ports.store.put([Put("references", name, fields)])
-        if data := decide.changed(standing):
-            found.append(derive(event, "reference-changed", data, stage=_STAGE, now=ports.clock()))
-    return found
+        return
+    for _ in range(_LOOKS):
+        noted = False
+        for standing in _standings(event.data.image, ports):
+            name, fields = decide.reference_id(standing.source), decide.reference_document(standing)
+            if ports.store.get("references", name) == fields:
+                continue
+            if data := decide.changed(standing):
+                yield derive(event, "reference-changed", data, stage=_STAGE, now=ports.clock())
+            ports.store.put([Put("references", name, fields)])
+            noted = True
+        if not noted:
+            return
 
 
 def _vote(data: ImageBuilt, ports: Ports) -> Outcome:

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from shared.errors import Transient
+from shared.events import Event
 from shared.model.value import sha256
 from tests.appraisal import forge
 from tests.attestation.world import SERVICE, Attested, silent
@@ -143,3 +145,22 @@ def test_a_builder_that_is_taken_off_the_policy_takes_the_value_with_it(world: A
     assert decision(world) == "accepted"
     world.builders = makers.policy(2, bob={"revoked": True})
     assert decision(world) == "refused"
+
+
+def test_a_change_is_told_even_if_telling_it_failed_at_first(world: Attested) -> None:
+    """An alarm that is noted as told before it is told can be lost."""
+    desk = world.desks["attestation"]
+    world.build(makers.ALICE)
+    publish, failures = desk.bus.publish, []
+
+    def away(event: Event) -> None:
+        if event.type == "reference-changed" and not failures:
+            failures.append(event)
+            raise Transient("Pub/Sub is away.")
+        publish(event)
+
+    desk.bus.publish = away  # type: ignore[method-assign]
+    world.build(makers.CAROL, b"other")
+    assert failures
+    (told,) = world.events("reference-changed")
+    assert told.state == "disputed"
