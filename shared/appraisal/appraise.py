@@ -154,22 +154,24 @@ def appraise(
 def _ask(case: Case) -> list[Check] | None:
     """The answers if all are good, else None. Most tokens of a service are good, and there are many."""
     try:
-        found = [question.ask(case) for question in CHECKS]
+        found = [ask(case) for ask in _ASKS]
     except Exception:
         return None
-    return [
-        known.get(each) or _good(known, question, each)
-        for known, question, each in zip(_GOOD, CHECKS, found, strict=True)
-    ]
+    checks = list(map(dict.get, _GOOD, found))
+    for place, check in enumerate(checks):
+        if check is None:
+            checks[place] = _good(place, found[place])
+    return checks  # type: ignore[return-value] # no place is None any more
 
 
-_NUMBERS = {question.name: number for number, question in enumerate(CHECKS, 1)}
+_ASKS = tuple(question.ask for question in CHECKS)
 _GOOD: tuple[dict[str, Check], ...] = tuple({} for _ in CHECKS)
 """Good answers given before, by their input and at the check's place: a service's tokens are much alike."""
 
 
-def _good(known: dict[str, Check], question: Question, found: str) -> Check:
-    check = _check(_NUMBERS[question.name], question.name, "passed", found, question.holds)
+def _good(place: int, found: str) -> Check:
+    known, question = _GOOD[place], CHECKS[place]
+    check = _check(place + 1, question.name, "passed", found, question.holds)
     if len(known) >= _REMEMBERED:
         known.clear()
     known[found] = check

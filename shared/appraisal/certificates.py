@@ -75,6 +75,9 @@ class Chain:
     """Whether each names the next as its issuer and bears its signature; the last, its own."""
     thumbprint: str
     """RFC 7638, of the leaf's key; empty if it is no RSA key."""
+    begins: float
+    ends: float
+    """When all three are valid."""
 
 
 @lru_cache(maxsize=64)
@@ -87,6 +90,8 @@ def read(x5c: tuple[str, str, str]) -> Chain:
         certificates=(facts[0], facts[1], facts[2]),
         linked=(_issued(leaf, intermediate), _issued(intermediate, root), _issued(root, root)),
         thumbprint=thumbprint(facts[0].key) if facts[0].key else "",
+        begins=max(each.not_before for each in facts),
+        ends=min(each.not_after for each in facts),
     )
 
 

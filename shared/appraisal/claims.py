@@ -66,7 +66,8 @@ def times(case: Case) -> str:
 
 def lifetime(case: Case) -> str:
     claims, most = case.claims, case.policy.max_lifetime
-    seconds = claims["exp"] - min(claims["iat"], claims["nbf"])
+    issued, begins = claims["iat"], claims["nbf"]
+    seconds = claims["exp"] - (issued if issued < begins else begins)
     if seconds > most:
         raise Refused(f"{seconds} s", f"The token lives {seconds} s; at most {most} s are taken.")
     return f"{seconds} s"
@@ -74,17 +75,16 @@ def lifetime(case: Case) -> str:
 
 def current(case: Case) -> str:
     claims, leeway, now = case.claims, case.policy.leeway, case.now
-    begins = max(claims["iat"], claims["nbf"])
+    issued, begins, ends = claims["iat"], claims["nbf"], claims["exp"]
+    begins = issued if issued > begins else begins
     # Written so that a time that is no number fails.
     if not now >= begins - leeway:
         raise Refused(
             f"at {now:.0f}", f"The token is from the future: it begins at {begins}, {begins - now:.0f} s on."
         )
-    if not now < claims["exp"] + leeway:
-        raise Refused(
-            f"at {now:.0f}", f"The token expired at {claims['exp']}, {now - claims['exp']:.0f} s ago."
-        )
-    return f"{int(claims['exp'] - now)} s before its end"
+    if not now < ends + leeway:
+        raise Refused(f"at {now:.0f}", f"The token expired at {ends}, {now - ends:.0f} s ago.")
+    return f"{int(ends - now)} s before its end"
 
 
 def age(case: Case) -> str:

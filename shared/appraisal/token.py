@@ -85,7 +85,7 @@ def encoding(case: Case) -> str:
             "character of another alphabet, or there are bits left over.",
         )
     case.encoded_header, case.payload, case.signature = header, payload, signature
-    return f"a signature of {len(signature)} bytes"
+    return "3 parts"
 
 
 def header_json(case: Case) -> str:

@@ -11,12 +11,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
+from shared.appraisal import appraise as room
+from shared.appraisal.case import Question
 from shared.appraisal.keys import OidcKey, TrustedKeys, thumbprint
 from shared.model.appraisal import AppraisalPolicy
 from shared.model.reference import ReferenceValue
@@ -325,3 +328,9 @@ def good(token: str | bytes | None = None, **changes: Any) -> Inputs:
     """Inputs that are accepted, with `changes`."""
     inputs = Inputs(oidc() if token is None else token, policy(), keys(), (reference(),))
     return replace(inputs, **changes)
+
+
+def asked(monkeypatch: pytest.MonkeyPatch, checks: tuple[Question, ...]) -> None:
+    """From now on `checks` are asked instead of the real ones."""
+    monkeypatch.setattr(room, "CHECKS", checks)
+    monkeypatch.setattr(room, "_ASKS", tuple(each.ask for each in checks))

@@ -236,7 +236,7 @@ HOSTILE = [
     listed("a signature with unused bits", "certificates", lambda x5c: [x5c[0], unused_bits(x5c[1]), x5c[2]]),
     listed("half a certificate", "certificates", lambda x5c: [raw(x5c[0], lambda der: der[:300]), *x5c[1:]]),
     listed("no certificates at all", "certificates", lambda _: ["AAAA", "AAAA", "AAAA"]),
-    listed("one too large", "certificates", lambda x5c: [x5c[0] + "A" * 9000, *x5c[1:]]),
+    listed("one too large", "certificates", lambda x5c: [x5c[0] + "A" * 16000, *x5c[1:]]),
     Hostile(
         "kid: not the leaf's thumbprint",
         "key id",

@@ -12,7 +12,6 @@ from collections.abc import Callable
 
 import pytest
 
-from shared.appraisal import appraise as room
 from shared.appraisal import certificates
 from shared.appraisal.appraise import CHECKS, appraise
 from shared.appraisal.case import Case, Question, Refused
@@ -144,7 +143,7 @@ def without(question: Question) -> Question:
 def test_no_check_is_there_for_nothing(question: Question, monkeypatch: pytest.MonkeyPatch) -> None:
     kept_out = [hostile for hostile in HOSTILE if hostile.check == question.name]
     changed = tuple(without(each) if each is question else each for each in CHECKS)
-    monkeypatch.setattr(room, "CHECKS", changed)
+    forge.asked(monkeypatch, changed)
     let_in = [hostile.name for hostile in kept_out if appraise(*hostile.bad().all()).decision == "accepted"]
     assert let_in, f"without the check {question.name}, none of {len(kept_out)} hostile tokens is let in"
     monkeypatch.undo()

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from shared.appraisal import appraise as room
 from shared.appraisal.appraise import CHECKS, DEFECT, appraise
 from shared.appraisal.case import Case, Question
 from shared.errors import Permanent
@@ -143,7 +142,7 @@ def test_a_defect_of_a_check_is_a_refusal(monkeypatch: pytest.MonkeyPatch) -> No
     changed = tuple(
         Question(each.name, broken, each.holds) if each.name == "maker" else each for each in CHECKS
     )
-    monkeypatch.setattr(room, "CHECKS", changed)
+    forge.asked(monkeypatch, changed)
     result = appraise(*forge.good().all())
     assert result.decision == "refused"
     assert [(each.name, each.sentence) for each in result.failed] == [("maker", DEFECT)]
