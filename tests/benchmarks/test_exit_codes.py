@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.benchmarks import bench_chain, bench_scan, bench_sync
+from tests.benchmarks import bench_appraisal, bench_chain, bench_scan, bench_sync
 
 
 @pytest.mark.parametrize(("ratios", "code"), [([0.8, 2.9, 9.0], 0), ([1.0, 3.0, 3.1], 1), ([3.5], 1)])
@@ -15,6 +15,11 @@ def test_sync_fails_from_three_times_its_peers_on(ratios: list[float], code: int
 @pytest.mark.parametrize(("cold", "code"), [(0.35, 0), (0.999, 0), (1.0, 1), (2.5, 1)])
 def test_scan_fails_from_a_second_on(cold: float, code: int) -> None:
     assert bench_scan.ended(cold, 0.1) == code
+
+
+@pytest.mark.parametrize(("ratios", "code"), [([0.34, 0.4], 0), ([1 / 3], 0), ([0.5, 0.33], 1)])
+def test_appraisal_fails_below_a_third_of_the_bare_signature_check(ratios: list[float], code: int) -> None:
+    assert bench_appraisal.ended(ratios) == code
 
 
 def test_a_chain_that_does_not_complete_fails_with_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:
