@@ -3,7 +3,7 @@
 A stage's `main` hands every delivery to `Desk.deliver`, which
 
 1. decodes it, and keeps what cannot be decoded as a dead letter;
-2. claims `stage:event-id`; a duplicate of work under way waits for its end or for its lease to run out;
+2. claims `stage:type:event-id`; a duplicate of work under way waits for its end or for its lease to run out;
 3. lets the stage handle the event, renewing the lease meanwhile;
 4. commits the outcome in one batch, fenced by the claim's generation: writes, outbox, done mark;
 5. publishes the outbox. A duplicate of a finished event publishes what is left in the outbox, and nothing more.
@@ -86,7 +86,7 @@ class Desk:
         if event.type == "sweep-requested":
             self._sweep(event)
             return
-        key = f"{self.stage}:{event.id}"
+        key = f"{self.stage}:{event.type}:{event.id}"  # senders choose the ids of some types
         claim = self._claim(key)
         if claim.state == "won":
             self._work(event, claim)

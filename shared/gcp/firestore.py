@@ -1,7 +1,7 @@
 """Documents, claims, outbox and blobs in Firestore (https://cloud.google.com/firestore/docs).
 
-Claims live in `claims/<stage:event-id>`, their outboxes in `outbox/<event-id>`. A claim is a create-only document with
-a lease; finishing it is one transaction on that document alone, which only its own workers touch.
+Claims live in `claims/<stage:type:event-id>`, their outboxes in `outbox/<event-id>`. A claim is a create-only document
+with a lease; finishing it is one transaction on that document alone, which only its own workers touch.
 """
 
 from __future__ import annotations

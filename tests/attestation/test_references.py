@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from shared.appraisal import dsse
 from shared.errors import Transient
-from shared.events import Event
+from shared.events import Event, ImageBuilt, derived_id
 from shared.model.value import sha256
 from tests.appraisal import forge
 from tests.attestation.world import SERVICE, Attested, silent
@@ -145,6 +146,19 @@ def test_a_builder_that_is_taken_off_the_policy_takes_the_value_with_it(world: A
     assert decision(world) == "accepted"
     world.builders = makers.policy(2, bob={"revoked": True})
     assert decision(world) == "refused"
+
+
+def test_nobody_takes_the_place_of_a_vote_by_its_event_id(world: Attested) -> None:
+    """Senders choose the ids of entry events: one that is handled already must not hide another event."""
+    world.build(makers.ALICE)
+    said = world.statement(makers.CAROL, b"other", forge.CONFIG)
+    envelope = dsse.envelope(said, ((makers.keyid("carol"), makers.sign("carol", dsse.pae(said))),))
+    vote = {"image": SERVICE, "envelope": envelope, "config": forge.CONFIG}
+    squatted = derived_id("", "image-built", ImageBuilt.check(vote, "The vote").subject)
+    own = {"service": SERVICE, "nonce_id": "relying-party-0001", "nonce": "brought-by-a-relying-party"}
+    world.send("nonce-registered", own, **{"ce-id": squatted})
+    world.send("image-built", vote)
+    assert [each["state"] for each in world.references()] == ["disputed"]
 
 
 def test_a_change_is_told_even_if_telling_it_failed_at_first(world: Attested) -> None:

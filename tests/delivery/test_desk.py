@@ -18,7 +18,7 @@ from tests.delivery.world import LEASE, Death, Recorder, delivery
 from tests.support.samples import RUN, manifest_published, shard_planned, verdicts_written
 
 EVENT = manifest_published()
-KEY = f"scanner:{EVENT.id}"
+KEY = f"scanner:{EVENT.type}:{EVENT.id}"
 DONE = Outcome((Put("results", "r", {"by": "scanner"}),), (verdicts_written(),))
 
 
