@@ -42,7 +42,7 @@ def handle_event(event: Event, ports: Ports) -> Outcome:
 
 def sweep(event: Event, ports: Ports) -> Iterator[tuple[str, Outcome]]:
     """VMs that will not report, and data services that do not answer."""
-    for run_id, run in ports.store.find("runs", "stage", "attestation"):
+    for run_id, run in ports.store.find("runs", "state", "running"):
         now = ports.clock()
         if reason := decide.silence(run, now):
             yield f"{run_id}-attestation", fail(event, run_id, "attestation", reason, "", now)

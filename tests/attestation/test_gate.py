@@ -149,6 +149,23 @@ def test_a_forged_answer_about_another_service_changes_nothing(make: Make) -> No
     assert world.run(run_id)["state"] == "running"
 
 
+def test_the_watchdog_does_not_read_runs_that_have_ended(make: Make) -> None:
+    """Runs are kept for ever; the watchdog comes every minute."""
+    world = make()
+    world.agreed()
+    world.request(SERVED)
+    find, read = world.store.find, []
+
+    def noted(collection: str, field: str, equals: Any) -> Any:
+        found = find(collection, field, equals)
+        read.extend(found if collection == "runs" else ())
+        return found
+
+    world.store.find = noted  # type: ignore[method-assign]
+    world.sweep()
+    assert read == []
+
+
 # --- nobody ends the run of another ------------------------------------------------------------------------------
 
 
