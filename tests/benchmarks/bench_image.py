@@ -5,10 +5,11 @@
 Real inputs: five well-known packages with what they need, from PyPI, on a Debian base, resolved when FOLDER (a
 temporary one otherwise) holds no lock yet. *Cold* is from the locked files to the layout, no layer in the cache. The
 *floor* is what nobody can leave out, by the same libraries on as many threads as there are CPUs, nothing written:
-inflate every input (after hashing it), hash and compress what came out, hash that. buildah (one `COPY` of each layer's
-directory, committed to a layout) and umoci (`insert`) get the files unpacked already; each is compared at a codec that
-it has: umoci, and buildah's layouts, know gzip alone in Debian 12, so buildah pushes with zstd. All take turns in each
-round. *Again* is with one source changed. Peak memory is the cold build's, in a process of its own.
+inflate every input (after hashing it), hash and compress what came out, hash that. The peers, buildah (one `COPY` of
+each layer's directory, pushed to a layout) and umoci (`insert`), take directories, so what `unzip` and `dpkg-deb -x`
+need to unpack the same inputs, on all CPUs, is counted with them and said by itself. Debian 12's umoci knows gzip
+alone. All take turns in each round. *Again* is with one source changed. Each build of ours is a new process, whose
+start is not counted; peak memory is the cold build's.
 Exits 1 if a limit is passed: 1.5 times the floor with zstd, behind a peer, 0.1 s again, 300 MiB.
 """
 
@@ -36,6 +37,7 @@ import zstandard
 
 from shared.image import build as building
 from shared.image import lock as locking
+from shared.image.deflate import LEVEL
 from shared.image.inputs import Cache
 from shared.image.oci import read_layout
 from shared.model.image import Codec, ImageLock, ImageSpec
@@ -83,17 +85,17 @@ def lock_in(folder: Path) -> ImageLock:
     return ImageLock.read(path.read_bytes(), str(path))
 
 
-def ours(folder: Path, lock: ImageLock, codec: Codec) -> tuple[float, str]:
-    """Seconds from the locked files to the layout, and the image's digest."""
+def ours(folder: Path, lock: ImageLock, codec: Codec) -> float:
+    """Seconds from the locked files to the layout."""
     begun = time.perf_counter()
     cache = Cache(folder / "inputs")
     plan = building.plan(SPEC, folder / "spec.yaml", lock, cache.path)
-    built = building.build(plan, SPEC, lock, folder / "out", codec, folder / "layers")
-    return time.perf_counter() - begun, built.manifest
+    building.build(plan, SPEC, lock, folder / "out", codec, folder / "layers")
+    return time.perf_counter() - begun
 
 
 def in_a_process(folder: Path, codec: Codec) -> tuple[float, float, int]:
-    """A cold build in a new process: seconds there, without Python's start; seconds of CPU; peak MiB."""
+    """A build in a new process: seconds there, without Python's start; seconds of CPU; peak MiB."""
     command = [sys.executable, "-m", "tests.benchmarks.bench_image", "--once", str(folder), codec]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     seconds, cpu, peak = json.loads(done.stdout)
@@ -103,7 +105,7 @@ def in_a_process(folder: Path, codec: Codec) -> tuple[float, float, int]:
 def once(folder: Path, codec: Codec) -> None:
     lock = lock_in(folder)
     before = _cpu()
-    seconds, _ = ours(folder, lock, codec)
+    seconds = ours(folder, lock, codec)
     print(json.dumps([seconds, _cpu() - before, _peak()]))
 
 
@@ -143,7 +145,7 @@ def _compressed(pieces: list[bytes], codec: Codec, pool: ThreadPoolExecutor) -> 
     if codec == "zstd":
         stream = zstandard.ZstdCompressor(level=3, threads=CPUS).compressobj()
         return [*(stream.compress(piece) for piece in pieces), stream.flush()]
-    return list(pool.map(lambda piece: zlib.compress(piece, 6), pieces))
+    return list(pool.map(lambda piece: zlib.compress(piece, LEVEL), pieces))
 
 
 def _inflated(path: Path) -> list[bytes]:
@@ -175,6 +177,25 @@ def _deb_data(data: bytes) -> bytes:
             return lzma.decompress(data[at + 60 : at + 60 + size])
         at += 60 + size + size % 2
     raise SystemExit("a Debian package without data.tar.xz")
+
+
+def unpacking(folder: Path, lock: ImageLock) -> float:
+    """Seconds that the usual tools need to unpack the inputs."""
+    cache, place = Cache(folder / "inputs"), folder / "tools"
+    commands = []
+    for each in lock.inputs:
+        path, to = cache.place(each.sha256, each.filename), place / each.filename
+        deb = path.suffix == ".deb"
+        commands.append(
+            ["dpkg-deb", "-x", str(path), str(to)] if deb else ["unzip", "-q", str(path), "-d", str(to)]
+        )
+    place.mkdir()
+    begun = time.perf_counter()
+    with ThreadPoolExecutor(CPUS) as pool:
+        list(pool.map(lambda command: _run(command, os.environ), commands))
+    seconds = time.perf_counter() - begun
+    shutil.rmtree(place)
+    return seconds
 
 
 def unpacked(folder: Path) -> list[Path]:
@@ -247,7 +268,7 @@ def ended(results: dict[str, list[float]], again: float, peak: int) -> int:
 
 
 def cold(folder: Path) -> None:
-    for name in ("layers", "out", "unpacked"):
+    for name in ("layers", "out", "unpacked", "tools", "buildah", "umoci"):
         shutil.rmtree(folder / name, ignore_errors=True)
 
 
@@ -269,13 +290,14 @@ def main(rounds: int, folder: Path) -> int:
                 flush=True,
             )
             (folder / "src" / "main.py").write_text(f"print({time.time()})\n")
-            seconds_again.append(ours(folder, lock, codec)[0])
-            layers = unpacked(folder)
+            seconds_again.append(in_a_process(folder, codec)[0])
+            layers, before = unpacked(folder), unpacking(folder, lock)
+            results.setdefault("unpacking", []).append(before)
             results.setdefault(codec, []).append(seconds)
             results.setdefault(f"floor {codec}", []).append(least)
-            results.setdefault(f"buildah {codec}", []).append(buildah(folder, layers, codec))
+            results.setdefault(f"buildah {codec}", []).append(before + buildah(folder, layers, codec))
             if codec == "gzip":
-                results.setdefault("umoci gzip", []).append(umoci(folder, layers))
+                results.setdefault("umoci gzip", []).append(before + umoci(folder, layers))
     return ended(results, statistics.median(seconds_again), max(peaks))
 
 
