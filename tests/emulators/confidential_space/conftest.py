@@ -147,12 +147,14 @@ class Space:
         assert answer.status_code == 200, answer.text
         return answer.json()  # type: ignore[no-any-return]
 
-    def console(self, until: str = "launcher exiting", name: str = "sample", seconds: float = 60) -> str:
-        """The serial port's output, once `until` is in it."""
+    def console(
+        self, until: str = "launcher exiting", name: str = "sample", seconds: float = 60, times: int = 1
+    ) -> str:
+        """The serial port's output, once `until` is in it so many times."""
         deadline = time.monotonic() + seconds
         while True:
             said = self.api.get(f"{ZONE_PATH}/instances/{name}/serialPort").json()["contents"]
-            if until in said:
+            if said.count(until) >= times:
                 return str(said)
             assert time.monotonic() < deadline, said
             time.sleep(0.05)
