@@ -76,12 +76,6 @@ def agreement(case: Case) -> str:
         return "the policy's own digests"
     digest = case.container["image_digest"]
     for each in case.candidates:
-        builders, needed = len(set(each.builders)), max(each.threshold, rule.minimum_builders)
-        if builders < needed:
-            raise Refused(
-                f"{builders} builders",
-                f"Only {builders} builders agreed on the reference value; {needed} are needed.",
-            )
         for other in case.references:
             if (other is each and each.state == "agreed") or other.image != each.image:
                 continue
@@ -97,6 +91,12 @@ def agreement(case: Case) -> str:
                 raise Refused(
                     "conflict", "Two reference values in force say different digests for this image."
                 )
+        builders, needed = len(set(each.builders)), max(each.threshold, rule.minimum_builders)
+        if builders < needed:
+            raise Refused(
+                f"{builders} builders",
+                f"Only {builders} builders agreed on the reference value; {needed} are needed.",
+            )
     return f"agreed by {len(case.candidates[0].builders)}"
 
 

@@ -16,8 +16,8 @@ from typing import Any, NoReturn
 
 import orjson
 
-MAX_DEPTH = 250
-"""A real token has five levels. orjson writes no more than 254."""
+MAX_DEPTH = 254
+"""What orjson writes at most. A real token has five levels."""
 _MAX_CONTAINERS = 1024
 _MAX_DIGITS = 16
 _MAX_INTEGER = 2**53 - 1

@@ -139,8 +139,57 @@ def test_strict_json_reads_what_json_reads_or_refuses(data: bytes) -> None:
     assert found == json.loads(data)
 
 
+@many
+@given(JSON, st.booleans())
+def test_what_is_read_at_once_is_read_slowly_too(value: Any, compact: bool) -> None:
+    """The short cut takes nothing that the long way refuses, and reads the same."""
+    separators = (",", ":") if compact else None
+    for text in (
+        json.dumps({"x": value}, separators=separators),
+        json.dumps({"x": [value]}, ensure_ascii=False),
+    ):
+        data = text.encode(errors="surrogatepass")
+        found = strict_json.at_once(data)
+        if found is not None:
+            assert strict_json.slowly(data) == found
+
+
+NUMBERS = [
+    "9007199254740991",
+    "9007199254740992",
+    "-9007199254740992",
+    "1e16",
+    "1e+16",
+    "1e300",
+    "1e+300",
+    "1e400",
+    "-0",
+]
+TEXTS = [
+    *(f'{{"a":{number}}}' for number in NUMBERS),
+    *('{"a":' + "[" * depth + "]" * depth + "}" for depth in (*range(245, 260), 1000, 1100)),
+    *('{"a":' * depth + "1" + "}" * depth for depth in (*range(245, 260), 1000, 1100)),
+    '{"a":1,"a":1}',
+    '{"a":1,"\\u0061":1}',
+    '{"a":"\\u003c"}',
+    '{"a":"\x7f"}',
+    '{"a" :1}',
+    '{"a":1} ',
+]
+
+
+@pytest.mark.parametrize("text", TEXTS, ids=lambda text: text[:40])
+def test_the_short_cut_at_the_edges(text: str) -> None:
+    found = strict_json.at_once(text.encode())
+    if found is not None:
+        assert strict_json.slowly(text.encode()) == found
+
+
 SAFE = st.recursive(
-    st.none() | st.booleans() | st.integers(1 - 2**53, 2**53 - 1) | st.text(max_size=20).filter(str.isprintable),
+    st.none()
+    | st.booleans()
+    | st.integers(1 - 2**53, 2**53 - 1)
+    | st.text(max_size=20).filter(str.isprintable),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
     max_leaves=8,
 )
