@@ -84,7 +84,7 @@ def build(
     """Make `out` the OCI image layout of `plan`. `cache`: of layers, may be empty, shared by all builds.
 
     `progress` is called on the building threads, one call at a time. Permanent with one sentence if it cannot be built;
-    `out` then is what it was before.
+    `out` then holds the image that it held before.
     """
     try:
         return _Build(plan, LayerStore(cache), codec, progress).run(spec, lock, out)
