@@ -22,33 +22,37 @@ _DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 def image_digest(case: Case) -> str:
-    found = case.container.get("image_digest")
-    if type(found) is not str or not _DIGEST.fullmatch(found):
-        raise Refused(
-            shown(found),
-            "image_digest is not 'sha256:' and 64 lower-case hexadecimal digits: no digest at all.",
-        )
-    rule = case.policy.reference
+    found, rule = case.container.get("image_digest"), case.policy.reference
     if rule.rule == "digests":
-        if not any(each.image_digest == found for each in rule.images):
-            raise Refused(found, "image_digest is none of the digests that the policy pins.")
-        return found
+        if any(each.image_digest == found for each in rule.images):
+            return str(found)
+        raise Refused(shown(found), _unknown(found) or "image_digest is none of those that the policy pins.")
     image = case.policy.image
     candidates: list[ReferenceValue] = []
     for each in case.references:
-        if (found == each.manifest or found == each.index) and each.image == image:
+        if found is not None and (found == each.manifest or found == each.index) and each.image == image:
             candidates.append(each)
     case.candidates = candidates
-    if not candidates:
-        ours = [each for each in case.references if each.image == image]
-        if not ours:
-            why = f"There is no reference value of the image {case.policy.image}."
-        elif any(found == each.config for each in ours):
-            why = "image_digest is the digest of the image's configuration, which belongs into image_id."
-        else:
-            why = f"image_digest is none of those agreed on for {case.policy.image}: another image, or a changed one."
-        raise Refused(found, why)
-    return found
+    if candidates:
+        return str(found)
+    ours = [each for each in case.references if each.image == image]
+    why = _unknown(found)
+    if why:
+        pass
+    elif not ours:
+        why = f"There is no reference value of the image {image}."
+    elif any(found == each.config for each in ours):
+        why = "image_digest is the digest of the image's configuration, which belongs into image_id."
+    else:
+        why = f"image_digest is none of those agreed on for {image}: another image, or a changed one."
+    raise Refused(shown(found), why)
+
+
+def _unknown(found: object) -> str:
+    """What is wrong with a digest that equals none of those known, which are all well-formed, if it is not."""
+    if type(found) is str and _DIGEST.fullmatch(found):
+        return ""
+    return "image_digest is not 'sha256:' and 64 lower-case hexadecimal digits: no digest at all."
 
 
 def image_id(case: Case) -> str:
@@ -103,7 +107,8 @@ def agreement(case: Case) -> str:
 def expiry(case: Case) -> str:
     if case.policy.reference.rule == "digests":
         return "the policy's own digests"
-    valid = [each for each in case.candidates if each.agreed <= case.now < each.expires]
+    now = case.now
+    valid = [each for each in case.candidates if each.agreed <= now < each.expires]
     if not valid:
         latest = max(case.candidates, key=_force)
         raise Refused(

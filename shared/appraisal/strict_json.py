@@ -47,7 +47,7 @@ def at_once(data: bytes) -> dict[str, Any] | None:
         return None
     try:
         value: dict[str, Any] = orjson.loads(data)
-        same = orjson.dumps(value, option=orjson.OPT_STRICT_INTEGER) == data
+        same = orjson.dumps(value, None, orjson.OPT_STRICT_INTEGER) == data
     except (orjson.JSONDecodeError, orjson.JSONEncodeError):
         return None
     return value if same else None
