@@ -168,7 +168,10 @@ def _members(file: IO[bytes], what: str) -> Iterator[tuple[str, int]]:
 def _tar(part: IO[bytes], suffix: str, limit: int, what: str) -> Iterator[tuple[_Member, IO[bytes] | None]]:
     """Members of a compressed tar and, for files, their bytes, to be read before the next one is asked for."""
     stream = inflated(part, suffix, limit, what)
-    with tarfile.open(fileobj=stream, mode="r|", bufsize=256 * 1024, tarinfo=_Member) as archive:
+    # Names are UTF-8 (Debian policy 10.10), whatever this machine's locale takes their bytes for.
+    with tarfile.open(
+        fileobj=stream, mode="r|", bufsize=256 * 1024, tarinfo=_Member, encoding="utf-8"
+    ) as archive:
         for number, member in enumerate(archive):
             _check_number(number, what)
             yield cast(_Member, member), archive.extractfile(member) if member.isreg() else None

@@ -297,3 +297,16 @@ def test_memory_stays_bounded(tmp_path: Path) -> None:
 def test_directories_keep_their_modes(tmp_path: Path) -> None:
     package = read(debs.write(tmp_path, "dirs", directory("./tmp", 0o1777), directory("./root/", 0o700)))
     assert package.nodes == {"root": Directory(0o700), "tmp": Directory(0o1777)}
+
+
+@pytest.mark.parametrize("encoding", ["iso8859-9", "ascii"])
+def test_names_are_utf_8_whatever_the_locale(
+    encoding: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """ca-certificates has such a name: in another charset it would be another path, and another digest."""
+    name = "usr/share/Főtanúsítvány.crt"
+    path = debs.write(tmp_path, "named", (f"./{name}", b"x"), link("./usr/l", name))
+    monkeypatch.setattr(tarfile.TarFile, "encoding", encoding)
+    package = read(path)
+    assert list(package.nodes) == ["usr/l", name]
+    assert package.nodes["usr/l"] == Link(name)
