@@ -3,7 +3,7 @@
 https://cloud.google.com/compute/docs/reference/rest/v1: instances insert, get, list, aggregatedList, delete and
 getSerialPortOutput; zoneOperations get, list and wait; zones and projects as far as gcloud asks for them. One project
 and one zone exist. As on Google Cloud an insert succeeds when the VM is made: why a workload was not launched stands on
-its serial port, and the instance ends up TERMINATED.
+its serial port, and the instance goes from STAGING to TERMINATED.
 """
 
 import base64

@@ -49,7 +49,11 @@ _log = logging.getLogger(__name__)
 
 
 class Status(Enum):
-    """https://cloud.google.com/compute/docs/instances/instance-lifecycle"""
+    """https://cloud.google.com/compute/docs/instances/instance-lifecycle
+
+    Compute Engine says RUNNING as soon as the VM boots; here it means that the workload was started (or, on a debug
+    image, that the VM stays up after it), so that who waits for it learns whether the launch was refused.
+    """
 
     STAGING = "STAGING"
     RUNNING = "RUNNING"
@@ -128,24 +132,24 @@ class Running:
         self.status = Status.TERMINATED
 
     def _live(self) -> None:
+        after = _After.OFF
         try:
             while not self._stopping.is_set():
                 self.console.say("TEE container launcher initiating")
                 after = self._guarded()
+                if after is _After.HOLD and not self._stopping.is_set():
+                    self.status = Status.RUNNING
                 self.console.say(f"TEE container launcher exiting: {after.value}")
-                if after is _After.HOLD:
-                    return
-                if after is _After.OFF:
+                if after is not _After.REBOOT:
                     break
                 self._stopping.wait(_REBOOT_SECONDS)
         finally:
-            if self.status is not Status.RUNNING or not self.machine.debug:
+            if after is not _After.HOLD:
                 self.status = Status.TERMINATED
 
     def _guarded(self) -> _After:
         spec = None
         try:
-            self.status = Status.RUNNING
             spec = self._specification()
             return self._launch(spec)
         except _Retryable as error:
@@ -319,6 +323,8 @@ class Running:
                 self._vm = world.engine.boot(described)
             except DmzError as error:
                 raise _Retryable(f"failed to create a container: [{error}]") from error
+            if not self._stopping.is_set():
+                self.status = Status.RUNNING
         self.console.follow(self._vm.directory / "serial.log")
         self.console.say("workload task started")
         return self._vm

@@ -48,11 +48,15 @@ def test_a_launch_that_is_refused_never_runs_the_workload(
 ) -> None:
     running = space("say('ran')\n", labels)
     running.insert(request(**items))
+    seen: set[str] = set()
+    while "launcher exiting" not in running.console(""):
+        seen.add(running.instance()["status"])
     console = running.console()
     assert words in console
     assert "SAID" not in console
     assert OFF in console
     running.status("TERMINATED")
+    assert seen <= {"STAGING", "TERMINATED"}
 
 
 def test_overrides_that_the_image_allows_run_and_stand_in_the_token(space: Make) -> None:
