@@ -19,6 +19,7 @@ from shared.image.lanes import processors
 from shared.image.oci import config_document, labels, manifest_document
 from shared.image.plan import Config, Inputs, Layer, Plan, Ready
 from shared.image.publish import Source, publish
+from shared.image.spec import sorted_inputs
 from shared.image.store import LayerStore
 from shared.model.image import BuiltImage, BuiltLayer, Codec, DebianBase, ImageLock, ImageSpec
 from shared.model.value import sha256
@@ -121,7 +122,7 @@ class _Build:
             manifest=sha256(manifest),
             config=sha256(config),
             layers=tuple(layers),
-            lock=lock.digest,
+            lock=lock.model_copy(update={"inputs": sorted_inputs(lock)}).digest,
             codec=self._codec,
         )
 

@@ -21,7 +21,7 @@ from shared.image.oci import blob_path, read_layout
 from shared.image.plan import Layer, Plan, Ready
 from shared.image.store import LayerStore
 from shared.image.tree import Content, File, Tree
-from shared.model.image import Codec
+from shared.model.image import Codec, LockedInput
 from tests.image.core.support import APP, BASE, CONFIG, LOCK, SPEC, file, files, layer, made, noise, sample
 
 KNOWN: dict[Codec, str] = {
@@ -366,6 +366,27 @@ def test_the_order_in_which_a_tree_was_filled_means_nothing(tmp_path: Path) -> N
         (layer("base", dict(reversed(BASE.items()))), layer("app", dict(reversed(APP.items())))), CONFIG
     )
     assert made(tmp_path, plan=turned).manifest == KNOWN["gzip"]
+
+
+def test_the_order_of_a_lock_means_nothing(tmp_path: Path) -> None:
+    inputs = [
+        LockedInput(
+            role="wheel", name=name, url=f"https://example/{name}", sha256="sha256:" + "0" * 64, size=1
+        )
+        for name in "ab"
+    ]
+    digests = {
+        build(
+            sample(),
+            SPEC,
+            LOCK.model_copy(update={"inputs": tuple(order)}),
+            tmp_path / "out",
+            "gzip",
+            tmp_path / "c",
+        )
+        for order in (inputs, inputs[::-1])
+    }
+    assert len(digests) == 1
 
 
 def test_a_codec_that_is_not_ours_builds_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
