@@ -74,7 +74,8 @@ def read_lock(spec: ImageSpec, spec_path: Path) -> ImageLock:
         raise Permanent(f"The image lock {shown} was resolved from another spec; {advice}.")
     if len({(each.role, each.name, each.url, each.path) for each in lock.inputs}) != len(lock.inputs):
         raise Permanent(f"The image lock {shown} names an input twice; {advice}.")
-    return lock
+    # A lock's digest is signed with the image's: it must not follow the order of the file either.
+    return lock.model_copy(update={"inputs": sorted_inputs(lock)})
 
 
 def lock_bytes(lock: ImageLock) -> bytes:
