@@ -12,19 +12,15 @@ from shared.appraisal import builders as builders_file
 from shared.appraisal import keys as token_keys
 from shared.appraisal import policy as policy_file
 from shared.appraisal.builders import Builders
-from shared.appraisal.encoding import from_base64url
 from shared.appraisal.keys import TrustedKeys
 from shared.appraisal.signer import FileSigner, Signer
-from shared.appraisal.strict_json import BadJson, parse
+from shared.appraisal.token import peek
 from shared.errors import Permanent
 from shared.gcp.kms import SCHEME, KmsSigner
 from shared.model.appraisal import AppraisalPolicy
 from shared.settings import Settings
 from shared.upstream import http
 from shared.upstream.jwks import JwksClient
-
-_LONGEST = 16 * 1024
-"""Characters of a header that are looked at."""
 
 
 def policies(settings: Settings) -> Callable[[str], AppraisalPolicy]:
@@ -64,23 +60,11 @@ def keys(settings: Settings) -> Callable[[str], TrustedKeys]:
 
     def trusted(token: str) -> TrustedKeys:
         roots = _root(settings)
-        kid = _unverified_kid(token)
-        return roots if kid is None else TrustedKeys(oidc=client.keys(kid).oidc, roots=roots.roots)
+        # Nothing is believed of it: an unknown name makes the client ask the issuer, as often as its own limit lets it.
+        kind, kid = peek(token)
+        return TrustedKeys(oidc=client.keys(kid).oidc, roots=roots.roots) if kind == "OIDC" else roots
 
     return trusted
-
-
-def _unverified_kid(token: str) -> str | None:
-    """The key that an OIDC token names; None for another kind, and for what is no token: no key set is fetched for it.
-
-    Nothing is believed of it: an unknown name makes the client ask the issuer, as often as its own limit lets it.
-    """
-    try:
-        header = parse(from_base64url(token.partition(".")[0][:_LONGEST].encode()) or b"")
-    except (BadJson, UnicodeEncodeError):
-        return None
-    kid = header.get("kid")
-    return kid if isinstance(kid, str) and "x5c" not in header else None
 
 
 def _root(settings: Settings) -> TrustedKeys:
