@@ -89,7 +89,8 @@ def unpack(archives: Sequence[Path], to: Path) -> None:
 
 
 def write(tree: Tree, to: Path) -> None:
-    """`tree` as files below `to`. Links come last: nothing is written through one."""
+    """`tree` as files below `to`, with names in UTF-8 whatever the locale. Links come last: nothing is written through
+    one."""
     to.mkdir(parents=True, exist_ok=True)
     if any(to.iterdir()):
         raise Permanent(f"{to} is not empty; give a directory that is.")
@@ -97,11 +98,12 @@ def write(tree: Tree, to: Path) -> None:
     nodes = sorted(tree.entries())
     named = {path for path, node in nodes if isinstance(node, Directory)}
     for path, node in nodes:
-        place = to / path
+        place = to / _on_disk(path)
         for parent in sorted({*_parents(path)} - named):
-            if not (to / parent).exists():
-                (to / parent).mkdir()
-                (to / parent).chmod(0o755)
+            above = to / _on_disk(parent)
+            if not above.exists():
+                above.mkdir()
+                above.chmod(0o755)
         if isinstance(node, Directory):
             place.mkdir(exist_ok=True)
         elif isinstance(node, File) and node.content.same in names:
@@ -112,11 +114,16 @@ def write(tree: Tree, to: Path) -> None:
                 names[node.content.same] = place
     for path, node in nodes:
         if isinstance(node, Link):
-            (to / path).symlink_to(node.target)
+            (to / _on_disk(path)).symlink_to(_on_disk(node.target))
     for path, node in reversed(nodes):
         if isinstance(node, Directory):
             # Whoever unpacked it must be able to look into it and to remove it.
-            (to / path).chmod(node.mode & 0o777 | 0o700)
+            (to / _on_disk(path)).chmod(node.mode & 0o777 | 0o700)
+
+
+def _on_disk(name: str) -> str:
+    """What Python must be told for the file's name to be `name` in UTF-8."""
+    return os.fsdecode(name.encode())
 
 
 def _parents(path: str) -> Iterator[str]:

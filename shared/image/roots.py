@@ -133,10 +133,15 @@ def _fail(error: OSError) -> None:
 def _described(path: Path, made: Path) -> tuple[str, list[str]]:
     mode = path.lstat().st_mode
     if stat.S_ISLNK(mode):
-        content = str(path.readlink())
+        content = _name(path.readlink())
     elif stat.S_ISREG(mode):
         with path.open("rb") as file:
             content = hashlib.file_digest(file, "sha256").hexdigest()
     else:
         content = ""
-    return path.relative_to(made).as_posix(), [f"{mode:o}", content]
+    return _name(path.relative_to(made)), [f"{mode:o}", content]
+
+
+def _name(path: Path) -> str:
+    """The same in every locale."""
+    return os.fsencode(path).decode(errors="backslashreplace")

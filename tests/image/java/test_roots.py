@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -144,3 +147,44 @@ def _look(root: Path) -> dict[str, object]:
         )
         for path in sorted(root.rglob("*"))
     }
+
+
+_IN_ANY_LOCALE = """
+import os, sys
+from pathlib import Path
+from shared.image import roots
+from shared.model.image import LockedInput
+package = LockedInput.read(sys.argv[1], "The package")
+made = roots.root([package], lambda _: Path(sys.argv[2]), Path(sys.argv[3]))
+names = [name.hex() for name in sorted(os.listdir(os.fsencode(made / "usr")))]
+print(sys.getfilesystemencoding(), made.stat().st_ino, *names)
+"""
+
+
+def test_names_are_utf_8_whatever_the_locale(files: Files, tmp_path: Path) -> None:
+    """And a root that was unpacked in one locale is found sound in another."""
+    package = files.add("jdk", "named", deb("named", [("./usr/ő", b"x"), link("./usr/l", "ő")]), "named.deb")
+    words = (
+        sys.executable,
+        "-P",
+        "-c",
+        _IN_ANY_LOCALE,
+        package.canonical().decode(),
+        files.path(package),
+        tmp_path,
+    )
+    said = []
+    for variables in (
+        {"LC_ALL": "POSIX", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+        {"PYTHONUTF8": "1"},
+    ):
+        environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(Path.cwd()), **variables}
+        said.append(
+            subprocess.run(words, env=environment, check=True, capture_output=True, text=True).stdout.split(
+                " ", 1
+            )
+        )
+    assert [encoding for encoding, _ in said] == ["ascii", "utf-8"]
+    assert said[0][1] == said[1][1]
+    assert "ő".encode().hex() in said[0][1].split()
+    assert str(next((tmp_path / "roots").glob("*/usr/l")).readlink()) == "ő"
