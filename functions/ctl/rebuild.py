@@ -1,7 +1,8 @@
 """`./dmz rebuild`: one builder's vote. Build an image from source, sign what came of it, hand it on.
 
 1. Everything that can be wrong with what was given is found before anything is built.
-2. No layer comes from a cache: somebody else may have written it. Inputs do; their hashes are checked on every use.
+2. No layer and no compile root comes from a cache: somebody else may have written it. Inputs do; their hashes are
+   checked on every use.
 3. The sources are looked at before and after the build: a vote is about one state of them.
 4. The envelope is verified before it leaves (signer.signed).
 """
@@ -13,8 +14,8 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from functions.ctl.inputs import BadInput
@@ -52,6 +53,8 @@ def rebuild(arguments: argparse.Namespace, layout: Layout, inputs: Cache | None 
         raise BadInput(str(error)) from error
     with ExitStack() as ending:
         scratch = Path(ending.enter_context(tempfile.TemporaryDirectory(prefix="dmz-rebuild-")))
+        inputs = inputs or Cache()
+        ending.enter_context(_cache(scratch))  # 2
         started = time.time()
         made = make(
             str(path),
@@ -79,6 +82,20 @@ def rebuild(arguments: argparse.Namespace, layout: Layout, inputs: Cache | None 
         publish(event(made, envelope, config_json, time.time()))
         _say(f"Published {_TOPIC} to {arguments.publish}.")
     return 0
+
+
+@contextmanager
+def _cache(instead: Path) -> Iterator[None]:
+    """For what a build keeps besides its inputs and layers."""
+    before = os.environ.get("XDG_CACHE_HOME")
+    os.environ["XDG_CACHE_HOME"] = str(instead)
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["XDG_CACHE_HOME"]
+        else:
+            os.environ["XDG_CACHE_HOME"] = before
 
 
 def event(made: Made, envelope: str, config_json: str, now: float) -> Event:

@@ -34,8 +34,8 @@ def root(packages: Sequence[LockedInput], inputs: Inputs, cache: Path | None = N
     """
     if not packages:
         raise Permanent("The lock names no package for the compile sandbox; lock the image again.")
-    place = (cache or _cache()) / "roots"
-    record = place / f"{_key(packages)}.json"
+    where = cache / "roots" if cache else place()
+    record = where / f"{_key(packages)}.json"
     made = record.with_suffix("")
     with _alone(record.with_suffix(".lock")):
         if not _sound(made, record):
@@ -54,9 +54,10 @@ def _key(packages: Sequence[LockedInput]) -> str:
     return identity(packages).removeprefix("sha256:")
 
 
-def _cache() -> Path:
+def place() -> Path:
+    """Where roots are kept."""
     named = os.environ.get("XDG_CACHE_HOME")
-    return (Path(named) if named else Path.home() / ".cache").absolute() / "package-dmz"
+    return (Path(named) if named else Path.home() / ".cache").absolute() / "package-dmz" / "roots"
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from shared.appraisal.builders import Builders
 from shared.appraisal.dsse import read
 from shared.appraisal.signer import FileSigner
 from shared.events import Delivery, Event, decode
+from shared.image import roots
 from shared.image import spec as specs
 from shared.model.value import sha256
 from tests.provenance.kms_standin import NAME, TOKEN, running
@@ -98,6 +99,22 @@ def test_without_out_the_envelope_is_printed(world: World, capsys: pytest.Captur
 
 
 # --- keys
+
+
+def test_no_compile_root_comes_from_a_cache(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever may write to the cache could put a compiler there, and a record that finds it sound."""
+    made, before, places = rebuild.make, roots.place(), []
+
+    def noted(*given: Any) -> Any:
+        places.append(roots.place())
+        return made(*given)
+
+    monkeypatch.setattr(rebuild, "make", noted)
+    assert world.rebuild("alice", ALICE) == 0
+    (place,) = places
+    assert place != before
+    assert not place.exists()
+    assert roots.place() == before
 
 
 def test_a_new_key(world: World, capsys: pytest.CaptureFixture[str]) -> None:
