@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 
+import httpx
+
 from functions.local.services import Services, Show
 from shared.errors import DmzError
 
@@ -36,7 +38,7 @@ class Launch:
         for name in self._names:
             try:
                 services.bring_up(name, self._tamper, self._show(name))
-            except DmzError as error:
+            except (DmzError, OSError, httpx.HTTPError) as error:
                 self.failure = f"The data service {name} could not be brought up: {error}"
                 return
             except Exception as error:  # in a thread it would end in silence

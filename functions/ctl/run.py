@@ -188,7 +188,7 @@ class _Run:
     def _trouble(self, up: Platform) -> str:
         if self._started and (failure := self._started.failure()):
             return failure
-        return self._services.failure or _gone(up)
+        return _gone(up) or self._services.failure
 
     def _waiting(self) -> Iterator[Line]:
         """Before anything is known of the run."""
