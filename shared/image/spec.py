@@ -15,7 +15,11 @@ from shared.model.value import canonical, printable, sha256
 BUILT_IN = Path(__file__).parent.parent / "data" / "images"
 _MAX_LOCK = 16 * 1024**2
 _RESOLVED = ("kind", "base", "java", "native", "python")
-_NOT_RESOLVED = {"java": ("main_class", "release"), "native": ("library", "flags"), "python": ("main", "bytecode")}
+_NOT_RESOLVED = {
+    "java": ("main_class", "release"),
+    "native": ("library", "flags"),
+    "python": ("main", "bytecode"),
+}
 """Fields of those parts that choose no input: a change of them leaves the lock as it is."""
 
 

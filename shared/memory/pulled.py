@@ -1,4 +1,4 @@
-"""Twin of a Pub/Sub pull subscription (https://cloud.google.com/pubsub/docs/pull): at least once, until acknowledged."""
+"""Twin of a Pub/Sub pull subscription (https://cloud.google.com/pubsub/docs/pull): at least once, till acknowledged."""
 
 from __future__ import annotations
 
