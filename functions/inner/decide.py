@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from shared import machines
 from shared.delivery import ending
@@ -226,10 +226,14 @@ def wait(run_id: str, service: str, lock: str, vm: str, now: float, patience: fl
     return Put("runs", run_id, {"attesting": fields}, merge=True)
 
 
-def question(event: Event, service: str, now: float) -> Event:
-    """Asks for a nonce, which the service must answer."""
+def question(event: Event, service: str, secret: str, now: float) -> Event:
+    """Asks for a nonce, which the service must answer.
+
+    `secret` is the replay id: whoever asked in the run's name before has asked something else, and takes no place.
+    """
     data = NonceRequested(run_id=event.run_id, service=service)
-    return derive(event, "nonce-requested", data, stage="inner", now=now)
+    cause = replace(event, replay_id=secret)
+    return derive(cause, "nonce-requested", data, stage="inner", now=now)
 
 
 def following(services: Sequence[str], service: str) -> str:

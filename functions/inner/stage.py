@@ -90,7 +90,7 @@ def _appraise(event: Event, report: InnerInstallCompleted, run: Document, ports:
     if run.get("data_services"):
         first = str(run["data_services"][0])
         waiting = decide.attesting(run_id, first, record["lock"], kept, now, _patience(ports))
-        return Outcome((*known, *waiting), (decide.question(event, first, now),))
+        return Outcome((*known, *waiting), (decide.question(event, first, ports.secret(), now),))
     return _completed(event, known, record["lock"], kept, "inner", now)
 
 
@@ -106,7 +106,7 @@ def _attested(event: Event, data: AttestationAppraised, run: Document, ports: Po
         return Outcome((learned, *failure.writes), failure.events)
     if following := decide.following(run["data_services"], data.service):
         wait = decide.wait(data.run_id, following, waiting.lock, waiting.vm, now, _patience(ports))
-        return Outcome((learned, wait), (decide.question(event, following, now),))
+        return Outcome((learned, wait), (decide.question(event, following, ports.secret(), now),))
     return _completed(event, (learned,), waiting.lock, waiting.vm, "attestation", now)
 
 

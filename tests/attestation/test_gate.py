@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from shared.errors import Permanent
-from shared.events import derived_id
+from shared.events import derived_id, run_id_of
 from shared.machines import vm_name
 from shared.model.value import sha256
 from tests.appraisal import forge
@@ -213,3 +213,11 @@ def test_who_knows_a_run_does_not_know_its_nonce(make: Make) -> None:
     assert world.run(run_id)["state"] == "running"
     world.hand_in(issued)
     assert world.run(run_id)["state"] == "completed"
+
+
+def test_who_asks_before_the_run_does_not_take_its_place(world: Attested) -> None:
+    """Whoever may ask for nonces can name a run, also one that does not wait yet: its own question must still count."""
+    world.agreed()
+    world.send("nonce-requested", {"run_id": run_id_of("known"), "service": SERVICE})
+    world.request(SERVED, {"ce-id": "known"})
+    assert world.run(run_id_of("known"))["state"] == "completed"
