@@ -47,7 +47,7 @@ def test_nothing_left_the_machine(ran: dict[str, Any], world: World) -> None:
 def test_the_report_has_its_form_and_nothing_else(ran: dict[str, Any]) -> None:
     assert list(ran) == [
         *("run_id", "workload", "platform", "advisories", "state", "reason", "seconds", "stages", "manifest"),
-        *("verdicts", "refused", "mirrored", "inner"),
+        *("verdicts", "refused", "mirrored", "inner", "attestation"),
     ]
     assert (ran["workload"], ran["platform"], ran["state"], ran["reason"]) == (
         "work",
@@ -55,7 +55,9 @@ def test_the_report_has_its_form_and_nothing_else(ran: dict[str, Any]) -> None:
         "completed",
         "",
     )
-    assert list(ran["stages"]) == ["platform", "outer", "scanner", "sync", "inner"]
+    assert list(ran["stages"]) == ["platform", "outer", "scanner", "sync", "inner", "attestation"]
+    # This workload names no data service.
+    assert (ran["attestation"], ran["stages"].pop("attestation")) == (None, None)
     assert all(seconds >= 0 for seconds in ran["stages"].values())
     assert ran["manifest"]["digest"].startswith("sha256:")
     packages = ran["manifest"]["packages"]
