@@ -1,8 +1,8 @@
 """`python -m tests.image.kit.child SPEC OUT LAYERS INPUTS CODEC`: one build, as a process of its own.
 
-Prints `MANIFEST CONFIG`. Two variables are for the kit:
+Prints `MANIFEST CONFIG`. Three variables are for the kit:
 `KIT_LEAK` names something of this machine that is put into a layer of its own, as a builder would that was not careful:
-the kit must see the difference. `KIT_SHUFFLE` lets directories be read in another order.
+the kit must see the difference. `KIT_SHUFFLE` lets directories be read in another order, `KIT_CLOCK` moves the clock.
 """
 
 from __future__ import annotations
@@ -56,6 +56,7 @@ def leaks(spec: Path, layers: Path) -> dict[str, Callable[[], str]]:
         "home": lambda: str(Path.home()),
         "host": socket.gethostname,
         "clock": lambda: time.strftime("%Y"),
+        "year": lambda: str(time.gmtime().tm_year),
         "order": lambda: " ".join(os.listdir(source)),  # noqa: PTH208 - the order is what it is about
         "processors": lambda: str(len(os.sched_getaffinity(0))),
         "features": cpu_features,
@@ -119,6 +120,25 @@ def shuffle(seed: int) -> None:
     os.scandir, os.listdir = Entries, names  # type: ignore[assignment,misc]
 
 
+def move_clock(seconds: int) -> None:
+    """Let Python's clocks be off by so much: libfaketime makes some of its sleeps fail, so long builds go without."""
+    import datetime
+
+    now, now_ns, real = time.time, time.time_ns, datetime.datetime
+
+    class Moved(real):  # type: ignore[misc,valid-type]
+        @classmethod
+        def now(cls, zone: Any = None) -> Any:
+            return real.fromtimestamp(time.time(), zone)
+
+    time.time = lambda: now() + seconds
+    time.time_ns = lambda: now_ns() + seconds * 10**9
+    for name in ("localtime", "gmtime"):
+        given = getattr(time, name)
+        setattr(time, name, lambda at=None, given=given: given(time.time() if at is None else at))
+    datetime.datetime = Moved  # type: ignore[misc]
+
+
 def codecs() -> str:
     """What every codec makes of the same files: all of the build that a processor could have a say in."""
     import hashlib
@@ -141,6 +161,8 @@ def codecs() -> str:
 def main(words: list[str]) -> int:
     if os.environ.get("KIT_SHUFFLE"):
         shuffle(int(os.environ["KIT_SHUFFLE"]))
+    if os.environ.get("KIT_CLOCK"):
+        move_clock(int(os.environ["KIT_CLOCK"]))
     if words == ["codecs"]:
         said = cpu_features() if os.environ.get("KIT_LEAK") else ""
         print(codecs(), said)

@@ -80,6 +80,7 @@ VARIATIONS: dict[str, tuple[str, Vary]] = {
     "home": ("home", at_home),
     "host name": ("host", lambda build, _: named(build)),
     "clock": ("clock", lambda build, _: under_faketime(build)),
+    "clock of Python alone": ("year", lambda build, _: environment(build, KIT_CLOCK="150000000")),
     "clock before 1980": ("clock", lambda build, _: under_faketime(build, "1971-01-01 00:00:01")),
     "order of directories": ("order", lambda build, _: environment(build, KIT_SHUFFLE="7")),
     "one processor": ("processors", lambda build, _: on_one_processor(build)),

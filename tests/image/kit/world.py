@@ -152,7 +152,7 @@ class Build:
     def run(self, words: list[str] | None = None) -> str:
         """What the child prints: the digests."""
         child = self.start(words)
-        out, error = child.communicate(timeout=300)
+        out, error = child.communicate(timeout=590)
         assert child.returncode == 0, error
         return out.strip()
 

@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from shared.errors import DmzError, Permanent, Transient
+from shared.image import registry_parallel
 from shared.image.registry import Reference, Registry
 from shared.image.registry_auth import Login, challenges
 from shared.image.registry_logins import known_logins, nobody, with_token
@@ -82,7 +83,10 @@ def test_a_registry_that_does_not_go_on(hostile: Scripted, tmp_path: Path) -> No
     assert client().push(image.layout, place(hostile)).digest == image.digest
 
 
-def test_an_upload_whose_token_ran_out_goes_on_with_a_new_one(hostile: Scripted, tmp_path: Path) -> None:
+def test_an_upload_whose_token_ran_out_goes_on_with_a_new_one(
+    hostile: Scripted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registry_parallel, "_PARALLEL", 1)  # no other blob asks for its token just then
     image = make_image(tmp_path, os.urandom(3 * MB))
     hostile.token = "first"
 
