@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 from pathlib import Path
@@ -100,6 +101,10 @@ environment:
 
 def main(words: list[str] | None = None) -> int:
     """Exit codes: 0 done, 1 failed, 2 bad input, 3 not up, 130 interrupted. Never a traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A charset without our letters is no reason to fail; what a program reads keeps them, escaped as in JSON.
+            stream.reconfigure(errors="replace" if stream.isatty() else "backslashreplace")
     try:
         return _dispatch(parser().parse_args(words))
     except BadInput as error:

@@ -330,3 +330,12 @@ def test_an_interrupt_during_the_start_leaves_no_traceback() -> None:
             started.send_signal(signal.SIGINT)
             assert started.stderr
             assert b"functions" not in started.stderr.read()
+
+
+def test_a_charset_without_a_letter_is_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run must not fail at its summary because the locale's charset has no bars."""
+    shown = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(shown, encoding="iso8859-9"))
+    monkeypatch.setattr(cli, "_dispatch", lambda _: print("time █ 1 s", flush=True) or 0)
+    assert cli.main(["status"]) == 0
+    assert shown.getvalue() == b"time \\u2588 1 s\n"
