@@ -200,7 +200,7 @@ class Event:
 
     def attributes(self) -> dict[str, str]:
         """Pub/Sub attributes: the CloudEvents binary binding with `ce-` names."""
-        extra = {"replay-id": self.replay_id, "traceparent": self.traceparent}
+        extra = {"replay-id": self.replay_id, "traceparent": self.traceparent} | self.data.marks
         return {
             "ce-id": self.id,
             "ce-type": ce_type(self.type),

@@ -65,7 +65,8 @@ def _standing(
                 outcome = votes.revoked(outcome, revoked[outcome.manifest])
             references: tuple[ReferenceValue, ...] = (outcome,)
         case Dispute():
-            references = tuple(_disputed(vote, outcome, builders, configs) for vote in group)
+            counted = [vote for vote in group if vote.build.manifest in outcome.manifests]
+            references = tuple(_disputed(vote, outcome, builders, configs) for vote in counted)
         case _:
             references = ()
     return Standing(source, outcome, references)

@@ -44,10 +44,11 @@ class PubSub:
                 for topic in SUBSCRIBERS[stage]:
                     _put(client, f"subscriptions/{stage}--{topic}", self._push(topic, address))
 
-    def subscribe(self, name: str, topic: str) -> None:
-        """A subscription to pull from, unless it is there."""
+    def subscribe(self, name: str, topic: str, filter: str = "") -> None:
+        """A subscription to pull from, unless it is there. Google's emulator accepts `filter` and ignores it."""
+        content = {"topic": self._topic(topic), "ackDeadlineSeconds": 60, "filter": filter}
         with self._client() as client:
-            _put(client, f"subscriptions/{name}", {"topic": self._topic(topic), "ackDeadlineSeconds": 60})
+            _put(client, f"subscriptions/{name}", content)
 
     def _client(self) -> httpx.Client:
         # No proxy of the user's stands before an emulator.

@@ -26,7 +26,7 @@ from shared.image.tree import Directory, File, Link, Node, Tree
 from shared.model.image import ImageLock, ImageSpec, LockedInput
 from shared.model.value import canonical, printable, sha256
 
-RECIPE = 1
+RECIPE = 2
 """Counts changes of what comes of the same packages: a part of every key."""
 RECORDS = "var/lib/dpkg/status.d"
 _COPYRIGHT = "usr/share/doc/*/copyright"

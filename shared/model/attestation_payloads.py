@@ -123,6 +123,11 @@ class NonceIssued(Payload):
     def subject(self) -> str:
         return self.nonce_id
 
+    @property
+    def marks(self) -> dict[str, str]:
+        """Each service's subscription takes its own nonces alone: another service could use them up."""
+        return {"service": self.service}
+
 
 class AttestationRequested(Payload):
     """A workload hands in its token. The token is a credential: nothing but this message holds it."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
+from shared.model.overrides import forbidden
 from shared.model.package import DebianName, DebianVersion
 from shared.model.value import Digest, Part, Value
 
@@ -118,6 +119,14 @@ class LaunchPolicy(Part):
     log_redirect: Literal["always", "debugonly", "never"] = "always"
     monitoring: Literal["none", "hardened_memory", "debug_memory", "legacy_memory"] = "none"
     """Written in one spelling only: the old label and the new ones together fail a launch."""
+
+    @field_validator("allow_env_override")
+    @classmethod
+    def _harmless(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        for name in names:
+            if forbidden(name):
+                raise ValueError(f"{name} runs code or redirects trust, so no image may let it be overridden")
+        return names
 
 
 class ImageSpec(Value):

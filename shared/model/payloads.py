@@ -36,6 +36,11 @@ class Payload(Value):
         """What tells two events of one type in one run apart."""
         return ""
 
+    @property
+    def marks(self) -> dict[str, str]:
+        """Pub/Sub attributes by which a subscription may choose (https://cloud.google.com/pubsub/docs/filtering)."""
+        return {}
+
     def kept(self) -> bytes:
         """The body as a dead letter may hold it."""
         return self.canonical()

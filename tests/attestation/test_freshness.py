@@ -219,3 +219,10 @@ def test_a_token_that_never_gets_through_is_not_kept_either(make: Make) -> None:
     ((body, _, _),) = world.bus.dead
     assert token(issued).rpartition(".")[2].encode() not in body
     assert b"hidden" in body
+
+
+def test_a_nonce_is_marked_with_the_service_that_it_is_for(world: Attested) -> None:
+    """By this each service's subscription takes its own alone."""
+    world.ask()
+    (issued,) = {event.id: event for event in world.bus.published if event.type == "nonce-issued"}.values()
+    assert issued.attributes()["service"] == SERVICE

@@ -178,3 +178,12 @@ def test_a_change_is_told_even_if_telling_it_failed_at_first(world: Attested) ->
     assert failures
     (told,) = world.events("reference-changed")
     assert told.state == "disputed"
+
+
+def test_a_revoked_builders_digest_is_no_part_of_a_dispute(world: Attested) -> None:
+    """Alice and Bob disagree, Carol is revoked: what she alone said blocks nothing elsewhere."""
+    for builder, what in ((makers.ALICE, b"one"), (makers.BOB, b"two"), (makers.CAROL, b"manifest")):
+        world.build(builder, what, revision="disputed")
+    world.builders = makers.policy(2, carol={"revoked": True})
+    world.agreed()
+    assert decision(world) == "accepted"

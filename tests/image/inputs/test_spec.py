@@ -51,6 +51,11 @@ MISTAKES = {
     "twice": ("source: src", "source: src\nsource: src", "stands twice"),
     "alias": ("source: src", "source: &a src\nlabels: {x: *a}", "an alias is not read"),
     "label": ("source: src", "source: src\nlabels: {tee.launch_policy.log_redirect: never}", "launch_policy"),
+    "override": (
+        "source: src",
+        "source: src\nlaunch_policy:\n  allow_env_override: [GOOD, LD_PRELOAD]",
+        r"allow_env_override \(line 5\): LD_PRELOAD runs code",
+    ),
     "jar": (
         "  main_class: a.B",
         "  main_class: a.B\n  dependencies: [{url: 'https://x.org/a.jar'}]",
