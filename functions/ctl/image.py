@@ -96,8 +96,15 @@ def _lock(arguments: argparse.Namespace, layout: Layout) -> int:
     from shared.image import lock  # takes half a second
 
     spec, path = _spec(arguments.spec)
+    try:
+        sources = (
+            lock.snapshot_sources(arguments.snapshot, _inputs(layout))
+            if arguments.snapshot
+            else lock.default_sources(_inputs(layout))
+        )
+    except Permanent as error:
+        raise BadInput(str(error)) from error
     with _Table([spec.name]) as table, table.row(spec.name) as show:
-        sources = lock.default_sources(_inputs(layout))
         found = lock.resolve(spec, sources, lambda text: show(text.removeprefix(f"{spec.name}: ")))
         written = specs.write_lock(found, path)
     print(written)

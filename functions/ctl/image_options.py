@@ -45,6 +45,12 @@ def register(commands: Commands) -> None:
     _codec(build)
     lock = actions.add_parser("lock", help="resolve a spec and pin every input; prints the lock's path")
     lock.add_argument("spec", metavar="SPEC")
+    lock.add_argument(
+        "--snapshot",
+        default="",
+        metavar="TIME",
+        help="take Debian's packages as snapshot.debian.org has them of that time, like 20261120T000000Z",
+    )
     push = actions.add_parser("push", help="push an image to a registry; prints its reference by digest")
     push.add_argument("image", metavar="DIR|SPEC", help="a layout, or what is to be built first")
     push.add_argument("reference", metavar="REFERENCE", help="HOST[:PORT]/REPOSITORY[:TAG]")

@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -19,15 +20,15 @@ import httpx
 from shared.errors import Permanent
 from shared.image import base_image, deb, maven, wheels
 from shared.image.base_image import Images
-from shared.image.inputs import Cache
+from shared.image.inputs import SNAPSHOT, Cache
 from shared.image.registry import Registry
 from shared.image.spec import resolved_from, sorted_inputs
 from shared.model.image import DebianBase, ImageBase, ImageLock, ImageSpec, JarDependency, LockedInput
 from shared.model.package import Release
-from shared.model.value import sha256
+from shared.model.value import printable, sha256
 from shared.ports import Archive, PythonIndex, Resolver
 from shared.upstream import http
-from shared.upstream.apt import AptIndexClient
+from shared.upstream.apt import KEYRINGS, AptIndexClient, Mirrors
 from shared.upstream.closure import closure, newest
 from shared.upstream.packages_file import Archives
 from shared.upstream.pypi import PythonIndexClient
@@ -38,6 +39,7 @@ _VERSIONS = {"bookworm": "12", "trixie": "13"}
 _PARALLEL = 8
 Role = Literal["base", "interpreter", "native", "jdk", "compiler", "jar"]
 Say = Callable[[str], None]
+_MOMENT = "%Y%m%dT%H%M%SZ"
 
 
 class Indexes(Protocol):
@@ -187,3 +189,22 @@ def _check_jar(dependency: JarDependency, there: Sequence[LockedInput], cache: C
 def default_sources(where: Path | None = None) -> Sources:
     """The public ones: deb.debian.org, pypi.org, Maven Central, any registry."""
     return Sources(Cache(where))
+
+
+def snapshot_sources(
+    moment: str, where: Path | None = None, keyrings: Path = KEYRINGS, service: str = SNAPSHOT
+) -> Sources:
+    """The public ones, but Debian's archive as it was at `moment`, like 20261120T000000Z; Permanent if that is no time.
+
+    Such a lock's addresses stay good for ever (https://snapshot.debian.org). Signatures are checked as of that time:
+    an index of then says that it has expired by now.
+    """
+    try:
+        then = datetime.strptime(moment, _MOMENT).replace(tzinfo=UTC).timestamp()
+    except ValueError as error:
+        raise Permanent(
+            f"'{printable(moment, 40)}' is no time of a snapshot; write it like 20261120T000000Z."
+        ) from error
+    root = f"{service.rstrip('/')}/archive"
+    mirrors = Mirrors(f"{root}/debian/{moment}", f"{root}/debian-security/{moment}")
+    return Sources(Cache(where), AptIndexClient(mirrors, keyrings, clock=lambda: then))

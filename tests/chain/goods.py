@@ -134,11 +134,18 @@ class Deb:
         return "".join(f"{key}: {value}\n" for key, value in fields.items() if value)
 
 
-def publish_suite(web: Web, signer: Signer, root: str, codename: str, debs: tuple[Deb, ...] = ()) -> None:
-    """A suite as apt wants it, current for a week."""
+def publish_suite(
+    web: Web,
+    signer: Signer,
+    root: str,
+    codename: str,
+    debs: tuple[Deb, ...] = (),
+    now: datetime | None = None,
+) -> None:
+    """A suite as apt wants it, current for a week from `now`."""
     plain = "\n".join(deb.stanza() for deb in debs).encode()
     packages = lzma.compress(plain)
-    now = datetime.now(UTC)
+    now = now or datetime.now(UTC)
     path = "main/binary-amd64/Packages.xz"
     release = (
         f"Origin: Debian\nLabel: Debian\nSuite: stable\nCodename: {codename}\nArchitectures: amd64 all\n"
