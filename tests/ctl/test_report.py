@@ -36,7 +36,14 @@ def test_a_completed_run_in_the_agreed_form() -> None:
         "state": "completed",
         "reason": "",
         "seconds": 45.68,
-        "stages": {"platform": 3.14, "outer": 10.0, "scanner": 1.5, "sync": 8.5, "inner": 20.0},
+        "stages": {
+            "platform": 3.14,
+            "outer": 10.0,
+            "scanner": 1.5,
+            "sync": 8.5,
+            "inner": 20.0,
+            "attestation": None,
+        },
         "manifest": {"digest": SOME, "packages": {"pypi": 4, "debian": 129, "generic": 1}},
         "verdicts": {"allow": 1, "hold": 1, "block": 1},
         "refused": [
@@ -55,7 +62,28 @@ def test_a_completed_run_in_the_agreed_form() -> None:
             "egress": "denied",
             "smoke": {"exit_code": 0, "seconds": 0.47, "tail": "rendered\nwith jinja2 3.1.5"},
         },
+        "attestation": None,
     }
+
+
+def answer(decision: str, *failed: str) -> dict[str, Any]:
+    known = {"image_digest": SOME, "builders": ["urn:a", "urn:b"], "decision": decision}
+    return known | {"failed_checks": list(failed), "result": SOME, "token": SOME, "checks": 50}
+
+
+def test_the_service_that_was_refused_is_reported_else_the_last_one() -> None:
+    services = {"data_services": ["one", "two"]}
+    good = {"one": answer("accepted"), "two": answer("accepted")}
+    assert made(run(**services, attestation=good)).document()["attestation"] == {
+        "image_digest": SOME,
+        "builders": ["urn:a", "urn:b"],
+        "decision": "accepted",
+        "failed_checks": [],
+    }
+    bad = {"one": answer("refused", "41 image digest: another image")}
+    found = made(run(**services, attestation=bad)).document()["attestation"]
+    assert (found["decision"], found["failed_checks"]) == ("refused", ["41 image digest: another image"])
+    assert made(run(**services)).document()["attestation"] is None
 
 
 def test_it_is_json() -> None:
@@ -73,6 +101,7 @@ def test_a_run_that_never_began_has_every_key() -> None:
         "scanner": None,
         "sync": None,
         "inner": None,
+        "attestation": None,
     }
     assert (document["manifest"], document["verdicts"], document["mirrored"], document["inner"]) == (
         None,

@@ -62,7 +62,7 @@ class Workshop:
         return self.built[name]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")  # its cache is no other room's: the variable goes with the last test here
 def workshop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workshop]:
     where = tmp_path_factory.mktemp("workshop")
     with pytest.MonkeyPatch.context() as patch:
