@@ -63,8 +63,9 @@ def run(
         start_new_session=True,
     )
     reader = threading.Thread(target=_copy, args=(process, on_line), daemon=True)
-    reader.start()
     try:
+        # The command may have written, and the VM be stopped, before `start` has returned.
+        reader.start()
         code = process.wait(timeout)
     except subprocess.TimeoutExpired:
         _kill(process)

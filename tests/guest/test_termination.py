@@ -9,15 +9,20 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 _ROOT = Path(__file__).parents[2]
 _GUEST = """
-import json, signal, sys
+import json, signal, sys, threading, time
 from shared.guest import main, outer, process
 from shared.guest.console import Console
 from shared.guest.metadata import Metadata
 from tests.guest.parts import config
 
 def install(config, metadata, console, seconds):
+    slow = float(sys.argv[2])
+    start = threading.Thread.start
+    threading.Thread.start = lambda thread: (start(thread), time.sleep(slow))
     process.check(["sh", "-c", "echo started; sleep 60; touch " + sys.argv[1]], process.BASE, console.line)
 
 outer.run = install
@@ -27,8 +32,9 @@ print("PAYLOAD", json.dumps(payload))
 """
 
 
-def test_a_stopped_vm_reports_its_last_lines(tmp_path: Path) -> None:
-    argv = [sys.executable, "-u", "-c", _GUEST, str(tmp_path / "mark")]
+@pytest.mark.parametrize("slow", [0, 1], ids=["while the command runs", "before its output is waited for"])
+def test_a_stopped_vm_reports_its_last_lines(tmp_path: Path, slow: int) -> None:
+    argv = [sys.executable, "-u", "-c", _GUEST, str(tmp_path / "mark"), str(slow)]
     with subprocess.Popen(argv, cwd=_ROOT, stdout=subprocess.PIPE, text=True) as guest:
         assert guest.stdout is not None
         for line in guest.stdout:
