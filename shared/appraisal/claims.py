@@ -273,7 +273,7 @@ def signers(case: Case) -> str:
             f"{len(counted)} of {len(found)} signatures",
             f"The image is signed by {len(counted)} of the keys allowed; {rule.minimum} different ones are needed.",
         )
-    return ", ".join(sorted(counted))
+    return next(iter(counted)) if len(counted) == 1 else ", ".join(sorted(counted))
 
 
 def _equal(case: Case, name: str, wanted: str) -> str:

@@ -108,15 +108,18 @@ def expiry(case: Case) -> str:
     if case.policy.reference.rule == "digests":
         return "the policy's own digests"
     now = case.now
-    valid = [each for each in case.candidates if each.agreed <= now < each.expires]
-    if not valid:
+    valid = None
+    for each in case.candidates:
+        if each.agreed <= now < each.expires and (valid is None or _force(each) > _force(valid)):
+            valid = each
+    if valid is None:
         latest = max(case.candidates, key=_force)
         raise Refused(
             f"from {latest.agreed} to {latest.expires}",
             f"The reference value is not in force at {case.now:.0f}: it expired, or was agreed on later.",
         )
-    case.reference = valid[0] if len(valid) == 1 else max(valid, key=_force)
-    return f"until {case.reference.expires}"
+    case.reference = valid
+    return f"until {valid.expires}"
 
 
 def _force(reference: ReferenceValue) -> tuple[int, int, str]:
