@@ -1,0 +1,34 @@
+"""Values of the variables that the tests plan with: everything on, everybody there."""
+
+from __future__ import annotations
+
+from typing import Any
+
+DIGEST = "sha256:" + "ab" * 32
+PROJECT = "dmz-outer-test"
+_INNER = "dmz-inner-test.iam.gserviceaccount.com"
+
+OUTER: dict[str, Any] = {
+    "advisories_in_bucket": True,
+    "alert_emails": ["oncall@example.com"],
+    "billing_account": "012345-6789AB-CDEF01",
+    "data_services": ["collector"],
+    "image": f"us-central1-docker.pkg.dev/{PROJECT}/dmz-services/services@{DIGEST}",
+    "inner": {
+        "data_services": f"serviceAccount:data-service@{_INNER}",
+        "deployer": "group:deployers@example.com",
+        "function": f"serviceAccount:inner@{_INNER}",
+        "pubsub_agent": "serviceAccount:service-2@gcp-sa-pubsub.iam.gserviceaccount.com",
+        "run_agent": "serviceAccount:service-2@serverless-robot-prod.iam.gserviceaccount.com",
+        "vm": f"serviceAccount:inner-vm@{_INNER}",
+    },
+    "operators": ["group:operators@example.com"],
+    "policy_editors": ["group:security@example.com"],
+    "project": PROJECT,
+    "rebuilders": ["serviceAccount:rebuilder@elsewhere.iam.gserviceaccount.com"],
+    "relying_parties": ["serviceAccount:data-owner@elsewhere.iam.gserviceaccount.com"],
+    "run_schedule": {"workload": "quickstart"},
+}
+
+FIRST: dict[str, Any] = {"operators": ["group:operators@example.com"], "project": PROJECT}
+"""The first apply: no image yet, no inner project."""
