@@ -1,0 +1,67 @@
+"""Values of terraform/inner's variables that the tests plan with: everything on, everybody there."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from shared.appraisal import federation
+from tests.appraisal import forge
+from tests.terraform.variables import OUTER
+from tests.terraform.variables import PROJECT as OUTER_PROJECT
+
+PROJECT = "dmz-inner-test"
+NUMBER = "123456789012"
+"""What the schema stand-in answers for every project."""
+SERVICE = "aggregator"
+POOL = "dmz-attested"
+EXPORT = "tests/aggregator.export.json"
+"""Below terraform/inner, where Terraform's own tests read it too."""
+TOPICS = (
+    "attestation-appraised",
+    "inner-install-completed",
+    "run-failed",
+    "sweep-requested",
+    "sync-completed",
+)
+
+
+def export() -> dict[str, Any]:
+    """What `./dmz attestation export` prints for a policy and a reference value of the appraisal's own tests."""
+    return federation.export(forge.policy(), [forge.reference()], forge.NOW, project_number=NUMBER, pool=POOL)
+
+
+def written(directory: Path) -> None:
+    """Write the committed export anew."""
+    (directory / EXPORT).write_text(json.dumps(export(), indent=2, sort_keys=True) + "\n")
+
+
+CONTRACT: dict[str, Any] = {
+    "dead_letter_topic": f"projects/{OUTER_PROJECT}/topics/dead-letters",
+    "image": OUTER["image"],
+    "location": "us-central1",
+    "project": OUTER_PROJECT,
+    "sync": f"serviceAccount:sync@{OUTER_PROJECT}.iam.gserviceaccount.com",
+    "topics": {topic: f"projects/{OUTER_PROJECT}/topics/{topic}" for topic in TOPICS},
+}
+
+FIRST: dict[str, Any] = {
+    "deployer": OUTER["inner"]["deployer"],
+    "outer": CONTRACT | {"image": None},
+    "project": PROJECT,
+}
+"""The first apply: no image yet, no data service, no perimeter."""
+
+INNER: dict[str, Any] = {
+    "access_policy": "987654321",
+    "data_owners": ["group:data@example.com"],
+    "data_services": {SERVICE: {"image_digest": forge.MANIFEST, "export": EXPORT}},
+    "deployer": OUTER["inner"]["deployer"],
+    "eviction": True,
+    "image_pushers": [f"serviceAccount:builder@{OUTER_PROJECT}.iam.gserviceaccount.com"],
+    "multi_host": True,
+    "operators": ["group:operators@example.com"],
+    "outer": CONTRACT,
+    "project": PROJECT,
+}
