@@ -32,3 +32,22 @@ OUTER: dict[str, Any] = {
 
 FIRST: dict[str, Any] = {"operators": ["group:operators@example.com"], "project": PROJECT}
 """The first apply: no image yet, no inner project."""
+
+_OUTER = f"{PROJECT}.iam.gserviceaccount.com"
+MEMBERS: dict[str, list[str]] = {
+    "attestation": [f"serviceAccount:attestation@{_OUTER}"],
+    "Cloud Build": [f"serviceAccount:builder@{_OUTER}"],
+    "Cloud Scheduler": ["serviceAccount:service-123456789012@gcp-sa-cloudscheduler.iam.gserviceaccount.com"],
+    "data services": [OUTER["inner"]["data_services"]],
+    "independent rebuilders": OUTER["rebuilders"],
+    "inner": [OUTER["inner"]["function"]],
+    "inner Pub/Sub": [OUTER["inner"]["pubsub_agent"]],
+    "inner VM": [OUTER["inner"]["vm"]],
+    "operator": OUTER["operators"],
+    "outer": [f"serviceAccount:outer@{_OUTER}"],
+    "outer VM": [f"serviceAccount:outer-vm@{_OUTER}"],
+    "relying parties": OUTER["relying_parties"],
+    "scanner": [f"serviceAccount:scanner@{_OUTER}"],
+    "sync": [f"serviceAccount:sync@{_OUTER}"],
+}
+"""Who the names in shared.events.PUBLISHERS are, with the variables above."""
