@@ -122,6 +122,10 @@ def no_default_route(resources: Sequence[Resource], _: str) -> Iterator[str]:
             yield f"{network.address} keeps the default route"
         if network["auto_create_subnetworks"] is not False:
             yield f"{network.address} makes subnetworks by itself"
+    inside = {network["name"] for network in networks}
+    for each in of(resources, "google_compute_route", "google_compute_firewall"):
+        if each["network"] not in inside:
+            yield f"{each.address} is about another network"
     for route in of(resources, "google_compute_route"):
         if route["dest_range"] != RESTRICTED:
             yield f"{route.address} leads to {route['dest_range']}"
@@ -165,15 +169,15 @@ def names(resources: Sequence[Resource], _: str) -> Iterator[str]:
             r"[a-z0-9-]+\.(googleapis\.com|pkg\.dev)\.", name
         ):
             yield f"{name} is no name of Google's interfaces, or more than one"
-    if not of(resources, "google_dns_response_policy"):
-        yield "there is no response policy"
+    if not any(each["networks"] for each in of(resources, "google_dns_response_policy")):
+        yield "no response policy stands before the network"
 
 
 def private_zones(resources: Sequence[Resource], _: str) -> Iterator[str]:
     zones = {each["dns_name"]: each for each in of(resources, "google_dns_managed_zone")}
     records = of(resources, "google_dns_record_set")
     for name in ("googleapis.com.", "pkg.dev."):
-        if name not in zones or zones[name]["visibility"] != "private":
+        if name not in zones or not zones[name]["private_visibility_config"] or zones[name]["visibility"] != "private":
             yield f"there is no private zone {name}"
         wild = [each for each in records if each["name"] == f"*.{name}" and each["type"] == "CNAME"]
         targets = {target for each in wild for target in each["rrdatas"]}

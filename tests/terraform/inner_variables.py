@@ -8,6 +8,7 @@ from typing import Any
 
 from shared.appraisal import federation
 from tests.appraisal import forge
+from tests.terraform.harness import TERRAFORM
 from tests.terraform.variables import OUTER
 from tests.terraform.variables import PROJECT as OUTER_PROJECT
 
@@ -65,3 +66,6 @@ INNER: dict[str, Any] = {
     "outer": CONTRACT,
     "project": PROJECT,
 }
+
+if __name__ == "__main__":
+    written(TERRAFORM / "inner")
