@@ -92,6 +92,11 @@ variable "inner" {
     condition     = var.inner == null || alltrue([for one in values(coalesce(var.inner, {})) : can(regex("^(serviceAccount|user|group):[^@ ]+@[^@ ]+$", one))])
     error_message = "inner holds IAM members: serviceAccount:…, for the deployer also user:… or group:…"
   }
+
+  validation {
+    condition     = var.inner == null || can(regex("^serviceAccount:inner@[a-z0-9-]+[.]iam[.]gserviceaccount[.]com$", var.inner.function))
+    error_message = "inner.function must be the account inner@ of the inner project."
+  }
 }
 
 variable "labels" {

@@ -2,7 +2,7 @@
 
 1. A topic for each event type. 2. A push subscription for each subscriber. 3. Publishers are those of the code.
 4. Dead letters are held. 5. The environment has the code's settings. 6. The outer VM may do two things.
-7. Nothing reaches the outer network, and from it the web alone is reached. 8. Signing keys are those the code signs with.
+7. Nothing reaches the outer network, and from it the web alone is reached. 8. Signing keys are those of the code.
 9. Documents that expire are swept by Firestore, and no query of the code needs an index that is not there.
 10. The watchdog ticks.
 """
@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -153,7 +153,7 @@ def network(plan: Plan) -> Iterator[str]:  # 7
 
 
 def _denied(rules: list[Resource]) -> Iterator[str]:
-    opened = min((rule.values["priority"] for rule in rules if rule.values.get("allow")), default=0)
+    opened = min((_priority(rule.values) for rule in rules if rule.values.get("allow")), default=0)
     denies = [rule.values for rule in rules if rule.values.get("deny") and not rule.values.get("disabled")]
     everything: Any = [{"protocol": "all", "ports": []}]
     for direction, ranges in (("EGRESS", "destination_ranges"), ("INGRESS", "source_ranges")):
@@ -163,9 +163,14 @@ def _denied(rules: list[Resource]) -> Iterator[str]:
         ):
             yield f"nothing denies the rest of {direction.lower()}"
     if not any(
-        set(one.get("destination_ranges") or ()) >= _ROOM and one["priority"] < opened for one in denies
+        set(one.get("destination_ranges") or ()) >= _ROOM and _priority(one) < opened for one in denies
     ):
         yield "an outer VM reaches its neighbours: private addresses are not denied before the web is allowed"
+
+
+def _priority(rule: Mapping[str, Any]) -> int:
+    """Compute Engine's default is 1000."""
+    return int(rule.get("priority") or 1000)
 
 
 def _all(deny: Any, everything: Any) -> bool:

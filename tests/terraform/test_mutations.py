@@ -13,9 +13,14 @@ import pytest
 
 from tests.terraform import variables
 from tests.terraform.checks import EVERYWHERE
-from tests.terraform.faults import FAULTS, Fault
+from tests.terraform.fault import Fault
+from tests.terraform.faults_access import ACCESS
+from tests.terraform.faults_flow import FLOW
+from tests.terraform.faults_things import MADE
 from tests.terraform.harness import Workspace
 from tests.terraform.outer_checks import OUTER
+
+FAULTS = ACCESS + FLOW + MADE
 
 
 @contextmanager

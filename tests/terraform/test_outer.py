@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from shared.settings import Settings
+from tests.terraform import variables
 from tests.terraform.checks import EVERYWHERE, Check
 from tests.terraform.harness import TERRAFORM, Workspace
 from tests.terraform.outer_checks import OUTER
@@ -34,7 +37,7 @@ def test_the_first_apply_makes_what_an_image_needs_and_grants_nothing_inwards(
 
 
 def test_formatted(terraform: Workspace) -> None:
-    done = terraform.run(".", "fmt", "-check", "-recursive", "-diff", "outer")
+    done = terraform.run(".", "fmt", "-check", "-recursive", "-diff")
     assert done.code == 0, done.output
 
 
@@ -44,10 +47,31 @@ def test_valid(outer: Workspace) -> None:
     assert "Warning" not in done.output
 
 
-def test_terraforms_own_tests(outer: Workspace) -> None:
-    done = outer.run("outer", "test", "-no-color")
+@pytest.mark.parametrize("root", ["outer", "modules/function"])
+def test_terraforms_own_tests(root: str, terraform: Workspace) -> None:
+    terraform.init(root)
+    done = terraform.run(root, "test", "-no-color")
     assert done.code == 0, done.output
-    assert "0 failed" in done.output
+    named = sum(
+        file.read_text().count("\nrun ") for file in (terraform.root(root) / "tests").glob("*.tftest.hcl")
+    )
+    assert named > 0
+    assert f"Success! {named} passed, 0 failed." in done.output
+
+
+def test_a_plan_after_an_apply_is_empty_and_a_teardown_spares_the_keys(
+    outer: Workspace, tmp_path: Path
+) -> None:
+    copy = outer.copied(tmp_path / "terraform")
+    for variables_then in (variables.FIRST, variables.OUTER):
+        (copy.root("outer") / "test.auto.tfvars.json").write_text(json.dumps(variables_then))
+        done = copy.run("outer", "apply", "-auto-approve", "-no-color", "-input=false")
+        assert done.code == 0, done.output
+    done = copy.run("outer", "plan", "-detailed-exitcode", "-no-color", "-input=false")
+    assert done.code == 0, done.output
+    done = copy.run("outer", "plan", "-destroy", "-no-color", "-input=false")
+    assert done.code == 1
+    assert done.output.count("lifecycle.prevent_destroy set") == 2
 
 
 def test_every_setting_has_its_place() -> None:
