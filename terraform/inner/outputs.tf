@@ -14,6 +14,7 @@ output "identities" {
     data_services = "serviceAccount:${local.data_service}"
     deployer      = var.deployer
     function      = module.inner.member
+    project       = var.project
     pubsub_agent  = local.pubsub_agent
     run_agent     = local.run_agent
     vm            = "serviceAccount:${local.vm}"

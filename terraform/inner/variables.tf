@@ -20,6 +20,17 @@ variable "apt_repositories" {
   }
 }
 
+variable "data_owners" {
+  description = "Who may encrypt data for the services: members like `group:data@example.com`. Nobody of them may decrypt."
+  type        = set(string)
+  default     = []
+
+  validation {
+    condition     = alltrue([for each in var.data_owners : can(regex("^(user|group|serviceAccount):[^@]+@[^@]+$", each))])
+    error_message = "data_owners are user:…, group:… or serviceAccount:…."
+  }
+}
+
 variable "data_services" {
   description = <<-EOT
     Services that run in Confidential Space, by name. `image_digest` is the manifest's; `export` is the path of what
@@ -41,17 +52,6 @@ variable "data_services" {
   validation {
     condition     = alltrue([for each in var.data_services : can(regex("^sha256:[0-9a-f]{64}$", each.image_digest))])
     error_message = "image_digest is sha256: and 64 hexadecimal digits; a tag can move."
-  }
-}
-
-variable "data_owners" {
-  description = "Who may encrypt data for the services: members like `group:data@example.com`. Nobody of them may decrypt."
-  type        = set(string)
-  default     = []
-
-  validation {
-    condition     = alltrue([for each in var.data_owners : can(regex("^(user|group|serviceAccount):[^@]+@[^@]+$", each))])
-    error_message = "data_owners are user:…, group:… or serviceAccount:…."
   }
 }
 

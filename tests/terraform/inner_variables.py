@@ -38,6 +38,17 @@ def written(directory: Path) -> None:
     (directory / EXPORT).write_text(json.dumps(export(), indent=2, sort_keys=True) + "\n")
 
 
+IDENTITIES = {
+    "data_services": f"serviceAccount:data-service@{PROJECT}.iam.gserviceaccount.com",
+    "deployer": OUTER["inner"]["deployer"],
+    "function": f"serviceAccount:inner@{PROJECT}.iam.gserviceaccount.com",
+    "project": PROJECT,
+    "pubsub_agent": f"serviceAccount:service-{NUMBER}@gcp-sa-pubsub.iam.gserviceaccount.com",
+    "run_agent": f"serviceAccount:service-{NUMBER}@serverless-robot-prod.iam.gserviceaccount.com",
+    "vm": f"serviceAccount:inner-vm@{PROJECT}.iam.gserviceaccount.com",
+}
+"""What terraform/inner tells terraform/outer."""
+
 CONTRACT: dict[str, Any] = {
     "dead_letter_topic": f"projects/{OUTER_PROJECT}/topics/dead-letters",
     "image": OUTER["image"],

@@ -1,11 +1,11 @@
-"""The plan of terraform/inner: sealed as it is, and every seeded fault is seen by the check that is there for it."""
+"""The inner project's plan is sealed, every seeded fault is seen by the check that is there for it."""
 
 from __future__ import annotations
 
 import copy
 import json
+import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,135 +13,184 @@ import pytest
 from shared.events import SUBSCRIBERS
 from shared.model.package import CODENAMES
 from shared.settings import Settings, read
-from tests.terraform import inner_checks, inner_variables
-from tests.terraform.harness import TERRAFORM, Workspace, workspace
-from tests.terraform.inner_mutations import FAULTS, REFUSED, Fault
-from tests.terraform.resources import of, planned
+from tests.terraform import inner_variables as variables
+from tests.terraform.checks import EVERYWHERE, Check, no_keys
+from tests.terraform.fault import Fault
+from tests.terraform.harness import TERRAFORM, Workspace
+from tests.terraform.inner_checks import INNER, no_default_route
+from tests.terraform.inner_faults_access import RIGHTS
+from tests.terraform.inner_faults_network import SEALED
+from tests.terraform.plans import resources
+
+FAULTS = SEALED + RIGHTS
+MODULE = "modules/confidential_space"
 
 
-@pytest.fixture(scope="module")
-def inner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
-    with workspace(tmp_path_factory.mktemp("inner")) as made:
-        made.init("inner")
-        yield made
+@pytest.fixture(scope="session")
+def inner(terraform: Workspace) -> Workspace:
+    terraform.init("inner")
+    return terraform
 
 
-@pytest.fixture(scope="module")
-def plan(inner: Workspace) -> dict[str, Any]:
-    done, found = inner.plan("inner", inner_variables.INNER)
-    assert done.code == 0, done.output
-    return found
+@pytest.fixture(scope="session")
+def inner_plan(inner: Workspace) -> dict[str, Any]:
+    """Everything on."""
+    return _planned(inner, variables.INNER)
 
 
-def test_the_plan_is_sealed(plan: dict[str, Any]) -> None:
-    assert inner_checks.objections(plan, planned(plan)) == {}
-    assert plan["planned_values"]["outputs"]["sealed_by"]["value"] == "sealed by route and perimeter"
+@pytest.fixture(scope="session")
+def first_inner_plan(inner: Workspace) -> dict[str, Any]:
+    """The first apply: no image, no data service, no perimeter."""
+    return _planned(inner, variables.FIRST)
 
 
-def test_the_first_apply_is_sealed_too(inner: Workspace) -> None:
-    done, first = inner.plan("inner", inner_variables.FIRST)
-    assert done.code == 0, done.output
-    resources = planned(first)
-    assert inner_checks.objections(first, resources) == {}
-    assert not of(resources, "google_cloud_run_v2_service", "google_compute_instance", "google_kms_crypto_key")
-    assert first["planned_values"]["outputs"]["sealed_by"]["value"] == "sealed by route only"
-    assert set(first["planned_values"]["outputs"]["identities"]["value"]) == {
-        "data_services", "deployer", "function", "pubsub_agent", "run_agent", "vm"
-    }  # fmt: skip
+def _planned(inner: Workspace, given: dict[str, Any]) -> dict[str, Any]:
+    done, plan = inner.plan("inner", given)
+    assert plan, done.output
+    return plan
+
+
+def _output(plan: dict[str, Any], name: str) -> Any:
+    return plan["planned_values"]["outputs"][name].get("value")
+
+
+@pytest.mark.parametrize("check", EVERYWHERE + INNER, ids=lambda check: check.__name__)
+def test_the_plan_holds(check: Check, inner_plan: dict[str, Any]) -> None:
+    assert list(check(inner_plan)) == []
+
+
+@pytest.mark.parametrize("check", EVERYWHERE + INNER, ids=lambda check: check.__name__)
+def test_the_first_apply_holds(check: Check, first_inner_plan: dict[str, Any]) -> None:
+    assert list(check(first_inner_plan)) == []
+
+
+def test_the_first_apply_makes_what_the_outer_project_needs(first_inner_plan: dict[str, Any]) -> None:
+    later = ("google_cloud_run_v2_service", "google_compute_instance", "google_kms_crypto_key")
+    assert not list(resources(first_inner_plan, *later))
+    assert _output(first_inner_plan, "identities") == variables.IDENTITIES
+
+
+def test_it_says_what_seals_it(inner_plan: dict[str, Any], first_inner_plan: dict[str, Any]) -> None:
+    assert _output(inner_plan, "sealed_by") == "sealed by route and perimeter"
+    assert _output(first_inner_plan, "sealed_by") == "sealed by route only"
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
-def test_a_seeded_fault_is_seen(fault: Fault, inner: Workspace) -> None:
+def test_a_fault_is_caught(fault: Fault, inner: Workspace) -> None:
     path = inner.directory / fault.file
-    right = path.read_text()
-    assert fault.old in right, f"{fault.file} no longer holds what '{fault.name}' replaces"
-    path.write_text(right.replace(fault.old, fault.new))
+    before = path.read_text()
+    assert fault.old in before, f"{fault.file} has no {fault.old!r} any more: mend the fault."
+    path.write_text(before.replace(fault.old, fault.new))
     try:
-        done, found = inner.plan("inner", inner_variables.INNER)
+        done, plan = inner.plan("inner", variables.INNER)
     finally:
-        path.write_text(right)
-    if fault.check == REFUSED:
-        assert done.code != 0
+        path.write_text(before)
+    if fault.caught_by == "terraform":
+        assert not plan, "Terraform planned it."
         return
-    assert done.code == 0, done.output
-    assert fault.check in inner_checks.objections(found, planned(found))
+    assert plan, done.output
+    assert fault.caught_by in {check.__name__ for check in EVERYWHERE + INNER if list(check(plan))}
+
+
+def test_without_a_fault_nothing_is_caught(inner: Workspace) -> None:
+    plan = _planned(inner, variables.INNER)
+    assert [said for check in EVERYWHERE + INNER for said in check(plan)] == []
+
+
+def test_every_check_is_guarded_by_a_fault() -> None:
+    assert {check.__name__ for check in INNER} <= {fault.caught_by for fault in FAULTS}
+    assert len({fault.name for fault in FAULTS}) == len(FAULTS)
 
 
 @pytest.mark.parametrize(
-    "kind",
-    ["google_compute_router_nat", "google_compute_network_peering", "google_vpc_access_connector"],
+    ("kind", "check"),
+    [
+        ("google_compute_router_nat", no_default_route),
+        ("google_compute_network_peering", no_default_route),
+        ("google_vpc_access_connector", no_default_route),
+        ("google_service_account_key", no_keys),
+    ],
 )
-def test_a_way_out_is_seen(kind: str, plan: dict[str, Any]) -> None:
-    assert "no_default_route" in _with(plan, {"address": f"{kind}.x", "type": kind, "values": {}})
+def test_what_must_not_be_there_is_seen(kind: str, check: Check, inner_plan: dict[str, Any]) -> None:
+    changed = copy.deepcopy(inner_plan)
+    made = {"after": {}, "after_unknown": {}}
+    changed["resource_changes"].append(
+        {"mode": "managed", "type": kind, "address": f"{kind}.x", "change": made}
+    )
+    assert list(check(changed))
 
 
-def test_a_key_file_is_seen(plan: dict[str, Any]) -> None:
-    kind = "google_service_account_key"
-    assert "roles" in _with(plan, {"address": f"{kind}.x", "type": kind, "values": {}})
-
-
-def test_an_authoritative_policy_cannot_hide(plan: dict[str, Any]) -> None:
-    kind = "google_kms_crypto_key_iam_policy"
-    with pytest.raises(AssertionError, match="are not read"):
-        _with(plan, {"address": f"{kind}.x", "type": kind, "values": {"policy_data": "{}"}})
-
-
-def _with(plan: dict[str, Any], resource: dict[str, Any]) -> dict[str, list[str]]:
-    changed = copy.deepcopy(plan)
-    changed["planned_values"]["root_module"]["resources"].append({"mode": "managed", **resource})
-    return inner_checks.objections(changed, planned(changed))
-
-
-def test_the_function_gets_settings_that_it_reads(plan: dict[str, Any]) -> None:
-    (service,) = of(planned(plan), "google_cloud_run_v2_service")
+def test_the_function_gets_settings_that_it_reads(inner_plan: dict[str, Any]) -> None:
+    (service,) = resources(inner_plan, "google_cloud_run_v2_service")
     given = {each["name"]: each["value"] for each in service.block("template")["containers"][0]["env"]}
+    assert set(given) <= {*Settings("p").environment(), "FUNCTION_SOURCE", "FUNCTION_TARGET"}
     settings = read(given)
-    known = set(Settings("p").environment()) | {"FUNCTION_SOURCE", "FUNCTION_TARGET"}
-    assert set(given) <= known
-    assert settings.project == inner_variables.CONTRACT["project"]
-    assert settings.inner_project == inner_variables.PROJECT
-    assert settings.account("inner") == f"inner-vm@{inner_variables.PROJECT}.iam.gserviceaccount.com"
+    assert settings.project == variables.CONTRACT["project"]
+    assert settings.inner_project == variables.PROJECT
+    assert settings.account("inner") == f"inner-vm@{variables.PROJECT}.iam.gserviceaccount.com"
 
 
-def test_names_are_those_of_the_code(plan: dict[str, Any]) -> None:
-    resources, settings = planned(plan), Settings("p")
-    repositories = {each["repository_id"] for each in of(resources, "google_artifact_registry_repository")}
+def test_names_are_those_of_the_code(inner_plan: dict[str, Any]) -> None:
+    settings = Settings("p")
     own = {settings.python_repository, settings.generic_repository, settings.image_repository}
-    assert repositories == own | set(CODENAMES.values())
-    assert {each["name"] for each in of(resources, "google_compute_network")} == {settings.inner_network}
-    subscriptions = {each["name"] for each in of(resources, "google_pubsub_subscription")}
-    assert subscriptions == {f"inner--{topic}" for topic in SUBSCRIBERS["inner"]}
-    assert set(inner_variables.TOPICS) == set(SUBSCRIBERS["inner"])
+    assert _named(inner_plan, "google_artifact_registry_repository", "repository_id") == own | set(
+        CODENAMES.values()
+    )
+    assert _named(inner_plan, "google_compute_network", "name") == {settings.inner_network}
+    assert _named(inner_plan, "google_pubsub_subscription", "name") == {
+        f"inner--{topic}" for topic in SUBSCRIBERS["inner"]
+    }
+
+
+def _named(plan: dict[str, Any], kind: str, attribute: str) -> set[str]:
+    return {one.values[attribute] for one in resources(plan, kind)}
+
+
+def test_the_pool_asks_what_the_policy_exports(inner_plan: dict[str, Any]) -> None:
+    (provider,) = resources(inner_plan, "google_iam_workload_identity_pool_provider")
+    assert provider.values["attribute_condition"] == variables.export()["provider"]["attribute_condition"]
 
 
 def test_the_committed_export_is_what_the_code_exports() -> None:
-    committed = json.loads((TERRAFORM / "inner" / inner_variables.EXPORT).read_text())
-    assert committed == inner_variables.export(), "python -m tests.terraform.inner_variables writes it anew"
+    committed = json.loads((TERRAFORM / "inner" / variables.EXPORT).read_text())
+    assert committed == variables.export(), "python -m tests.terraform.inner_variables writes it anew"
 
 
-def test_the_plan_holds_the_condition_of_the_policy(plan: dict[str, Any]) -> None:
-    (provider,) = of(planned(plan), "google_iam_workload_identity_pool_provider")
-    assert provider["attribute_condition"] == inner_variables.export()["provider"]["attribute_condition"]
-
-
-def test_formatted_and_valid(inner: Workspace) -> None:
-    assert inner.run("inner", "validate", "-no-color").code == 0
-    for folder in ("inner", "modules/confidential_space"):
-        done = inner.run(folder, "fmt", "-check", "-recursive", "-no-color")
-        # backend_override.tf is the harness's own.
-        assert [line for line in done.output.splitlines() if line.endswith((".tf", ".hcl"))] == []
-
-
-def test_terraforms_own_tests(inner: Workspace) -> None:
-    done = inner.run("inner", "test", "-no-color")
+@pytest.mark.parametrize("folder", ["inner", MODULE])
+def test_formatted(folder: str, terraform: Workspace) -> None:
+    done = terraform.run(".", "fmt", "-check", "-recursive", "-diff", folder)
     assert done.code == 0, done.output
-    assert "Success!" in done.output
-    assert " 0 passed" not in done.output
 
 
-def test_every_variable_is_described() -> None:
-    for path in (*Path(TERRAFORM / "inner").glob("*.tf"), *(TERRAFORM / "modules/confidential_space").glob("*.tf")):
-        for block in path.read_text().split('\nvariable "')[1:]:
-            name, body = block.split('"', 1)
-            assert "description =" in body, f"{path.name}: {name}"
-            assert "type        =" in body or "type =" in body, f"{path.name}: {name}"
+def test_valid(inner: Workspace) -> None:
+    done = inner.run("inner", "validate", "-no-color")
+    assert done.code == 0, done.output
+    assert "Warning" not in done.output
+
+
+@pytest.mark.parametrize("folder", ["inner", MODULE])
+def test_terraforms_own_tests(folder: str, inner: Workspace) -> None:
+    inner.init(folder)
+    done = inner.run(folder, "test", "-no-color")
+    assert done.code == 0, done.output
+    assert re.search(r"Success! [1-9][0-9]* passed, 0 failed", done.output)
+
+
+@pytest.mark.parametrize("name", sorted(variables.INNER.keys() - {"deployer", "outer", "project"}))
+def test_what_is_not_given_is_off(name: str, first_inner_plan: dict[str, Any]) -> None:
+    assert not (first_inner_plan["variables"].get(name) or {}).get("value")
+
+
+@pytest.mark.parametrize("folder", ["inner", MODULE])
+def test_every_variable_is_typed_and_described(folder: str) -> None:
+    source = (TERRAFORM / folder / "variables.tf").read_text()
+    for name, body in _blocks(source):
+        assert "\n  description = " in body, name
+        assert re.search(r"\n  type +=", body), name
+    assert [name for name, _ in _blocks(source)] == sorted(name for name, _ in _blocks(source))
+
+
+def _blocks(source: str) -> Iterator[tuple[str, str]]:
+    for block in source.split('variable "')[1:]:
+        name, _, body = block.partition('"')
+        yield name, body
