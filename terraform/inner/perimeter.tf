@@ -28,9 +28,13 @@ locals {
       identities = ["serviceAccount:${local.data_service}", "serviceAccount:${local.vm}"]
       services   = ["pubsub.googleapis.com"]
     }
-    "image and subscriptions" = {
+    "image" = {
       identities = [local.run_agent, var.deployer]
-      services   = ["artifactregistry.googleapis.com", "pubsub.googleapis.com"]
+      services   = ["artifactregistry.googleapis.com"]
+    }
+    "subscriptions and dead letters" = {
+      identities = [local.pubsub_agent, var.deployer]
+      services   = ["pubsub.googleapis.com"]
     }
   }
 }

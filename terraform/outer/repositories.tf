@@ -58,9 +58,10 @@ resource "google_artifact_registry_repository_iam_member" "services_writer" {
   member     = "serviceAccount:${local.builder}"
 }
 
-# Cloud Run pulls as its service agent; where the service is another project's, that agent needs the right itself.
+# Cloud Run pulls as its service agent. Where the service is another project's, that agent needs the right itself, and
+# so does who deploys: https://cloud.google.com/run/docs/deploying#other-projects
 resource "google_artifact_registry_repository_iam_member" "services_reader" {
-  for_each = var.inner == null ? toset([]) : toset([var.inner.run_agent])
+  for_each = var.inner == null ? toset([]) : toset([var.inner.run_agent, var.inner.deployer])
 
   project    = var.project
   location   = var.location

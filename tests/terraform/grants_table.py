@@ -68,7 +68,7 @@ _NEEDS = (
     (
         "artifactregistry.reader",
         "repository dmz-services",
-        "Google: serverless.*",
+        "Google: serverless.*|inner's deployer",
         "terraform/modules/function/service.tf",
     ),
     (
