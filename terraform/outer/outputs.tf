@@ -11,13 +11,12 @@ output "builder_key" {
 output "contract" {
   description = "All that terraform/inner learns of this project: its variable `outer`, as it is."
   value = {
-    database            = google_firestore_database.dmz.name
-    dead_letter_topic   = local.dead_letter_topic
-    project             = var.project
-    project_number      = local.number
-    services_repository = google_artifact_registry_repository.services.repository_id
-    sync_account        = module.sync.account
-    topics              = { for topic in local.inner_topics : topic => "projects/${var.project}/topics/${google_pubsub_topic.event[topic].name}" }
+    dead_letter_topic = local.dead_letter_topic
+    image             = var.image
+    location          = var.location
+    project           = var.project
+    sync              = module.sync.member
+    topics            = { for topic in local.inner_topics : topic => "projects/${var.project}/topics/${google_pubsub_topic.event[topic].name}" }
   }
 }
 

@@ -8,7 +8,7 @@ locals {
     appraisal_policies      = "/policies/appraisal"
     attestation_signing_key = local.signing_key["verification-summaries"]
     builders                = "/policies/builders.yaml"
-    inner_project           = var.inner == null ? "" : regex("@([a-z0-9-]+)[.]iam[.]", var.inner.function)[0]
+    inner_project           = var.inner == null ? "" : var.inner.project
     location                = var.location
     outer_network           = google_compute_network.outer.name
     outer_service_account   = local.outer_vm

@@ -21,7 +21,6 @@ resource "google_pubsub_topic" "event" {
 
   message_storage_policy {
     allowed_persistence_regions = [var.location]
-    enforce_in_transit          = true
   }
 }
 
@@ -33,7 +32,6 @@ resource "google_pubsub_topic" "dead_letters" {
 
   message_storage_policy {
     allowed_persistence_regions = [var.location]
-    enforce_in_transit          = true
   }
 }
 

@@ -82,6 +82,7 @@ variable "inner" {
     data_services = string
     deployer      = string
     function      = string
+    project       = string
     pubsub_agent  = string
     run_agent     = string
     vm            = string
@@ -89,13 +90,13 @@ variable "inner" {
   default = null
 
   validation {
-    condition     = var.inner == null || alltrue([for one in values(coalesce(var.inner, {})) : can(regex("^(serviceAccount|user|group):[^@ ]+@[^@ ]+$", one))])
+    condition     = var.inner == null || alltrue([for name, one in coalesce(var.inner, {}) : name == "project" || can(regex("^(serviceAccount|user|group):[^@ ]+@[^@ ]+$", one))])
     error_message = "inner holds IAM members: serviceAccount:…, for the deployer also user:… or group:…"
   }
 
   validation {
-    condition     = var.inner == null || can(regex("^serviceAccount:inner@[a-z0-9-]+[.]iam[.]gserviceaccount[.]com$", var.inner.function))
-    error_message = "inner.function must be the account inner@ of the inner project."
+    condition     = var.inner == null || try(var.inner.project, "") != var.project
+    error_message = "inner.project must be another project: the two must not share identities or networks."
   }
 }
 

@@ -141,4 +141,37 @@ THINGS = (
     ),
 )
 
-MADE = SERVICES + THINGS
+WATCHES = (
+    Fault(
+        "an alert of nothing",
+        "outer/alerts.tf",
+        'topic_id = \\"run-failed\\"',
+        'topic_id = \\"run-fail\\"',
+        "alerts",
+    ),
+    Fault(
+        "an unwatched stage",
+        "outer/alerts.tf",
+        "(attestation|outer|scanner|sync)",
+        "(outer|scanner|sync)",
+        "alerts",
+    ),
+    Fault(
+        "an alert to nobody",
+        "outer/alerts.tf",
+        "[for one in google_monitoring_notification_channel.email : one.id]",
+        "[]",
+        "alerts",
+    ),
+    Fault("no alert of dead letters", "outer/alerts.tf", '"dead letters" = {', '"letters" = {', "alerts"),
+    Fault(
+        "a field that no log has",
+        "outer/metrics.tf",
+        "jsonPayload.stage:* AND severity=ERROR",
+        "jsonPayload.level=3",
+        "log_metrics",
+    ),
+    Fault("money spent unseen", "outer/budget.tf", '"FORECASTED_SPEND"', '"CURRENT_SPEND"', "money"),
+)
+
+MADE = SERVICES + THINGS + WATCHES

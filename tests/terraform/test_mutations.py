@@ -19,6 +19,7 @@ from tests.terraform.faults_flow import FLOW
 from tests.terraform.faults_things import MADE
 from tests.terraform.harness import Workspace
 from tests.terraform.outer_checks import OUTER
+from tests.terraform.watch_checks import WATCH
 
 FAULTS = ACCESS + FLOW + MADE
 
@@ -43,15 +44,15 @@ def test_a_fault_is_caught(fault: Fault, outer: Workspace) -> None:
         assert not plan, "Terraform planned it."
         return
     assert plan, done.output
-    caught = {check.__name__ for check in EVERYWHERE + OUTER if list(check(plan))}
+    caught = {check.__name__ for check in EVERYWHERE + OUTER + WATCH if list(check(plan))}
     assert fault.caught_by in caught
 
 
 def test_without_a_fault_nothing_is_caught(outer: Workspace) -> None:
     done, plan = outer.plan("outer", variables.OUTER)
     assert plan, done.output
-    assert [said for check in EVERYWHERE + OUTER for said in check(plan)] == []
+    assert [said for check in EVERYWHERE + OUTER + WATCH for said in check(plan)] == []
 
 
 def test_every_check_is_guarded_by_a_fault() -> None:
-    assert {check.__name__ for check in EVERYWHERE + OUTER} <= {fault.caught_by for fault in FAULTS}
+    assert {check.__name__ for check in EVERYWHERE + OUTER + WATCH} <= {fault.caught_by for fault in FAULTS}

@@ -15,9 +15,10 @@ from tests.terraform.checks import EVERYWHERE, Check
 from tests.terraform.harness import TERRAFORM, Workspace
 from tests.terraform.outer_checks import OUTER
 from tests.terraform.plans import grants, resources
+from tests.terraform.watch_checks import WATCH
 
 
-@pytest.mark.parametrize("check", EVERYWHERE + OUTER, ids=lambda check: check.__name__)
+@pytest.mark.parametrize("check", EVERYWHERE + OUTER + WATCH, ids=lambda check: check.__name__)
 def test_the_plan_holds(check: Check, outer_plan: dict[str, Any]) -> None:
     assert list(check(outer_plan)) == []
 

@@ -18,6 +18,7 @@ OUTER: dict[str, Any] = {
         "data_services": f"serviceAccount:data-service@{_INNER}",
         "deployer": "group:deployers@example.com",
         "function": f"serviceAccount:inner@{_INNER}",
+        "project": "dmz-inner-test",
         "pubsub_agent": "serviceAccount:service-2@gcp-sa-pubsub.iam.gserviceaccount.com",
         "run_agent": "serviceAccount:service-2@serverless-robot-prod.iam.gserviceaccount.com",
         "vm": f"serviceAccount:inner-vm@{_INNER}",

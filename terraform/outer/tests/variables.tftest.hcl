@@ -69,6 +69,7 @@ run "a_stranger_as_inner" {
       data_services = "allUsers"
       deployer      = "group:deployers@example.com"
       function      = "serviceAccount:inner@dmz-inner-test.iam.gserviceaccount.com"
+      project       = "dmz-inner-test"
       pubsub_agent  = "serviceAccount:service-2@gcp-sa-pubsub.iam.gserviceaccount.com"
       run_agent     = "serviceAccount:service-2@serverless-robot-prod.iam.gserviceaccount.com"
       vm            = "serviceAccount:inner-vm@dmz-inner-test.iam.gserviceaccount.com"
@@ -131,4 +132,20 @@ run "a_schedule_of_four_fields" {
     run_schedule = { cron = "0 5 * *", workload = "quickstart" }
   }
   expect_failures = [var.run_schedule]
+}
+
+run "one_project_for_both" {
+  command = plan
+  variables {
+    inner = {
+      data_services = "serviceAccount:data-service@dmz-outer-test.iam.gserviceaccount.com"
+      deployer      = "group:deployers@example.com"
+      function      = "serviceAccount:inner@dmz-outer-test.iam.gserviceaccount.com"
+      project       = "dmz-outer-test"
+      pubsub_agent  = "serviceAccount:service-2@gcp-sa-pubsub.iam.gserviceaccount.com"
+      run_agent     = "serviceAccount:service-2@serverless-robot-prod.iam.gserviceaccount.com"
+      vm            = "serviceAccount:inner-vm@dmz-outer-test.iam.gserviceaccount.com"
+    }
+  }
+  expect_failures = [var.inner]
 }
