@@ -1,26 +1,24 @@
 locals {
-  apis = toset([
-    "artifactregistry.googleapis.com",
-    "cloudkms.googleapis.com",
-    "compute.googleapis.com",
-    "confidentialcomputing.googleapis.com",
-    "dns.googleapis.com",
-    "iam.googleapis.com",
-    "iamcredentials.googleapis.com",
-    "iap.googleapis.com",
-    "logging.googleapis.com",
-    "pubsub.googleapis.com",
-    "run.googleapis.com",
-    "sts.googleapis.com",
-    "tpu.googleapis.com",
-  ])
+  apis = [
+    "artifactregistry", "cloudkms", "cloudresourcemanager", "compute", "confidentialcomputing", "dns", "iam",
+    "iamcredentials", "iap", "logging", "pubsub", "run", "sts", "tpu",
+  ]
 }
 
 resource "google_project_service" "api" {
-  for_each = local.apis
+  for_each = toset(local.apis)
 
-  project = var.project
-  service = each.key
-  # Somebody else in the project may use it too.
-  disable_on_destroy = false
+  project            = var.project
+  service            = "${each.key}.googleapis.com"
+  disable_on_destroy = false # others may use them
+}
+
+# Google's own service accounts; the outer project grants them something before they would come to be by themselves.
+resource "google_project_service_identity" "agent" {
+  for_each = toset(["pubsub", "run"])
+  provider = google-beta
+
+  project    = var.project
+  service    = "${each.key}.googleapis.com"
+  depends_on = [google_project_service.api]
 }

@@ -27,7 +27,7 @@ module "inner" {
     DMZ_ZONE                  = var.zone
   }
 
-  depends_on = [google_project_service.api]
+  depends_on = [google_project_service.api, google_project_service_identity.agent]
 }
 
 locals {

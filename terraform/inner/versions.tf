@@ -11,10 +11,20 @@ terraform {
       source  = "hashicorp/google"
       version = "~> 8.7"
     }
+    google-beta = {
+      source  = "hashicorp/google-beta"
+      version = "~> 8.7"
+    }
   }
 }
 
 provider "google" {
+  project               = var.project
+  region                = var.outer.location
+  user_project_override = true
+}
+
+provider "google-beta" {
   project               = var.project
   region                = var.outer.location
   user_project_override = true

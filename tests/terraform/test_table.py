@@ -1,4 +1,4 @@
-"""The contract between the projects: the page is the plans', every right has its code, and both ends fit together."""
+"""The contract between the projects: the page is the plans', every right has its code, and the perimeter fits."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.terraform import inner_variables, table, variables
+from tests.terraform import table
 from tests.terraform.harness import Workspace
 from tests.terraform.plans import Plan, resources
 
@@ -91,28 +91,3 @@ def _interface(on: str) -> str:
         "project": "firestore",
     }
     return f"{names[kind]}.googleapis.com"
-
-
-def test_each_project_takes_what_the_other_one_says(terraform: Workspace) -> None:
-    """The order of the first deployment, without a value that is copied by hand."""
-    terraform.init("outer")
-    terraform.init("inner")
-    contract = _said(terraform, "outer", variables.FIRST, "contract")
-    assert contract["image"] is None
-    identities = _said(terraform, "inner", inner_variables.FIRST | {"outer": contract}, "identities")
-    image = variables.OUTER["image"]
-    second = variables.FIRST | {
-        "image": image,
-        "inner": identities,
-        "data_services": [inner_variables.SERVICE],
-    }
-    contract = _said(terraform, "outer", second, "contract")
-    assert contract["image"] == image
-    given = inner_variables.INNER | {"outer": contract}
-    assert _said(terraform, "inner", given, "service") == "inner"
-
-
-def _said(terraform: Workspace, root: str, given: dict[str, Any], output: str) -> Any:
-    done, plan = terraform.plan(root, given)
-    assert plan, done.output
-    return plan["planned_values"]["outputs"][output].get("value")

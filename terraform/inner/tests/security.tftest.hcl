@@ -9,6 +9,8 @@ mock_provider "google" {
   }
 }
 
+mock_provider "google-beta" {}
+
 variables {
   access_policy = "987654321"
   data_owners   = ["group:data@example.com"]
