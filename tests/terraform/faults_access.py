@@ -139,8 +139,8 @@ RIGHTS = (
     Fault(
         "outer VM reads the services",
         "outer/repositories.tf",
-        "toset([var.inner.run_agent])",
-        'toset(["serviceAccount:${local.outer_vm}"])',
+        "[var.inner.run_agent, var.inner.deployer]",
+        '["serviceAccount:${local.outer_vm}"]',
         "outer_vm",
     ),
     Fault(
