@@ -2,9 +2,12 @@
 # (docs/decisions/0001-bulk-results-in-firestore.md), so there is no bucket for them.
 
 locals {
+  # What each holds, and for how many days it keeps what was replaced or deleted. A verdict names the digest of the
+  # advisories and of the policy that it was made with: old ones can be asked again.
   buckets = {
-    advisories = "what is known about packages, a copy of OSV's own bucket"
-    policies   = "admission and appraisal policies, builders' keys"
+    advisories = 90  # what is known about packages, a copy of OSV's own bucket
+    builds     = 1   # sources on their way to Cloud Build
+    policies   = 730 # admission and appraisal policies, builders' keys
   }
 }
 
@@ -20,7 +23,6 @@ resource "google_storage_bucket" "dmz" {
   force_destroy               = false
   depends_on                  = [google_project_service.api]
 
-  # A verdict names the digest of the advisories and of the policy that it was made with: old ones can be asked again.
   versioning {
     enabled = true
   }
@@ -30,8 +32,22 @@ resource "google_storage_bucket" "dmz" {
       type = "Delete"
     }
     condition {
-      days_since_noncurrent_time = each.key == "policies" ? 730 : 90
+      days_since_noncurrent_time = each.value
       with_state                 = "ARCHIVED"
+    }
+  }
+
+  # Sources are of use while they are built.
+  dynamic "lifecycle_rule" {
+    for_each = each.key == "builds" ? ["Delete"] : []
+    content {
+      action {
+        type = lifecycle_rule.value
+      }
+      condition {
+        age        = 30
+        with_state = "LIVE"
+      }
     }
   }
 
@@ -71,4 +87,10 @@ resource "google_storage_bucket_iam_member" "policies_editor" {
   bucket = google_storage_bucket.dmz["policies"].name
   role   = "roles/storage.objectUser"
   member = each.value
+}
+
+resource "google_storage_bucket_iam_member" "builds_reader" {
+  bucket = google_storage_bucket.dmz["builds"].name
+  role   = "roles/storage.objectViewer"
+  member = "serviceAccount:${local.builder}"
 }

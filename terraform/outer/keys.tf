@@ -49,3 +49,18 @@ resource "google_kms_crypto_key_iam_member" "signer" {
   role          = each.value.role
   member        = each.value.member
 }
+
+# Who signed what, and who changed a policy: neither is logged unless it is asked for.
+resource "google_project_iam_audit_config" "uses" {
+  for_each = {
+    "cloudkms.googleapis.com" = "DATA_READ" # signing counts as reading
+    "storage.googleapis.com"  = "DATA_WRITE"
+  }
+
+  project = var.project
+  service = each.key
+
+  audit_log_config {
+    log_type = each.value
+  }
+}

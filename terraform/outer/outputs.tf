@@ -8,6 +8,11 @@ output "builder_key" {
   value       = local.signing_key["builder"]
 }
 
+output "builds_bucket" {
+  description = "Bucket for the sources that Cloud Build is sent (gcloud builds submit --gcs-source-staging-dir=gs://BUCKET/source)."
+  value       = google_storage_bucket.dmz["builds"].name
+}
+
 output "contract" {
   description = "All that terraform/inner learns of this project: its variable `outer`, as it is."
   value = {

@@ -80,6 +80,7 @@ _NEEDS = (
     ("cloudkms.*", "key builder", "outer: builder", "shared/gcp/kms.py"),
     ("cloudkms.*", "key verification-summaries", "outer: attestation", "shared/gcp/kms.py"),
     ("storage.objectViewer", "bucket .*-advisories", "outer: (scanner|sync)", "shared/judgement.py"),
+    ("storage.objectViewer", "bucket .*-builds", "outer: builder", "terraform/outer/buckets.tf"),
     ("storage.objectViewer", "bucket .*-policies", "outer: (scanner|sync)", "shared/judgement.py"),
     ("storage.objectViewer", "bucket .*-policies", "outer: attestation", "shared/trust.py"),
     ("storage.objectUser", "bucket .*-policies", "policy editors", "shared/policy/read.py"),

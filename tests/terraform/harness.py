@@ -27,6 +27,8 @@ STANDIN = Path(__file__).resolve().parent / "standin"
 MISSING = "terraform is not on PATH: install Terraform 1.9 or later (https://developer.hashicorp.com/terraform/install)."
 _USED = re.compile(r"\bgoogle_[a-z0-9_]+\b")
 _PROVIDERS = ("google", "google-beta")
+_OPERATORS = (".terraform*", "terraform.tfstate*", "*.tfplan", "*.tfvars", "*.auto.tfvars.json")
+"""What a deployment leaves in the folders: none of it is a test's business."""
 _LOCAL_STATE = 'terraform {\n  backend "local" {}\n}\n'
 
 
@@ -85,7 +87,7 @@ class Workspace:
 def workspace(to: Path) -> Iterator[Workspace]:
     """A copy of terraform/ with the stand-ins at work."""
     copy = to / "terraform"
-    shutil.copytree(TERRAFORM, copy, ignore=shutil.ignore_patterns(".terraform*", "terraform.tfstate*"))
+    shutil.copytree(TERRAFORM, copy, ignore=shutil.ignore_patterns(*_OPERATORS))
     with providers(to) as environment:
         yield Workspace(copy, environment)
 

@@ -185,6 +185,17 @@ def signing_keys(plan: Plan) -> Iterator[str]:  # 8
         algorithm = one.block("version_template").get("algorithm")
         if one.values.get("purpose") != "ASYMMETRIC_SIGN" or f'_ALGORITHM = "{algorithm}"' not in source:
             yield f"{one.address} is {one.values.get('purpose')} {algorithm}: shared/gcp/kms.py signs with another"
+    logged = {
+        (one.values["service"], each["log_type"])
+        for one in resources(plan, "google_project_iam_audit_config")
+        for each in one.values["audit_log_config"]
+        if not each.get("exempted_members")
+    }
+    for wanted_log in {
+        ("cloudkms.googleapis.com", "DATA_READ"),
+        ("storage.googleapis.com", "DATA_WRITE"),
+    } - logged:
+        yield f"nobody sees who uses {wanted_log[0]}"
     may = {(grant.member, grant.on) for grant in grants(plan) if grant.role == "roles/cloudkms.signer"}
     wanted = {
         (MEMBERS["Cloud Build"][0], "kms crypto key builder"),
