@@ -4,12 +4,16 @@
 locals {
   exports = { for name, one in var.data_services : name => jsondecode(file(one.export)) }
 
-  # By service and digest; a policy may admit several images.
-  admitted = merge([
-    for name, export in local.exports : {
-      for image in export.images : "${name}/${image.image_digest}" => merge(image, { service = name })
+  # A policy may admit several images, each until its reference value expires.
+  admitted = flatten([for name, export in local.exports : [
+    for image in export.images : {
+      service    = name
+      member     = "${local.principals}/${image.image_digest}"
+      named      = try(image.principal_set, "${local.principals}/${image.image_digest}")
+      title      = try(image.condition.title, "")
+      expression = try(image.condition.expression, "")
     }
-  ]...)
+  ]])
 
   principals = "principalSet://iam.googleapis.com/projects/${local.number}/locations/global/workloadIdentityPools/${var.decrypt_pool}/attribute.image_digest"
 }

@@ -6,7 +6,7 @@ locals {
   private_zones = { googleapis = "googleapis.com.", pkg-dev = "pkg.dev." }
 
   # Who asks: guest = the scripts in a TPU VM, launcher and service = a VM in Confidential Space.
-  needed_names = {
+  needed_names = merge({
     artifactregistry      = "artifactregistry.googleapis.com."      # guest
     cloudkms              = "cloudkms.googleapis.com."              # service
     confidentialcomputing = "confidentialcomputing.googleapis.com." # launcher
@@ -17,7 +17,7 @@ locals {
     pubsub                = "pubsub.googleapis.com."                # guest, service
     sts                   = "sts.googleapis.com."                   # service
     tpu                   = "tpu.googleapis.com."                   # the TPU VM's own agent
-  }
+  }, { for name in var.more_names : replace(trimsuffix(name, "."), ".", "-") => name })
 }
 
 resource "google_dns_managed_zone" "private" {

@@ -31,16 +31,17 @@ resource "google_kms_crypto_key" "data" {
   }
 }
 
-# A binding, not a member: whoever else was given the role loses it at the next apply.
+# A binding, not a member: whoever else was given the role loses it at the next apply. One for each condition, as two
+# with the same one would take away each other's members.
 resource "google_kms_crypto_key_iam_binding" "decrypt" {
-  for_each = local.admitted
+  for_each = { for image in local.admitted : "${image.service} ${image.expression}" => image... }
 
-  crypto_key_id = local.keys[each.value.service]
+  crypto_key_id = local.keys[each.value[0].service]
   role          = "roles/cloudkms.cryptoKeyDecrypter"
-  members       = ["${local.principals}/${each.value.image_digest}"]
+  members       = each.value[*].member
 
   dynamic "condition" {
-    for_each = try([each.value.condition], [])
+    for_each = each.value[0].expression == "" ? [] : [each.value[0]]
     content {
       title      = condition.value.title
       expression = condition.value.expression
@@ -49,8 +50,8 @@ resource "google_kms_crypto_key_iam_binding" "decrypt" {
 
   lifecycle {
     precondition {
-      condition     = try(each.value.principal_set, "${local.principals}/${each.value.image_digest}") == "${local.principals}/${each.value.image_digest}"
-      error_message = "data_services.${each.value.service}.export was made for another pool: export with --project-number ${local.number} --pool ${var.decrypt_pool}."
+      condition     = each.value[*].named == each.value[*].member
+      error_message = "data_services.${each.value[0].service}.export was made for another pool: export with --project-number ${local.number} --pool ${var.decrypt_pool}."
     }
   }
 

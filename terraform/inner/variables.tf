@@ -121,6 +121,17 @@ variable "image_repository" {
   }
 }
 
+variable "more_names" {
+  description = "Further names of Google's interfaces that something in the sealed network needs, with a dot at the end. The log of the DNS policy says what was asked for."
+  type        = set(string)
+  default     = []
+
+  validation {
+    condition     = alltrue([for name in var.more_names : can(regex("^[a-z0-9-]+\\.(googleapis\\.com|pkg\\.dev)\\.$", name))])
+    error_message = "more_names holds single names below googleapis.com. or pkg.dev., storage.googleapis.com. say; no wildcard, and nobody else's."
+  }
+}
+
 variable "multi_host" {
   description = "Whether VMs of one slice may talk to each other: opens the subnetwork's own range, and nothing beyond it."
   type        = bool

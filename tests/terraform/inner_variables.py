@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from shared.appraisal import federation
+from shared.model.reference import ReferenceValue
 from tests.appraisal import forge
 from tests.terraform.harness import TERRAFORM
 from tests.terraform.variables import OUTER
@@ -28,9 +29,11 @@ TOPICS = (
 )
 
 
-def export() -> dict[str, Any]:
+def export(*references: ReferenceValue) -> dict[str, Any]:
     """What `./dmz attestation export` prints for a policy and a reference value of the appraisal's own tests."""
-    return federation.export(forge.policy(), [forge.reference()], forge.NOW, project_number=NUMBER, pool=POOL)
+    return federation.export(
+        forge.policy(), list(references) or [forge.reference()], forge.NOW, project_number=NUMBER, pool=POOL
+    )
 
 
 def written(directory: Path) -> None:
@@ -72,6 +75,7 @@ INNER: dict[str, Any] = {
     "deployer": OUTER["inner"]["deployer"],
     "eviction": True,
     "image_pushers": [f"serviceAccount:builder@{OUTER_PROJECT}.iam.gserviceaccount.com"],
+    "more_names": ["storage.googleapis.com."],
     "multi_host": True,
     "operators": ["group:operators@example.com"],
     "outer": CONTRACT,

@@ -6,13 +6,16 @@ import copy
 import json
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from shared.events import SUBSCRIBERS
 from shared.model.package import CODENAMES
+from shared.model.value import sha256
 from shared.settings import Settings, read
+from tests.appraisal import forge
 from tests.terraform import inner_variables as variables
 from tests.terraform.checks import EVERYWHERE, Check, no_keys
 from tests.terraform.fault import Fault
@@ -149,6 +152,25 @@ def _named(plan: dict[str, Any], kind: str, attribute: str) -> set[str]:
 def test_the_pool_asks_what_the_policy_exports(inner_plan: dict[str, Any]) -> None:
     (provider,) = resources(inner_plan, "google_iam_workload_identity_pool_provider")
     assert provider.values["attribute_condition"] == variables.export()["provider"]["attribute_condition"]
+
+
+def test_images_of_one_expiry_share_a_binding(inner: Workspace, tmp_path: Path) -> None:
+    """Two bindings of one role and condition would take away each other's members at every apply."""
+    path = tmp_path / "export.json"
+    references = [
+        forge.reference(index=forge.INDEX),
+        forge.reference(expires=forge.NOW + 7, manifest=sha256(b"2"), revision="2"),
+    ]
+    path.write_text(json.dumps(variables.export(*references)))
+    service = variables.INNER["data_services"][variables.SERVICE] | {"export": str(path)}
+    plan = _planned(inner, variables.INNER | {"data_services": {variables.SERVICE: service}})
+    bound = [
+        (one.block("condition")["expression"], len(one.values["members"]))
+        for one in resources(plan, "google_kms_crypto_key_iam_binding")
+        if one.values["role"] == "roles/cloudkms.cryptoKeyDecrypter"
+    ]
+    assert sorted(count for _, count in bound) == [1, 2]
+    assert len({expression for expression, _ in bound}) == 2
 
 
 def test_the_committed_export_is_what_the_code_exports() -> None:

@@ -229,3 +229,25 @@ run "no_everybody_among_operators" {
   }
   expect_failures = [var.operators]
 }
+
+run "no_names_of_others" {
+  command = plan
+
+  variables {
+    more_names = ["pypi.org."]
+  }
+  expect_failures = [var.more_names]
+}
+
+run "more_names_of_google" {
+  command = plan
+
+  variables {
+    more_names = ["storage.googleapis.com."]
+  }
+
+  assert {
+    condition     = toset(google_dns_response_policy_rule.needed["storage-googleapis-com"].local_data[0].local_datas[0].rrdatas) == toset(["199.36.153.4", "199.36.153.5", "199.36.153.6", "199.36.153.7"])
+    error_message = "A further name is answered with another address than the restricted ones."
+  }
+}
