@@ -173,6 +173,33 @@ def test_images_of_one_expiry_share_a_binding(inner: Workspace, tmp_path: Path) 
     assert len({expression for expression, _ in bound}) == 2
 
 
+def test_applied_twice_nothing_is_left_and_a_new_image_is_a_new_machine(
+    inner: Workspace, tmp_path: Path
+) -> None:
+    copy = inner.copied(tmp_path / "terraform")
+    copy.init("inner")
+    export = tmp_path / "export.json"
+    newer = forge.reference(manifest=sha256(b"newer"), revision="newer")
+    export.write_text(json.dumps(variables.export(forge.reference(), newer)))
+    given = copy.root("inner") / "test.auto.tfvars.json"
+
+    def service(digest: str) -> dict[str, Any]:
+        return {"data_services": {variables.SERVICE: {"image_digest": digest, "export": str(export)}}}
+
+    given.write_text(json.dumps(variables.INNER | service(forge.MANIFEST)))
+    for arguments in (("apply", "-auto-approve"), ("plan", "-detailed-exitcode")):
+        done = copy.run("inner", *arguments, "-no-color", "-input=false")
+        assert done.code == 0, done.output
+    _, plan = copy.plan("inner", variables.INNER | service(sha256(b"newer")))
+    actions = {one["address"]: one["change"]["actions"] for one in plan["resource_changes"]}
+    changed = {address: done for address, done in actions.items() if done not in (["no-op"], ["read"])}
+    machine = f'module.data_service["{variables.SERVICE}"]'
+    assert changed == {
+        f"{machine}.google_compute_instance.service": ["delete", "create"],
+        f"{machine}.terraform_data.launch": ["update"],
+    }
+
+
 def test_the_committed_export_is_what_the_code_exports() -> None:
     committed = json.loads((TERRAFORM / "inner" / variables.EXPORT).read_text())
     assert committed == variables.export(), "python -m tests.terraform.inner_variables writes it anew"
