@@ -27,7 +27,7 @@ STANDIN = Path(__file__).resolve().parent / "standin"
 MISSING = "terraform is not on PATH: install Terraform 1.9 or later (https://developer.hashicorp.com/terraform/install)."
 _USED = re.compile(r"\bgoogle_[a-z0-9_]+\b")
 _PROVIDERS = ("google", "google-beta")
-_OPERATORS = (".terraform*", "terraform.tfstate*", "*.tfplan", "*.tfvars", "*.auto.tfvars.json")
+OPERATORS = (".terraform*", "terraform.tfstate*", "*.tfplan", "*.tfvars", "*.auto.tfvars.json")
 """What a deployment leaves in the folders: none of it is a test's business."""
 _LOCAL_STATE = 'terraform {\n  backend "local" {}\n}\n'
 
@@ -87,7 +87,7 @@ class Workspace:
 def workspace(to: Path) -> Iterator[Workspace]:
     """A copy of terraform/ with the stand-ins at work."""
     copy = to / "terraform"
-    shutil.copytree(TERRAFORM, copy, ignore=shutil.ignore_patterns(*_OPERATORS))
+    shutil.copytree(TERRAFORM, copy, ignore=shutil.ignore_patterns(*OPERATORS))
     with providers(to) as environment:
         yield Workspace(copy, environment)
 
@@ -160,16 +160,22 @@ def _interpreter() -> Path:
     """
     if given := os.environ.get("TF_STANDIN_VENV"):
         return Path(given) / "bin" / "python"
-    wanted = (STANDIN / "requirements.txt").read_bytes()
+    return environment("standin")
+
+
+def environment(name: str) -> Path:
+    """The Python of an environment with the packages of NAME/requirements.txt, made once and kept in the cache."""
+    requirements = Path(__file__).resolve().parent / name / "requirements.txt"
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    home = cache / "package-dmz" / f"terraform-standin-{hashlib.sha256(wanted).hexdigest()[:12]}"
+    wanted = hashlib.sha256(requirements.read_bytes()).hexdigest()[:12]
+    home = cache / "package-dmz" / f"terraform-{name}-{wanted}"
     python = home / "bin" / "python"
     if not (home / "complete").exists():
         uv = Path(sys.executable).parent / "uv"
         _do(str(uv), "venv", "--quiet", "--clear", "--python", sys.executable, str(home))
         _do(
             *(str(uv), "pip", "install", "--quiet", "--require-hashes", "--no-deps", "--python", str(python)),
-            *("-r", str(STANDIN / "requirements.txt")),
+            *("-r", str(requirements)),
         )
         (home / "complete").touch()
     return python
