@@ -176,7 +176,7 @@ variable "outer" {
     error_message = "outer.project is a project's id and outer.location a region."
   }
   validation {
-    condition     = can(regex("^serviceAccount:sync@[a-z0-9-]+\\.iam\\.gserviceaccount\\.com$", var.outer.sync))
+    condition     = can(regex("^serviceAccount:sync-stage@[a-z0-9-]+\\.iam\\.gserviceaccount\\.com$", var.outer.sync))
     error_message = "outer.sync is the service account of the sync stage: it is the one that may write packages in here."
   }
   validation {

@@ -4,6 +4,7 @@
 one that exists and that was looked at. 6. Nobody speaks as somebody else, but by the listed ways. 7. Images by digest.
 8. Services take no traffic from outside, run as their own account, and are called by their own push account alone.
 9. Pushes are authenticated, patient and never lost. 10. Documents, buckets, repositories and keys are kept.
+11. Names are such as Google takes: the schema stand-in takes every name.
 """
 
 from __future__ import annotations
@@ -60,6 +61,32 @@ ROLES = {
 }
 
 
+_LABEL = r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?"
+# Each with the page that says so, below https://cloud.google.com.
+_NAMES: dict[str, dict[str, str]] = {
+    "google_artifact_registry_repository": {
+        "repository_id": _LABEL
+    },  # /artifact-registry/docs/repositories/create-repos
+    "google_cloud_run_v2_service": {"name": r"[a-z]([a-z0-9-]{0,47}[a-z0-9])?"},  # /run/docs/deploying
+    "google_cloud_scheduler_job": {"name": r"[A-Za-z0-9_-]{1,500}"},  # /scheduler/docs/creating
+    "google_compute_firewall": {"name": _LABEL},  # /compute/docs/naming-resources
+    "google_compute_network": {"name": _LABEL},
+    "google_compute_subnetwork": {"name": _LABEL},
+    "google_kms_crypto_key": {"name": r"[A-Za-z0-9_-]{1,63}"},  # /kms/docs/getting-resource-ids
+    "google_kms_key_ring": {"name": r"[A-Za-z0-9_-]{1,63}"},
+    "google_logging_metric": {"name": r"[A-Za-z0-9_.,+!*',()%/-]{1,100}"},  # /logging/docs/reference/v2/rest
+    "google_project_iam_custom_role": {"role_id": r"[A-Za-z0-9_.]{3,64}"},  # /iam/docs/creating-custom-roles
+    "google_pubsub_subscription": {
+        "name": r"(?!goog)[A-Za-z][A-Za-z0-9._~+%-]{2,254}"
+    },  # /pubsub/docs/pubsub-basics
+    "google_pubsub_topic": {"name": r"(?!goog)[A-Za-z][A-Za-z0-9._~+%-]{2,254}"},
+    "google_service_account": {
+        "account_id": r"[a-z][a-z0-9-]{4,28}[a-z0-9]"
+    },  # /iam/docs/service-accounts-create
+    "google_storage_bucket": {"name": r"(?!goog)[a-z0-9][a-z0-9_-]{1,61}[a-z0-9]"},  # /storage/docs/buckets
+}
+
+
 def nobody_is_everybody(plan: Plan) -> Iterator[str]:  # 1
     for grant in grants(plan):
         if grant.member.startswith(_EVERYBODY):
@@ -112,7 +139,9 @@ def impersonation(plan: Plan) -> Iterator[str]:  # 6
         if not grant.on.startswith("service account "):
             continue
         target = grant.on.removeprefix("service account ").partition("@")[0]
-        keeper = {"outer-vm": "serviceAccount:outer@", "inner-vm": "serviceAccount:inner@"}.get(target)
+        keeper = {"outer-vm": "serviceAccount:outer-stage@", "inner-vm": "serviceAccount:inner-stage@"}.get(
+            target
+        )
         vms = grant.role == "roles/iam.serviceAccountUser" and keeper and grant.member.startswith(keeper)
         pushes = (
             grant.role == "roles/iam.serviceAccountOpenIdTokenCreator"
@@ -137,7 +166,7 @@ def closed_services(plan: Plan) -> Iterator[str]:  # 8
             yield f"{one.address} takes traffic from {one.values.get('ingress') or 'everywhere'}"
         if one.values.get("invoker_iam_disabled"):
             yield f"{one.address} asks nobody who he is"
-        if not str(template.get("service_account")).startswith(f"{name}@"):
+        if not str(template.get("service_account")).startswith(f"{name}-stage@"):
             yield f"{one.address} runs as {template.get('service_account') or 'the default account'}, not as its own"
         if template.get("timeout") != "600s":
             yield f"{one.address} may work for {template.get('timeout')}; Pub/Sub waits 600 s"
@@ -223,6 +252,13 @@ def kept(plan: Plan) -> Iterator[str]:  # 10
             yield f"{one.address} is no hardware key"
 
 
+def names(plan: Plan) -> Iterator[str]:  # 11
+    for one in resources(plan):
+        for field, like in _NAMES.get(one.type, {}).items():
+            if one.get(field) is not UNKNOWN and not re.fullmatch(like, str(one.values.get(field))):
+                yield f"{one.address} is named {one.values.get(field)!r}, which Google refuses"
+
+
 def _services(plan: Plan) -> Iterator[Resource]:
     return resources(plan, "google_cloud_run_v2_service")
 
@@ -238,4 +274,5 @@ EVERYWHERE: tuple[Check, ...] = (
     closed_services,
     careful_subscriptions,
     kept,
+    names,
 )

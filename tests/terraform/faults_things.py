@@ -101,6 +101,7 @@ THINGS = (
         "signing_keys",
     ),
     Fault("software key", "outer/keys.tf", '"HSM"', '"SOFTWARE"', "kept"),
+    Fault("a name too short", "modules/function/account.tf", '"${var.name}-stage"', "var.name", "names"),
     Fault("silent signatures", "outer/keys.tf", '"DATA_READ"', '"ADMIN_READ"', "signing_keys"),
     Fault("ssh", "outer/network.tf", "", _SSH, "network"),
     Fault("all ports", "outer/network.tf", 'ports    = ["80", "443"]', "", "network"),

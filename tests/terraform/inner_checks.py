@@ -116,7 +116,7 @@ def no_external_address(plan: Plan) -> Iterator[str]:  # 5
             yield f"{one.address} forwards packets"
 
 
-def names(plan: Plan) -> Iterator[str]:  # 6
+def answered_names(plan: Plan) -> Iterator[str]:  # 6
     if not any(one.values.get("networks") for one in resources(plan, "google_dns_response_policy")):
         yield "No response policy stands before the network"
     answers = {
@@ -176,7 +176,7 @@ def inward(plan: Plan) -> Iterator[str]:  # 9
             continue
         kind = formats.get(grant.on.removeprefix("artifact registry repository "))
         role = grant.role.rsplit("/", 1)[-1]
-        packages = kind in ("APT", "GENERIC", "PYTHON") and grant.member.startswith("serviceAccount:sync@")
+        packages = kind in ("APT", "GENERIC", "PYTHON") and grant.member.startswith("serviceAccount:sync-stage@")
         images = kind == "DOCKER" and role == "artifactregistry.writer"
         if not images and not (packages and role in ("artifactregistry.writer", "packageDmzEvictor")):
             yield f"{grant.address} lets {grant.member} into {grant.on} ({grant.role})"
@@ -313,7 +313,7 @@ INNER: tuple[Check, ...] = (
     no_default_route,
     subnetwork,
     no_external_address,
-    names,
+    answered_names,
     private_zones,
     standard_repositories,
     inward,

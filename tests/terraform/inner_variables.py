@@ -44,7 +44,7 @@ def written(directory: Path) -> None:
 IDENTITIES = {
     "data_services": f"serviceAccount:data-service@{PROJECT}.iam.gserviceaccount.com",
     "deployer": OUTER["inner"]["deployer"],
-    "function": f"serviceAccount:inner@{PROJECT}.iam.gserviceaccount.com",
+    "function": f"serviceAccount:inner-stage@{PROJECT}.iam.gserviceaccount.com",
     "project": PROJECT,
     "pubsub_agent": f"serviceAccount:service-{NUMBER}@gcp-sa-pubsub.iam.gserviceaccount.com",
     "run_agent": f"serviceAccount:service-{NUMBER}@serverless-robot-prod.iam.gserviceaccount.com",
@@ -57,7 +57,7 @@ CONTRACT: dict[str, Any] = {
     "image": OUTER["image"],
     "location": "us-central1",
     "project": OUTER_PROJECT,
-    "sync": f"serviceAccount:sync@{OUTER_PROJECT}.iam.gserviceaccount.com",
+    "sync": f"serviceAccount:sync-stage@{OUTER_PROJECT}.iam.gserviceaccount.com",
     "topics": {topic: f"projects/{OUTER_PROJECT}/topics/{topic}" for topic in TOPICS},
 }
 

@@ -18,5 +18,7 @@ def test_every_right_has_code_that_needs_it(outer_plan: dict[str, Any]) -> None:
 
 
 def test_a_right_that_nothing_needs_is_seen() -> None:
-    assert grants_table.needed_by("storage.objectUser", "bucket PROJECT-dmz-policies", "outer: sync") == ""
-    assert grants_table.unneeded([("outer: sync", "owner", "project PROJECT", "")])
+    assert (
+        grants_table.needed_by("storage.objectUser", "bucket PROJECT-dmz-policies", "outer: sync-stage") == ""
+    )
+    assert grants_table.unneeded([("outer: sync-stage", "owner", "project PROJECT", "")])

@@ -40,7 +40,7 @@ def test_a_right_that_nothing_needs_is_seen(both: Plans) -> None:
 def test_inward_are_packages_and_images_alone(both: Plans) -> None:
     rights = {(row.identity, row.role) for row in table.inward(both[1])}
     assert rights == {
-        ("outer: sync", "artifactregistry.writer"),
+        ("outer: sync-stage", "artifactregistry.writer"),
         ("outer: builder", "artifactregistry.writer"),
     }
     assert all(row.on.startswith("repository ") for row in table.inward(both[1]))
@@ -50,7 +50,7 @@ def test_eviction_adds_deleting_and_nothing_else(terraform: Workspace, both: Pla
     done, plan = terraform.plan("inner", table.INNER | {"eviction": True})
     assert plan, done.output
     more = set(table.inward(plan)) - set(table.inward(both[1]))
-    assert {(row.identity, row.role) for row in more} == {("outer: sync", "packageDmzEvictor")}
+    assert {(row.identity, row.role) for row in more} == {("outer: sync-stage", "packageDmzEvictor")}
     (role,) = (
         one
         for one in resources(plan, "google_project_iam_custom_role")

@@ -17,7 +17,7 @@ OUTER: dict[str, Any] = {
     "inner": {
         "data_services": f"serviceAccount:data-service@{_INNER}",
         "deployer": "group:deployers@example.com",
-        "function": f"serviceAccount:inner@{_INNER}",
+        "function": f"serviceAccount:inner-stage@{_INNER}",
         "project": "dmz-inner-test",
         "pubsub_agent": "serviceAccount:service-2@gcp-sa-pubsub.iam.gserviceaccount.com",
         "run_agent": "serviceAccount:service-2@serverless-robot-prod.iam.gserviceaccount.com",
@@ -36,7 +36,7 @@ FIRST: dict[str, Any] = {"operators": ["group:operators@example.com"], "project"
 
 _OUTER = f"{PROJECT}.iam.gserviceaccount.com"
 MEMBERS: dict[str, list[str]] = {
-    "attestation": [f"serviceAccount:attestation@{_OUTER}"],
+    "attestation": [f"serviceAccount:attestation-stage@{_OUTER}"],
     "Cloud Build": [f"serviceAccount:builder@{_OUTER}"],
     "Cloud Scheduler": ["serviceAccount:service-123456789012@gcp-sa-cloudscheduler.iam.gserviceaccount.com"],
     "data services": [OUTER["inner"]["data_services"]],
@@ -45,10 +45,10 @@ MEMBERS: dict[str, list[str]] = {
     "inner Pub/Sub": [OUTER["inner"]["pubsub_agent"]],
     "inner VM": [OUTER["inner"]["vm"]],
     "operator": OUTER["operators"],
-    "outer": [f"serviceAccount:outer@{_OUTER}"],
+    "outer": [f"serviceAccount:outer-stage@{_OUTER}"],
     "outer VM": [f"serviceAccount:outer-vm@{_OUTER}"],
     "relying parties": OUTER["relying_parties"],
-    "scanner": [f"serviceAccount:scanner@{_OUTER}"],
-    "sync": [f"serviceAccount:sync@{_OUTER}"],
+    "scanner": [f"serviceAccount:scanner-stage@{_OUTER}"],
+    "sync": [f"serviceAccount:sync-stage@{_OUTER}"],
 }
 """Who the names in shared.events.PUBLISHERS are, with the variables above."""

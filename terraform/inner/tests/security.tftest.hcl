@@ -29,7 +29,7 @@ variables {
     image             = "us-central1-docker.pkg.dev/dmz-outer-test/dmz-services/services@sha256:abababababababababababababababababababababababababababababababab"
     location          = "us-central1"
     project           = "dmz-outer-test"
-    sync              = "serviceAccount:sync@dmz-outer-test.iam.gserviceaccount.com"
+    sync              = "serviceAccount:sync-stage@dmz-outer-test.iam.gserviceaccount.com"
     topics            = { sync-completed = "projects/dmz-outer-test/topics/sync-completed" }
   }
 }
@@ -140,7 +140,7 @@ run "the_first_apply_has_no_service" {
       dead_letter_topic = "projects/dmz-outer-test/topics/dead-letters"
       location          = "us-central1"
       project           = "dmz-outer-test"
-      sync              = "serviceAccount:sync@dmz-outer-test.iam.gserviceaccount.com"
+      sync              = "serviceAccount:sync-stage@dmz-outer-test.iam.gserviceaccount.com"
       topics            = { sync-completed = "projects/dmz-outer-test/topics/sync-completed" }
     }
   }

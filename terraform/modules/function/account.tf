@@ -1,8 +1,9 @@
-# What the stage runs as, and what Pub/Sub says it is when it pushes. Neither has a key.
+# What the stage runs as, and what Pub/Sub says it is when it pushes. Neither has a key. An account's id has at least six
+# characters, which not every stage's name has.
 
 resource "google_service_account" "stage" {
   project      = var.project
-  account_id   = var.name
+  account_id   = "${var.name}-stage"
   display_name = "Package DMZ: ${var.name} stage"
 }
 

@@ -23,7 +23,7 @@ variables {
   inner = {
     data_services = "serviceAccount:data-service@dmz-inner-test.iam.gserviceaccount.com"
     deployer      = "group:deployers@example.com"
-    function      = "serviceAccount:inner@dmz-inner-test.iam.gserviceaccount.com"
+    function      = "serviceAccount:inner-stage@dmz-inner-test.iam.gserviceaccount.com"
     project       = "dmz-inner-test"
     pubsub_agent  = "serviceAccount:service-2@gcp-sa-pubsub.iam.gserviceaccount.com"
     run_agent     = "serviceAccount:service-2@serverless-robot-prod.iam.gserviceaccount.com"

@@ -68,7 +68,7 @@ run "a_stranger_as_inner" {
     inner = {
       data_services = "allUsers"
       deployer      = "group:deployers@example.com"
-      function      = "serviceAccount:inner@dmz-inner-test.iam.gserviceaccount.com"
+      function      = "serviceAccount:inner-stage@dmz-inner-test.iam.gserviceaccount.com"
       project       = "dmz-inner-test"
       pubsub_agent  = "serviceAccount:service-2@gcp-sa-pubsub.iam.gserviceaccount.com"
       run_agent     = "serviceAccount:service-2@serverless-robot-prod.iam.gserviceaccount.com"
@@ -140,7 +140,7 @@ run "one_project_for_both" {
     inner = {
       data_services = "serviceAccount:data-service@dmz-outer-test.iam.gserviceaccount.com"
       deployer      = "group:deployers@example.com"
-      function      = "serviceAccount:inner@dmz-outer-test.iam.gserviceaccount.com"
+      function      = "serviceAccount:inner-stage@dmz-outer-test.iam.gserviceaccount.com"
       project       = "dmz-outer-test"
       pubsub_agent  = "serviceAccount:service-2@gcp-sa-pubsub.iam.gserviceaccount.com"
       run_agent     = "serviceAccount:service-2@serverless-robot-prod.iam.gserviceaccount.com"

@@ -98,7 +98,7 @@ run "without_an_image_there_are_identities_alone" {
   }
 
   assert {
-    condition     = length(google_cloud_run_v2_service.stage) == 0 && length(google_pubsub_subscription.push) == 0 && output.account == "attestation@dmz-outer-test.iam.gserviceaccount.com"
+    condition     = length(google_cloud_run_v2_service.stage) == 0 && length(google_pubsub_subscription.push) == 0 && output.account == "attestation-stage@dmz-outer-test.iam.gserviceaccount.com"
     error_message = "A service without an image."
   }
 }
