@@ -162,21 +162,21 @@ SEALED = (
         "inner/dns.tf",
         '  dns_name        = "*."',
         '  dns_name        = "*.example.com."',
-        "names",
+        "answered_names",
     ),
     Fault(
         "a public name is known",
         "inner/dns.tf",
         '"sts.googleapis.com."',
         '"pypi.org."',
-        "names",
+        "answered_names",
     ),
     Fault(
         "every name of Google",
         "inner/dns.tf",
         '"sts.googleapis.com."',
         '"*.googleapis.com."',
-        "names",
+        "answered_names",
     ),
     Fault(
         "public addresses",
@@ -189,14 +189,14 @@ SEALED = (
       type    = "A"
       ttl     = 300
       rrdatas = ["142.250.1.95"]""",
-        "names",
+        "answered_names",
     ),
     Fault(
         "a sink that is somebody's",
         "inner/dns.tf",
         '["0.0.0.0"]',
         '["203.0.113.7"]',
-        "names",
+        "answered_names",
     ),
     Fault(
         "a policy without a network",
@@ -208,7 +208,7 @@ SEALED = (
   }
 """,
         "",
-        "names",
+        "answered_names",
     ),
     Fault(
         "a public zone",
