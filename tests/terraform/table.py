@@ -84,7 +84,7 @@ _INWARD = """
 ## Inward: what the outer project may do in the inner one
 
 Packages that were judged, images that were agreed on. Nothing else reaches in: VMs are made, and subscriptions pushed,
-by accounts of the inner project.
+by accounts of the inner project. `outer: builder` stands for whomever `image_pushers` names: by default nobody.
 """
 _EVICTION = """
 With `eviction = true`, sync may also delete versions from the repositories of packages (a custom role that holds
