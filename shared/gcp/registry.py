@@ -121,9 +121,7 @@ class ArtifactRegistry:
         self._multipart(url, {}, "application/vnd.debian.binary-package", path, what)
 
     def upload_generic(self, repository: str, package: str, version: str, filename: str, path: Path) -> None:
-        url = (
-            f"{self._api}/upload/v1/{self._name(repository)}/genericArtifacts:create?uploadType=multipart"
-        )
+        url = f"{self._api}/upload/v1/{self._name(repository)}/genericArtifacts:create?uploadType=multipart"
         names = {"packageId": package, "versionId": version, "filename": filename}
         what = f"Uploading {filename}"
         if not self._multipart(url, names, "application/octet-stream", path, what):

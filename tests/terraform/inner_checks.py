@@ -176,7 +176,9 @@ def inward(plan: Plan) -> Iterator[str]:  # 9
             continue
         kind = formats.get(grant.on.removeprefix("artifact registry repository "))
         role = grant.role.rsplit("/", 1)[-1]
-        packages = kind in ("APT", "GENERIC", "PYTHON") and grant.member.startswith("serviceAccount:sync-stage@")
+        packages = kind in ("APT", "GENERIC", "PYTHON") and grant.member.startswith(
+            "serviceAccount:sync-stage@"
+        )
         images = kind == "DOCKER" and role == "artifactregistry.writer"
         if not images and not (packages and role in ("artifactregistry.writer", "packageDmzEvictor")):
             yield f"{grant.address} lets {grant.member} into {grant.on} ({grant.role})"
