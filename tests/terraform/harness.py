@@ -114,7 +114,9 @@ def providers(scratch: Path) -> Iterator[dict[str, str]]:
             "TF_REATTACH_PROVIDERS": json.dumps(reattach),
             "TF_CLI_CONFIG_FILE": "/dev/null",
             "CHECKPOINT_DISABLE": "1",
-            "GOGC": "400",  # Go's collector takes a third of a short command's time
+            # Go's collector takes a third of a short command's time: it may wait until there is something to collect.
+            "GOGC": "off",
+            "GOMEMLIMIT": "600MiB",
             "TF_IN_AUTOMATION": "1",
         }
     finally:

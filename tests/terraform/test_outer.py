@@ -73,6 +73,12 @@ def test_a_plan_after_an_apply_is_empty_and_a_teardown_spares_the_keys(
     done = copy.run("outer", "plan", "-destroy", "-no-color", "-input=false")
     assert done.code == 1
     assert done.output.count("lifecycle.prevent_destroy set") == 2
+    # As terraform/README.md says under "Taking it down".
+    done = copy.run("outer", "state", "rm", "google_kms_crypto_key.signing", "google_kms_key_ring.dmz")
+    assert done.code == 0, done.output
+    done = copy.run("outer", "destroy", "-auto-approve", "-no-color", "-input=false")
+    assert done.code == 0, done.output
+    assert copy.run("outer", "state", "list").output == ""
 
 
 def test_every_setting_has_its_place() -> None:
