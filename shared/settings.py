@@ -6,7 +6,7 @@ On Google Cloud Terraform sets these; on one machine `functions.local` does. Not
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 from shared.errors import Permanent
 
@@ -22,6 +22,8 @@ class Settings:
     """Each field is the environment variable `DMZ_<FIELD>`; the project is GOOGLE_CLOUD_PROJECT."""
 
     project: str
+    inner_project: str = ""
+    """Project of the inner VMs and of the private repositories; empty: `project`."""
     location: str = "us-central1"
     """Region of the private repositories."""
     zone: str = "us-central1-a"
@@ -31,6 +33,7 @@ class Settings:
     outer_service_account: str = ""
     """Empty: outer-vm@PROJECT.iam.gserviceaccount.com."""
     inner_service_account: str = ""
+    """Empty: inner-vm@INNER_PROJECT.iam.gserviceaccount.com."""
     python_repository: str = "dmz-python"
     generic_repository: str = "dmz-generic"
     staging_repository: str = "dmz-staging"
@@ -80,7 +83,19 @@ class Settings:
     def account(self, kind: str) -> str:
         """Service account of the outer or inner VM."""
         given = self.outer_service_account if kind == "outer" else self.inner_service_account
-        return given or f"{kind}-vm@{self.project}.iam.gserviceaccount.com"
+        return given or f"{kind}-vm@{self.project_of(kind)}.iam.gserviceaccount.com"
+
+    def project_of(self, kind: str) -> str:
+        """Project of the outer or inner VMs."""
+        return self.project if kind == "outer" else self.inner_project or self.project
+
+    def holder(self, repository: str) -> str:
+        """Project of a repository: all are the inner one's but staging."""
+        return self.project_of("outer" if repository == self.staging_repository else "inner")
+
+    def machines(self, kind: str) -> Settings:
+        """These settings as whoever makes the outer or inner VMs reads them: their project is the project."""
+        return replace(self, project=self.project_of(kind))
 
     def environment(self) -> dict[str, str]:
         """The variables that `read` would read these settings from."""

@@ -32,12 +32,12 @@ class Ports:
         return Machines(kind, self.store, self.vms, self.clock, self.secret, grace)
 
 
-def google(settings: Settings) -> Ports:
-    """Google's services, as `settings` names them."""
+def google(settings: Settings, kind: Kind) -> Ports:
+    """Google's services, as `settings` names them, for the stage of the outer or inner VMs."""
     return Ports(
         store=FirestoreStore(settings.project),
         blobs=FirestoreBlobs(settings.project),
-        vms=TpuVms(settings),
+        vms=TpuVms(settings.machines(kind)),
         settings=settings,
         clock=time.time,
         secret=lambda: secrets.token_hex(24),

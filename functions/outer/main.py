@@ -16,7 +16,7 @@ from shared.settings import Settings
 
 def wire(settings: Settings) -> Desk:
     """The stage over Google's services, as `settings` names them."""
-    return desk(vm_stages.google(settings), PubSubBus(settings.project))
+    return desk(vm_stages.google(settings, "outer"), PubSubBus(settings.project))
 
 
 def desk(ports: vm_stages.Ports, bus: Bus) -> Desk:

@@ -62,7 +62,6 @@ class ArtifactRegistry:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._api = settings.registry_endpoint or _API
-        self._parent = f"projects/{settings.project}/locations/{settings.location}/repositories"
 
     @cached_property
     def _credentials(self) -> Any:
@@ -82,8 +81,12 @@ class ArtifactRegistry:
         limits = httpx.Limits(max_connections=32, max_keepalive_connections=32)
         return httpx.Client(timeout=httpx.Timeout(300, connect=10), limits=limits)
 
+    def _name(self, repository: str) -> str:
+        project = self._settings.holder(repository)
+        return f"projects/{project}/locations/{self._settings.location}/repositories/{repository}"
+
     def stored(self, repository: str) -> Sequence[Stored]:
-        request = {"parent": f"{self._parent}/{repository}", "page_size": 1000}
+        request = {"parent": self._name(repository), "page_size": 1000}
         with translated(f"Listing the repository {repository}"):
             return [_stored(repository, file) for file in self._client.list_files(request=request)]
 
@@ -101,7 +104,7 @@ class ArtifactRegistry:
         }
         with path.open("rb") as content:
             answer = self._post(
-                f"{base}/{self._settings.project}/{repository}/",
+                f"{base}/{self._settings.holder(repository)}/{repository}/",
                 f"Uploading {file.filename}",
                 data=form,
                 files={"content": (file.filename, content, "application/octet-stream")},
@@ -112,15 +115,13 @@ class ArtifactRegistry:
         return _accepted(answer, f"Uploading {file.filename}")
 
     def upload_apt(self, repository: str, file: LockedArchive, path: Path) -> None:
-        url = f"{self._api}/upload/v1/{self._parent}/{repository}/aptArtifacts:create?uploadType=multipart"
+        url = f"{self._api}/upload/v1/{self._name(repository)}/aptArtifacts:create?uploadType=multipart"
         what = f"Uploading {file.filename}"
         # What is there already is ignored by the service; whether it has the same bytes is what the listing tells.
         self._multipart(url, {}, "application/vnd.debian.binary-package", path, what)
 
     def upload_generic(self, repository: str, package: str, version: str, filename: str, path: Path) -> None:
-        url = (
-            f"{self._api}/upload/v1/{self._parent}/{repository}/genericArtifacts:create?uploadType=multipart"
-        )
+        url = f"{self._api}/upload/v1/{self._name(repository)}/genericArtifacts:create?uploadType=multipart"
         names = {"packageId": package, "versionId": version, "filename": filename}
         what = f"Uploading {filename}"
         if not self._multipart(url, names, "application/octet-stream", path, what):
@@ -128,7 +129,7 @@ class ArtifactRegistry:
 
     def download_generic(self, repository: str, package: str, version: str, filename: str, to: Path) -> None:
         name = quote(f"{package}:{version}:{filename}", safe=":")
-        url = f"{self._api}/v1/{self._parent}/{repository}/files/{name}:download?alt=media"
+        url = f"{self._api}/v1/{self._name(repository)}/files/{name}:download?alt=media"
         try:
             with self._http.stream("GET", url, headers=self._headers()) as answer:
                 if answer.status_code != 200:

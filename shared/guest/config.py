@@ -102,6 +102,8 @@ class Config:
     event_type: str
     event_source: str
     workload: WorkloadConfig
+    events_project: str = ""
+    """Project of the topic; empty: `project`, which is the repositories'."""
     staging: str = ""
     """Generic repository with the user's own wheels (outer)."""
     attributes: dict[str, str] = field(default_factory=dict)

@@ -63,7 +63,7 @@ def publish(config: Config, metadata: Metadata, payload: dict[str, Any]) -> None
         },
     }
     data = json.dumps({"messages": [message]}).encode()
-    url = f"{HOST}/v1/projects/{config.project}/topics/{config.topic}:publish"
+    url = f"{HOST}/v1/projects/{config.events_project or config.project}/topics/{config.topic}:publish"
     end, pause = time.monotonic() + _PATIENCE, 1.0
     while True:
         try:

@@ -1,0 +1,4 @@
+output "reference" {
+  description = "The image that runs, by digest."
+  value       = local.reference
+}

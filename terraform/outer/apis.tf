@@ -1,0 +1,31 @@
+locals {
+  apis = [
+    "artifactregistry", "cloudbilling", "cloudbuild", "cloudkms", "cloudresourcemanager", "cloudscheduler", "compute",
+    "firestore", "iam", "iamcredentials", "logging", "monitoring", "pubsub", "run", "storage", "storagetransfer", "tpu",
+  ]
+  budget_apis = var.billing_account == null ? [] : ["billingbudgets"]
+}
+
+resource "google_project_service" "api" {
+  for_each = toset(concat(local.apis, local.budget_apis))
+
+  project            = var.project
+  service            = "${each.key}.googleapis.com"
+  disable_on_destroy = false # others may use them
+}
+
+# Google's own service accounts; making them known before they are granted anything.
+resource "google_project_service_identity" "agent" {
+  for_each = toset(["cloudscheduler", "pubsub"])
+  provider = google-beta
+
+  project    = var.project
+  service    = "${each.key}.googleapis.com"
+  depends_on = [google_project_service.api]
+}
+
+locals {
+  number          = data.google_project.outer.number
+  pubsub_agent    = "serviceAccount:service-${local.number}@gcp-sa-pubsub.iam.gserviceaccount.com"
+  scheduler_agent = "serviceAccount:service-${local.number}@gcp-sa-cloudscheduler.iam.gserviceaccount.com"
+}

@@ -1,0 +1,83 @@
+resource "google_firestore_database" "dmz" {
+  project                           = var.project
+  name                              = "(default)" # what the clients open; a project without another use of it
+  location_id                       = var.location
+  type                              = "FIRESTORE_NATIVE"
+  concurrency_mode                  = "OPTIMISTIC"
+  delete_protection_state           = var.deletion_protection ? "DELETE_PROTECTION_ENABLED" : "DELETE_PROTECTION_DISABLED"
+  point_in_time_recovery_enablement = "POINT_IN_TIME_RECOVERY_ENABLED"
+  deletion_policy                   = "DELETE" # delete_protection_state is what holds it
+  depends_on                        = [google_project_service.api]
+}
+
+locals {
+  # Firestore deletes a document some time after its field `expires`; one without it stays. Claims must outlive what
+  # Pub/Sub may deliver or seek again (7 days).
+  expiring = toset([
+    "blobs", "chunks", "claims", "endings", "nonce-requests", "nonce-uses", "nonces", "progress", "proved",
+    "shards", "syncs", "token-uses", "verdicts", "vms",
+  ])
+
+  # Never asked for, and large: an index over them costs more than the documents.
+  unindexed = {
+    "chunks data"      = { collection = "chunks", field = "data" }
+    "outbox body"      = { collection = "outbox", field = "body" }
+    "verdicts verdict" = { collection = "verdicts", field = "verdict" }
+  }
+}
+
+resource "google_firestore_field" "expires" {
+  for_each = local.expiring
+
+  project    = var.project
+  database   = google_firestore_database.dmz.name
+  collection = each.key
+  field      = "expires"
+
+  ttl_config {}
+
+  # Ever growing values in an index make one hot spot of it, and nobody asks for them.
+  index_config {}
+}
+
+resource "google_firestore_field" "unindexed" {
+  for_each = local.unindexed
+
+  project    = var.project
+  database   = google_firestore_database.dmz.name
+  collection = each.value.collection
+  field      = each.value.field
+
+  index_config {}
+}
+
+# The database has no policy of its own: rights to it stand on the project, narrowed to this database by a condition.
+resource "google_project_iam_member" "database_user" {
+  for_each = toset(flatten([for stage in local.stages : local.publishers[stage]]))
+
+  project = var.project
+  role    = "roles/datastore.user"
+  member  = each.value
+
+  condition {
+    title      = "the one database"
+    expression = local.the_database
+  }
+}
+
+resource "google_project_iam_member" "database_viewer" {
+  for_each = var.operators
+
+  project = var.project
+  role    = "roles/datastore.viewer"
+  member  = each.value
+
+  condition {
+    title      = "the one database"
+    expression = local.the_database
+  }
+}
+
+locals {
+  the_database = "resource.name == \"projects/${var.project}/databases/${google_firestore_database.dmz.name}\""
+}

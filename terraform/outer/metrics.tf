@@ -1,0 +1,43 @@
+# Counted from the stages' own log lines, JSON with `stage` and `severity` (shared/serving.py).
+
+locals {
+  service_logs = "resource.type=\"cloud_run_revision\" AND resource.labels.service_name=(\"attestation\" OR \"outer\" OR \"scanner\" OR \"sync\")"
+
+  log_metrics = {
+    "dmz/misconfigured" = {
+      description = "Events that a stage cannot handle because its own settings are wrong."
+      filter      = "${local.service_logs} AND jsonPayload.stage:* AND severity=ERROR"
+    }
+    "dmz/refused_attestations" = {
+      description = "Tokens that the attestation stage refused."
+      filter      = "${local.service_logs} AND jsonPayload.event=\"attestation-appraised\" AND jsonPayload.accepted=false"
+    }
+    "dmz/retries" = {
+      description = "Deliveries that a stage asked for again."
+      filter      = "${local.service_logs} AND jsonPayload.stage:* AND severity=WARNING"
+    }
+  }
+}
+
+resource "google_logging_metric" "dmz" {
+  for_each = local.log_metrics
+
+  project     = var.project
+  name        = each.key
+  description = each.value.description
+  filter      = each.value.filter
+  depends_on  = [google_project_service.api]
+
+  label_extractors = { stage = "EXTRACT(jsonPayload.stage)" }
+
+  metric_descriptor {
+    metric_kind = "DELTA"
+    value_type  = "INT64"
+    unit        = "1"
+
+    labels {
+      key        = "stage"
+      value_type = "STRING"
+    }
+  }
+}

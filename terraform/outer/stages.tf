@@ -1,0 +1,99 @@
+# The stages of this project, one module each; the inner one is terraform/inner's. What each hears is
+# shared/events.py, SUBSCRIBERS.
+
+locals {
+  stage_topics = {
+    attestation = ["attestation-requested", "image-built", "nonce-registered", "nonce-requested", "reference-revoked", "sweep-requested"]
+    outer       = ["outer-install-completed", "run-failed", "run-requested", "sweep-requested"]
+    scanner     = ["manifest-published", "sweep-requested"]
+    sync        = ["sweep-requested", "sync-shard-planned", "verdicts-written"]
+  }
+
+  pushed = { for stage, topics in local.stage_topics : stage => {
+    for topic in topics : google_pubsub_topic.event[topic].name => { project = var.project, credentials = topic == "attestation-requested" }
+  } }
+
+  policies   = { "/policies" = google_storage_bucket.dmz["policies"].name }
+  advisories = var.advisories_in_bucket ? { "/advisories" = google_storage_bucket.dmz["advisories"].name } : {}
+
+  dead_letter_topic = "projects/${var.project}/topics/${google_pubsub_topic.dead_letters.name}"
+}
+
+module "outer" {
+  source = "../modules/function"
+
+  attempts            = var.dead_letter_attempts
+  dead_letter_topic   = local.dead_letter_topic
+  deletion_protection = var.deletion_protection
+  environment         = local.environment
+  image               = var.image
+  labels              = local.labels
+  limits              = { memory = "1Gi" }
+  location            = var.location
+  name                = "outer"
+  project             = var.project
+  pubsub_agent        = local.pubsub_agent
+  topics              = local.pushed["outer"]
+
+  depends_on = [google_project_service.api, google_project_service_identity.agent]
+}
+
+module "scanner" {
+  source = "../modules/function"
+
+  attempts            = var.dead_letter_attempts
+  buckets             = merge(local.policies, local.advisories)
+  dead_letter_topic   = local.dead_letter_topic
+  deletion_protection = var.deletion_protection
+  environment         = local.environment
+  image               = var.image
+  labels              = local.labels
+  limits              = { cpu = "2", memory = "2Gi" }
+  location            = var.location
+  name                = "scanner"
+  project             = var.project
+  pubsub_agent        = local.pubsub_agent
+  topics              = local.pushed["scanner"]
+
+  depends_on = [google_project_service.api, google_project_service_identity.agent]
+}
+
+# Shards are many and carry bytes: more instances, and few events in each.
+module "sync" {
+  source = "../modules/function"
+
+  attempts            = var.dead_letter_attempts
+  buckets             = merge(local.policies, local.advisories)
+  dead_letter_topic   = local.dead_letter_topic
+  deletion_protection = var.deletion_protection
+  environment         = local.environment
+  image               = var.image
+  labels              = local.labels
+  limits              = { concurrency = 2, cpu = "2", instances = 40, memory = "4Gi" }
+  location            = var.location
+  name                = "sync"
+  project             = var.project
+  pubsub_agent        = local.pubsub_agent
+  topics              = local.pushed["sync"]
+
+  depends_on = [google_project_service.api, google_project_service_identity.agent]
+}
+
+module "attestation" {
+  source = "../modules/function"
+
+  attempts            = var.dead_letter_attempts
+  buckets             = local.policies
+  dead_letter_topic   = local.dead_letter_topic
+  deletion_protection = var.deletion_protection
+  environment         = local.environment
+  image               = var.image
+  labels              = local.labels
+  location            = var.location
+  name                = "attestation"
+  project             = var.project
+  pubsub_agent        = local.pubsub_agent
+  topics              = local.pushed["attestation"]
+
+  depends_on = [google_project_service.api, google_project_service_identity.agent]
+}

@@ -1,0 +1,45 @@
+"""Fixtures: one copy of terraform/ for the session with the stand-ins at work, and the plans that tests look at."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.terraform import harness, variables
+
+
+@pytest.fixture(scope="session")
+def terraform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[harness.Workspace]:
+    """A copy of terraform/; who changes it changes it back."""
+    if shutil.which("terraform") is None:
+        if os.environ.get("CI"):
+            pytest.fail(harness.MISSING, pytrace=False)
+        pytest.skip(harness.MISSING)
+    with harness.workspace(tmp_path_factory.mktemp("terraform")) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def outer(terraform: harness.Workspace) -> harness.Workspace:
+    terraform.init("outer")
+    return terraform
+
+
+@pytest.fixture(scope="session")
+def outer_plan(outer: harness.Workspace) -> dict[str, Any]:
+    """Everything on."""
+    done, plan = outer.plan("outer", variables.OUTER)
+    assert plan, done.output
+    return plan
+
+
+@pytest.fixture(scope="session")
+def first_plan(outer: harness.Workspace) -> dict[str, Any]:
+    """The first apply: no image, no inner project."""
+    done, plan = outer.plan("outer", variables.FIRST)
+    assert plan, done.output
+    return plan

@@ -1,0 +1,258 @@
+"""What must hold of the outer project's plan beside `checks`: it is what the code speaks of, and nothing more.
+
+1. A topic for each event type. 2. A push subscription for each subscriber. 3. Publishers are those of the code.
+4. Dead letters are held. 5. The environment has the code's settings. 6. The outer VM may do two things.
+7. Nothing reaches the outer network, and from it the web alone is reached. 8. Signing keys are those of the code.
+9. Documents that expire are swept by Firestore, and no query of the code needs an index that is not there.
+10. The watchdog ticks.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from shared.events import DEAD_LETTERS, PUBLISHERS, SUBSCRIBERS, TYPES, WITH_TOKENS
+from shared.settings import Settings
+from tests.terraform import checks
+from tests.terraform.harness import CHECKOUT
+from tests.terraform.plans import Plan, Resource, grants, resources
+from tests.terraform.variables import MEMBERS, PROJECT
+
+STAGES = tuple(stage for stage in SUBSCRIBERS if stage != "inner")
+_FRAMEWORK = {"FUNCTION_SOURCE", "FUNCTION_TARGET"}
+_ROOM = {"10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"}
+
+
+def topics(plan: Plan) -> Iterator[str]:  # 1
+    made = {one.values["name"] for one in resources(plan, "google_pubsub_topic")}
+    yield from (f"there is no topic {name}" for name in sorted({*TYPES, DEAD_LETTERS} - made))
+    yield from (f"the topic {name} is no event of ours" for name in sorted(made - {*TYPES, DEAD_LETTERS}))
+
+
+def subscriptions(plan: Plan) -> Iterator[str]:  # 2
+    made = {
+        one.values["name"]: one.values
+        for one in resources(plan, "google_pubsub_subscription")
+        if one.values.get("push_config")
+    }
+    wanted = {f"{stage}--{topic}": topic for stage in STAGES for topic in SUBSCRIBERS[stage]}
+    yield from (f"nothing is pushed by {name}" for name in sorted(set(wanted) - set(made)))
+    yield from (
+        f"{name} is pushed to a stage that does not take it" for name in sorted(set(made) - set(wanted))
+    )
+    for name in set(made) & set(wanted):
+        if made[name]["topic"] != f"projects/{PROJECT}/topics/{wanted[name]}":
+            yield f"{name} listens to {made[name]['topic']}"
+
+
+def publishers(plan: Plan) -> Iterator[str]:  # 3
+    made = {
+        (grant.on.removeprefix("pubsub topic "), grant.member)
+        for grant in grants(plan)
+        if grant.on.startswith("pubsub topic ") and grant.role == "roles/pubsub.publisher"
+    }
+    wanted = {
+        (topic, member) for topic, names in PUBLISHERS.items() for name in names for member in MEMBERS[name]
+    }
+    agents = {
+        "serviceAccount:service-123456789012@gcp-sa-pubsub.iam.gserviceaccount.com",
+        *MEMBERS["inner Pub/Sub"],
+    }
+    wanted |= {(DEAD_LETTERS, member) for stage in SUBSCRIBERS for member in MEMBERS[stage]}
+    wanted |= {(DEAD_LETTERS, agent) for agent in agents}
+    yield from (
+        f"{member} may publish to {topic}, which the code does not know"
+        for topic, member in sorted(made - wanted)
+    )
+    yield from (f"{member} may not publish to {topic}" for topic, member in sorted(wanted - made))
+
+
+def dead_letters(plan: Plan) -> Iterator[str]:  # 4
+    held = [
+        one
+        for one in resources(plan, "google_pubsub_subscription")
+        if str(one.values["topic"]).endswith(DEAD_LETTERS)
+    ]
+    if [one.values["name"] for one in held] != [f"{DEAD_LETTERS}-hold"]:
+        yield "dead letters are lost: nothing subscribes to their topic"
+    forwarded = {
+        grant.on.removeprefix("pubsub subscription ")
+        for grant in grants(plan)
+        if "@gcp-sa-pubsub." in grant.member and grant.role == "roles/pubsub.subscriber"
+    }
+    for stage in STAGES:
+        for topic in SUBSCRIBERS[stage]:
+            if topic != WITH_TOKENS and f"{stage}--{topic}" not in forwarded:
+                yield f"Pub/Sub may not forward from {stage}--{topic} to the dead letters"
+
+
+def environment(plan: Plan) -> Iterator[str]:  # 5
+    known = set(Settings(project=PROJECT).environment()) | _FRAMEWORK
+    for one in resources(plan, "google_cloud_run_v2_service"):
+        given = {env["name"]: env["value"] for env in one.block("template")["containers"][0]["env"]}
+        yield from (
+            f"{one.address} sets {name}, which no setting reads" for name in sorted(set(given) - known)
+        )
+        stage = one.values["name"]
+        if (
+            given.get("FUNCTION_SOURCE") != f"functions/{stage}/main.py"
+            or given.get("FUNCTION_TARGET") != "handle"
+        ):
+            yield f"{one.address} does not run functions/{stage}/main.py"
+        if given.get("GOOGLE_CLOUD_PROJECT") != PROJECT:
+            yield f"{one.address} is not told its project"
+        mounted = {
+            mount["mount_path"] for mount in one.block("template")["containers"][0].get("volume_mounts") or []
+        }
+        for volume in one.block("template").get("volumes") or []:
+            if not (volume.get("gcs") or [{}])[0].get("read_only"):
+                yield f"{one.address} may write to what it reads its policies from"
+        needed = {
+            "scanner": {"/policies", "/advisories"},
+            "sync": {"/policies", "/advisories"},
+            "attestation": {"/policies"},
+        }
+        if mounted != needed.get(stage, set()):
+            yield f"{one.address} has {sorted(mounted)} mounted"
+
+
+def outer_vm(plan: Plan) -> Iterator[str]:  # 6
+    may = {(grant.role, grant.on) for grant in grants(plan) if grant.member == MEMBERS["outer VM"][0]}
+    wanted = {
+        ("roles/pubsub.publisher", "pubsub topic outer-install-completed"),
+        ("roles/artifactregistry.reader", "artifact registry repository dmz-staging"),
+    }
+    for role, on in sorted(may ^ wanted):
+        yield f"the outer VM {'may' if (role, on) in may else 'lacks'} {role} on {on}"
+
+
+def network(plan: Plan) -> Iterator[str]:  # 7
+    rules = list(resources(plan, "google_compute_firewall"))
+    for rule in rules:
+        allowed = rule.values.get("allow") or []
+        if allowed and rule.values.get("direction") != "EGRESS":
+            yield f"{rule.address} lets somebody in"
+        for one in allowed:
+            if one["protocol"] != "tcp" or not set(one["ports"] or ["all"]) <= {"80", "443"}:
+                yield f"{rule.address} lets out {one['protocol']} {one['ports']}"
+        if rule.values.get("deny") and not rule.values.get("log_config"):
+            yield f"{rule.address} denies without a word"
+        if rule.values.get("disabled"):
+            yield f"{rule.address} is disabled"
+    yield from _denied(rules)
+    for one in resources(plan, "google_compute_network"):
+        if one.values.get("auto_create_subnetworks") is not False:
+            yield f"{one.address} makes subnetworks that nobody asked for"
+    for one in resources(
+        plan, "google_compute_network_peering", "google_compute_router_nat", "google_compute_vpn_tunnel"
+    ):
+        yield f"{one.address} joins the outer network to another"
+
+
+def _denied(rules: list[Resource]) -> Iterator[str]:
+    opened = min((_priority(rule.values) for rule in rules if rule.values.get("allow")), default=0)
+    denies = [rule.values for rule in rules if rule.values.get("deny") and not rule.values.get("disabled")]
+    everything: Any = [{"protocol": "all", "ports": []}]
+    for direction, ranges in (("EGRESS", "destination_ranges"), ("INGRESS", "source_ranges")):
+        if not any(
+            one["direction"] == direction and one[ranges] == ["0.0.0.0/0"] and _all(one["deny"], everything)
+            for one in denies
+        ):
+            yield f"nothing denies the rest of {direction.lower()}"
+    if not any(
+        set(one.get("destination_ranges") or ()) >= _ROOM and _priority(one) < opened for one in denies
+    ):
+        yield "an outer VM reaches its neighbours: private addresses are not denied before the web is allowed"
+
+
+def _priority(rule: Mapping[str, Any]) -> int:
+    """Compute Engine's default is 1000."""
+    return int(rule.get("priority") or 1000)
+
+
+def _all(deny: Any, everything: Any) -> bool:
+    return [one["protocol"] for one in deny] == [one["protocol"] for one in everything] and not deny[0][
+        "ports"
+    ]
+
+
+def signing_keys(plan: Plan) -> Iterator[str]:  # 8
+    for one in resources(plan, "google_kms_crypto_key"):
+        source = (CHECKOUT / "shared/gcp/kms.py").read_text()
+        algorithm = one.block("version_template").get("algorithm")
+        if one.values.get("purpose") != "ASYMMETRIC_SIGN" or f'_ALGORITHM = "{algorithm}"' not in source:
+            yield f"{one.address} is {one.values.get('purpose')} {algorithm}: shared/gcp/kms.py signs with another"
+    logged = {
+        (one.values["service"], each["log_type"])
+        for one in resources(plan, "google_project_iam_audit_config")
+        for each in one.values["audit_log_config"]
+        if not each.get("exempted_members")
+    }
+    for wanted_log in {
+        ("cloudkms.googleapis.com", "DATA_READ"),
+        ("storage.googleapis.com", "DATA_WRITE"),
+    } - logged:
+        yield f"nobody sees who uses {wanted_log[0]}"
+    may = {(grant.member, grant.on) for grant in grants(plan) if grant.role == "roles/cloudkms.signer"}
+    wanted = {
+        (MEMBERS["Cloud Build"][0], "kms crypto key builder"),
+        (MEMBERS["attestation"][0], "kms crypto key verification-summaries"),
+    }
+    yield from (
+        f"{member} {'signs' if (member, on) in may else 'does not sign'} with {on}"
+        for member, on in may ^ wanted
+    )
+
+
+def database(plan: Plan) -> Iterator[str]:  # 9
+    fields = {
+        (one.values["collection"], one.values["field"]): one
+        for one in resources(plan, "google_firestore_field")
+    }
+    for collection in ("claims", "nonces", "nonce-uses", "token-uses", "verdicts", "vms"):
+        one = fields.get((collection, "expires"))
+        if one is None or not one.values.get("ttl_config"):
+            yield f"documents of {collection} are kept for ever: no field expires"
+    for place, filters in _queries(CHECKOUT / "shared/gcp/firestore.py"):
+        if filters > 1:
+            yield f"{place} asks by {filters} fields at once: that needs a composite index in database.tf"
+
+
+def _queries(path: Path) -> Iterator[tuple[str, int]]:
+    """Every query of a file, with the number of fields that it filters and orders by."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.FunctionDef):
+            calls = [
+                call.func.attr
+                for call in ast.walk(node)
+                if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute)
+            ]
+            if "where" in calls:
+                yield f"{path.name} {node.name}", sum(name in ("where", "order_by") for name in calls)
+
+
+def watchdog(plan: Plan) -> Iterator[str]:  # 10
+    jobs = {
+        (one.block("pubsub_target").get("topic_name"), one.values["schedule"])
+        for one in resources(plan, "google_cloud_scheduler_job")
+        if not one.values.get("paused")
+    }
+    if (f"projects/{PROJECT}/topics/sweep-requested", "* * * * *") not in jobs:
+        yield "the watchdog does not tick every minute"
+
+
+OUTER: tuple[checks.Check, ...] = (
+    topics,
+    subscriptions,
+    publishers,
+    dead_letters,
+    environment,
+    outer_vm,
+    network,
+    signing_keys,
+    database,
+    watchdog,
+)

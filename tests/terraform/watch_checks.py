@@ -1,0 +1,94 @@
+"""What watches the outer project: 1. every trouble has its alert, which says what to do and asks for what exists;
+2. logs are counted by fields that the stages write; 3. money has its alert."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from tests.terraform.plans import Plan, Resource, resources
+
+TROUBLES = (
+    "dead letters",
+    "failed runs",
+    "misconfigured stage",
+    "outer VM older than its limit",
+    "refused attestations",
+    "stuck runs",
+    "watchdog asleep",
+)
+WRITTEN = {"message", "severity", "stage"}
+"""Fields of a stage's log line (shared/serving.py); `test_watch` holds them against it."""
+UNWRITTEN = {"accepted", "event"}
+"""Fields that a metric waits for: the attestation stage does not log its answers yet (terraform/README.md)."""
+
+
+def alerts(plan: Plan) -> Iterator[str]:  # 1
+    found = {
+        str(one.values["display_name"]): one for one in resources(plan, "google_monitoring_alert_policy")
+    }
+    for trouble in TROUBLES:
+        if f"Package DMZ: {trouble}" not in found:
+            yield f"nobody is told of {trouble}"
+    for one in found.values():
+        if one.values.get("enabled") is False:
+            yield f"{one.address} is off"
+        if not one.block("documentation").get("content"):
+            yield f"{one.address} says not what to do"
+        if not one.values.get("notification_channels") and not one.unknown.get("notification_channels"):
+            yield f"{one.address} tells nobody"
+        yield from (f"{one.address} {trouble}" for trouble in _filtered(plan, one))
+
+
+def log_metrics(plan: Plan) -> Iterator[str]:  # 2
+    for one in resources(plan, "google_logging_metric"):
+        asked = set(re.findall(r"jsonPayload\.(\w+)", str(one.values["filter"])))
+        for field in sorted(asked - WRITTEN - UNWRITTEN):
+            yield f"{one.address} counts by {field}, which no log line has"
+
+
+def money(plan: Plan) -> Iterator[str]:  # 3
+    budgets = list(resources(plan, "google_billing_budget"))
+    if not any((one.block("budget_filter").get("projects") or []) for one in budgets):
+        yield "no budget watches this project"
+    for one in budgets:
+        rules = one.values.get("threshold_rules") or []
+        if not any(rule.get("spend_basis") == "FORECASTED_SPEND" for rule in rules):
+            yield f"{one.address} speaks only when the money is spent"
+
+
+def _filtered(plan: Plan, one: Resource) -> Iterator[str]:
+    named = {
+        "topic_id": {each.values["name"] for each in resources(plan, "google_pubsub_topic")},
+        "subscription_id": {each.values["name"] for each in resources(plan, "google_pubsub_subscription")},
+    }
+    metrics = {each.values["name"] for each in resources(plan, "google_logging_metric")}
+    for condition in one.values["conditions"]:
+        words = _filter(condition)
+        for label, names in named.items():
+            for name in re.findall(rf'{label} = "([^"]+)"', words):
+                if name not in names:
+                    yield f"watches {name}, which is not there"
+        for name in re.findall(r'logging\.googleapis\.com/user/([^"]+)"', words):
+            if name not in metrics:
+                yield f"watches the metric {name}, which is not there"
+        for pattern in re.findall(r'full_match\("([^"]+)"\)', words):
+            missed = [
+                name for name in named["subscription_id"] if _pushed(name) and not re.fullmatch(pattern, name)
+            ]
+            if missed:
+                yield f"does not watch {', '.join(sorted(missed))}"
+
+
+def _pushed(name: str) -> bool:
+    """Stages' names are words; a data service's own subscription is to nonces."""
+    return "--" in name and not name.endswith("--nonce-issued")
+
+
+def _filter(condition: Mapping[str, Any]) -> str:
+    kinds = ("condition_threshold", "condition_absent")
+    return str(next(condition[kind][0] for kind in kinds if condition.get(kind))["filter"])
+
+
+WATCH = (alerts, log_metrics, money)
