@@ -17,6 +17,7 @@ from shared.model.lock import LockedArchive, LockedPython
 from shared.model.package import Package, Release
 from shared.model.value import Digest
 from shared.model.verdict import AdvisorySource, Finding
+from shared.model.workload import Provisioning
 
 Document = dict[str, Any]
 
@@ -295,6 +296,13 @@ class VmSpec:
     runtime_version: str
     metadata: Mapping[str, str]
     labels: Mapping[str, str]
+    zone: str = ""
+    """Empty: the zone that the settings name."""
+    provisioning: Provisioning = "on-demand"
+    reservation: str = ""
+    """Name of the reservation, for `reserved`; empty: any of the project's."""
+    queue_minutes: int = 0
+    """How long the request may wait for capacity as a queued resource; 0: it is met at once or refused."""
 
 
 @dataclass(frozen=True)
@@ -303,6 +311,9 @@ class Vm:
     state: str
     """As the TPU API names it: CREATING, READY, DELETING, PREEMPTED, …"""
     labels: Mapping[str, str]
+    zone: str = ""
+    workers: int = 1
+    """Hosts of the slice; each boots with the same metadata."""
 
 
 class Vms(Protocol):

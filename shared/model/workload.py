@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from packaging.requirements import InvalidRequirement, Requirement
-from pydantic import AfterValidator, Field, field_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from shared.errors import Permanent
 from shared.model import yaml_file
 from shared.model.image import ImageName
 from shared.model.package import DebianName, HttpsUrl
-from shared.model.value import Digest, Value, printable
+from shared.model.value import Digest, Part, Value, printable
 
 BUILT_IN = Path(__file__).parent.parent / "data" / "workloads"
 
@@ -36,6 +36,8 @@ def _constraint(line: str) -> str:
     return line
 
 
+Zone = Annotated[str, Field(pattern=r"^[a-z]+-[a-z]+[0-9]+-[a-z]$")]
+"""Like us-central1-a."""
 Override = Annotated[Line, AfterValidator(_override)]
 Constraint = Annotated[Line, AfterValidator(_constraint)]
 
@@ -51,6 +53,20 @@ class OwnWheel(Value):
         return Path(self.path).name
 
 
+Provisioning = Literal["on-demand", "spot", "reserved"]
+"""How a TPU is paid for: at the list price, at a lower one until Google wants it back, or out of a reservation."""
+
+
+class Interpreter(Part):
+    """A Python that the runtime image lacks: an archive that unpacks to `python/bin/python3`, as
+    https://gregoryszorc.com/docs/python-build-standalone/main/distributions.html describes its `install_only` ones."""
+
+    version: Annotated[str, Field(pattern=r"^3\.[0-9]{1,2}$")]
+    """The minor version, like 3.12."""
+    url: HttpsUrl
+    sha256: Digest
+
+
 class Workload(Value):
     """One workload. The same install script runs in the outer and in the inner VM."""
 
@@ -59,6 +75,15 @@ class Workload(Value):
     runtime_version: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{0,62}$")]
     """TPU software version (https://cloud.google.com/tpu/docs/runtimes); the local platform boots Debian 13 for it."""
     accelerator_type: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
+    zones: Annotated[tuple[Zone, ...], Field(max_length=20)] = ()
+    """Tried in this order while there is no capacity; none: the zone that the service is configured with."""
+    provisioning: Provisioning = "on-demand"
+    reservation: Annotated[str, Field(pattern=r"^$|^[A-Za-z0-9][A-Za-z0-9./_-]{0,300}$")] = ""
+    """With `provisioning: reserved`, which one; none: any of the project's."""
+    queue_minutes: Annotated[int, Field(ge=0, le=7 * 24 * 60)] = 0
+    """How long a VM may wait for capacity as a queued resource; 0: it comes at once or the next zone is tried."""
+    interpreter: Interpreter | None = None
+    """Where Python comes from if the runtime image has none that fits; it is judged and mirrored like the rest."""
     apt: tuple[DebianName, ...] = ()
     """Installed before the script runs, with their dependencies and without recommendations."""
     constraints: tuple[Constraint, ...] = ()
@@ -82,6 +107,21 @@ class Workload(Value):
     """What becomes of the inner VM when the run has completed."""
     install_minutes: Annotated[int, Field(ge=1, le=240)] = 45
     """After so many minutes without a report a VM's install has failed."""
+
+    @model_validator(mode="after")
+    def _reserved(self) -> Workload:
+        if self.reservation and self.provisioning != "reserved":
+            raise ValueError(
+                "a reservation is named, but provisioning is not reserved: write provisioning: reserved"
+            )
+        return self
+
+    @field_validator("zones")
+    @classmethod
+    def _zones(cls, zones: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(zones)) != len(zones):
+            raise ValueError("a zone stands twice: name each once")
+        return zones
 
     @field_validator("data_services")
     @classmethod
