@@ -8,10 +8,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from shared.errors import Permanent
 from shared.model import yaml_file
 from shared.model.appraisal import AppraisalPolicy
-from shared.model.value import printable
 
 BUILT_IN = Path(__file__).parent.parent / "data" / "attestation" / "policies"
 
@@ -24,17 +22,9 @@ def read(path: Path) -> AppraisalPolicy:
 
 def built_in() -> tuple[str, ...]:
     """Names of the policies that come with the project."""
-    return tuple(sorted(path.stem for path in BUILT_IN.glob("*.yaml")))
+    return yaml_file.names(BUILT_IN)
 
 
 def find(name_or_path: str) -> AppraisalPolicy:
     """A policy that comes with the project by name, or the user's own by path."""
-    if name_or_path in built_in():
-        return read(BUILT_IN / f"{name_or_path}.yaml")
-    path = Path(name_or_path)
-    if path.suffix in (".yaml", ".yml") or path.exists():
-        return read(path)
-    raise Permanent(
-        f"There is no appraisal policy '{printable(name_or_path, 80)}': give one of {', '.join(built_in())}, "
-        "or the path of a policy file."
-    )
+    return read(yaml_file.find(name_or_path, BUILT_IN, "appraisal policy"))

@@ -127,7 +127,7 @@ def _manifest(part: LockedInput, inputs: Inputs) -> Manifest:
     body = inputs(part).read_bytes()
     try:
         said = json.loads(body).get("mediaType", OCI_MANIFEST)
-    except (ValueError, AttributeError) as error:
+    except (ValueError, AttributeError, RecursionError) as error:
         raise Permanent("The base image's manifest is not JSON.") from error
     return read_manifest(
         body, DOCKER_MANIFEST if said == DOCKER_MANIFEST else OCI_MANIFEST, part.sha256, "The base"

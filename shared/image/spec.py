@@ -30,20 +30,12 @@ def read(path: Path) -> ImageSpec:
 
 def built_in() -> tuple[str, ...]:
     """Names of the specs that come with the project."""
-    return tuple(sorted(path.stem for path in BUILT_IN.glob("*.yaml")))
+    return yaml_file.names(BUILT_IN)
 
 
 def find(name_or_path: str) -> Path:
     """The path of a built-in spec by name, or of the user's own by path."""
-    if name_or_path in built_in():
-        return BUILT_IN / f"{name_or_path}.yaml"
-    path = Path(name_or_path)
-    if path.suffix in (".yaml", ".yml") or path.exists():
-        return path
-    raise Permanent(
-        f"There is no image '{printable(name_or_path, 100)}': give one of {', '.join(built_in())}, "
-        "or the path of an image spec."
-    )
+    return yaml_file.find(name_or_path, BUILT_IN, "image")
 
 
 def lock_path(spec_path: Path) -> Path:

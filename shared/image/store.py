@@ -62,9 +62,10 @@ class LayerStore:
         try:
             for name in ("layers", "blobs", "checked", "tmp"):
                 (directory / name).mkdir(parents=True, exist_ok=True)
+            tempfile.TemporaryFile(dir=directory / "tmp").close()  # it may be there and read-only
         except OSError as error:
             raise Permanent(
-                f"The cache of layers {directory} cannot be made: {error.strerror}; "
+                f"The cache of layers {directory} cannot be written: {error.strerror}; "
                 "name another place in XDG_CACHE_HOME."
             ) from error
         self._sweep()

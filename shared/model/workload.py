@@ -9,11 +9,10 @@ from typing import Annotated, Literal
 from packaging.requirements import InvalidRequirement, Requirement
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from shared.errors import Permanent
 from shared.model import yaml_file
 from shared.model.image import ImageName
 from shared.model.package import DebianName, HttpsUrl
-from shared.model.value import Digest, Part, Value, printable
+from shared.model.value import Digest, Part, Value
 
 BUILT_IN = Path(__file__).parent.parent / "data" / "workloads"
 
@@ -155,17 +154,9 @@ def read(path: Path) -> Workload:
 
 def built_in() -> tuple[str, ...]:
     """Names of the workloads that come with the project."""
-    return tuple(sorted(path.stem for path in BUILT_IN.glob("*.yaml")))
+    return yaml_file.names(BUILT_IN)
 
 
 def find(name_or_path: str) -> Workload:
     """A built-in workload by name, or the user's own by path."""
-    if name_or_path in built_in():
-        return read(BUILT_IN / f"{name_or_path}.yaml")
-    path = Path(name_or_path)
-    if path.suffix in (".yaml", ".yml") or path.exists():
-        return read(path)
-    raise Permanent(
-        f"There is no workload '{printable(name_or_path, 100)}': give one of {', '.join(built_in())}, "
-        "or the path of a workload file."
-    )
+    return read(yaml_file.find(name_or_path, BUILT_IN, "workload"))

@@ -34,13 +34,38 @@ def read(path: Path, kind: type[V], what: str, needs: str) -> V:
         node = loader.get_single_node()
         content = loader.construct_document(node) if node else None
     except (yaml.YAMLError, UnicodeDecodeError, ValueError) as error:
-        first = printable(" ".join(str(error).split()), 300)
+        words = " ".join(str(error).split()).replace(' in "<byte string>",', " in")
+        first = printable(words, 300)
         raise Permanent(f"{shown} is not YAML as it is read here: {first}.") from error
     except RecursionError as error:
         raise Permanent(f"{shown} is nested too deeply.") from error
     if not isinstance(content, dict):
         raise Permanent(f"{shown} must be a mapping with at least {needs}.")
     return kind.check(content, shown, lambda loc: _line(node, loc))
+
+
+def names(folder: Path) -> tuple[str, ...]:
+    """Names of the files in `folder`, which come with the project."""
+    return tuple(sorted(path.stem for path in folder.glob("*.yaml")))
+
+
+def find(name_or_path: str, folder: Path, what: str) -> Path:
+    """The path of a file that comes with the project, given by its name, or of the user's own, given as a path.
+
+    `what` is how a failure calls it, like `policy`.
+    """
+    if name_or_path in names(folder):
+        return folder / f"{name_or_path}.yaml"
+    path = Path(name_or_path)
+    try:
+        if path.suffix in (".yaml", ".yml") or path.exists():
+            return path
+    except (OSError, ValueError):  # longer than a path may be, or with a NUL character: no file's name
+        pass
+    raise Permanent(
+        f"There is no {what} '{printable(name_or_path, 80)}': give one of {', '.join(names(folder))}, "
+        f"or the path of a file like them."
+    )
 
 
 class _Plain(yaml.SafeLoader):

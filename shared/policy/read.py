@@ -10,6 +10,7 @@ import yaml
 from pydantic import ValidationError
 
 from shared.errors import Permanent
+from shared.model import yaml_file
 from shared.model.value import printable
 from shared.model.verdict import Policy
 
@@ -32,20 +33,12 @@ class _StrictLoader(yaml.SafeLoader):
 
 def built_in() -> tuple[str, ...]:
     """Names of the policies that come with the project."""
-    return tuple(sorted(path.stem for path in BUILT_IN.glob("*.yaml")))
+    return yaml_file.names(BUILT_IN)
 
 
 def find(name_or_path: str) -> Policy:
     """A built-in policy by name, or the user's own by path."""
-    if name_or_path in built_in():
-        return read(BUILT_IN / f"{name_or_path}.yaml")
-    path = Path(name_or_path)
-    if path.suffix in (".yaml", ".yml") or path.exists():
-        return read(path)
-    raise Permanent(
-        f"There is no policy '{printable(name_or_path, 80)}': "
-        f"give one of {', '.join(built_in())}, or the path of a policy file."
-    )
+    return read(yaml_file.find(name_or_path, BUILT_IN, "policy"))
 
 
 def read(path: Path) -> Policy:

@@ -77,7 +77,9 @@ def test_an_own_wheel_that_is_missing_is_named(tmp_path: Path) -> None:
     ("words", "sentence"),
     [
         (["run", "no-such-workload"], "There is no workload 'no-such-workload'"),
-        (["run", "{tmp}/broken.yaml"], "is not YAML"),
+        (["run", "w" * 5000], "There is no workload 'wwww"),
+        (["run", "\0"], "There is no workload"),
+        (["run", "{tmp}/broken.yaml"], "in line 2, column 1"),
         (["run", "{tmp}/wrong.yaml"], "is not valid at smok"),
         (["run", "{tmp}/missing.yaml"], "cannot be read: No such file or directory"),
     ],

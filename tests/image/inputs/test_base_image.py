@@ -181,6 +181,17 @@ def test_configurations_that_do_not_fit(case: str, web: Web, cache: Cache) -> No
         base_image.base_image(Image(web, **change).lock(), cache.path)
 
 
+@pytest.mark.parametrize("which", ["manifest", "config"])
+@pytest.mark.parametrize(
+    "text", ["[" * 200_000, "7", "[]", "{", ""], ids=["deep", "number", "list", "open", "empty"]
+)
+def test_documents_that_are_none(which: str, text: str, image: Image, cache: Cache, tmp_path: Path) -> None:
+    spoilt = tmp_path / "spoilt"
+    spoilt.write_text(text)
+    with pytest.raises(Permanent, match="The base image"):
+        base_image.base_image(image.lock(), lambda each: spoilt if each.name == which else cache.path(each))
+
+
 @pytest.mark.parametrize("config", [{"config": None}, {"config": {"Env": None}}, {"config": {}}])
 def test_a_base_without_environment(config: dict[str, Any], web: Web, cache: Cache) -> None:
     assert base_image.base_image(Image(web, **config).lock(), cache.path).env == {}
