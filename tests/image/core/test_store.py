@@ -15,7 +15,7 @@ from shared.image.store import LayerStore
 
 def test_a_file_in_the_place_of_the_cache(tmp_path: Path) -> None:
     (tmp_path / "cache").write_text("")
-    with pytest.raises(Permanent, match="cannot be written: .*name another place in XDG_CACHE_HOME"):
+    with pytest.raises(Permanent, match=r"cannot be written: .*name another place in XDG_CACHE_HOME"):
         LayerStore(tmp_path / "cache")
 
 
