@@ -42,6 +42,14 @@ _FAMILIES = {
     "v5p": _Family(_cubes(12288), per_chip=2),
     "v6e": _Family(_FLAT, per_chip=1, one_host=8),
 }
+FAMILIES = tuple(_FAMILIES)
+"""What an accelerator type may begin with."""
+
+
+def family(accelerator_type: str) -> str:
+    """Like `v5litepod`. Permanent if there is no such type."""
+    _slice(accelerator_type)
+    return accelerator_type.partition("-")[0]
 
 
 def chips(accelerator_type: str) -> int:
