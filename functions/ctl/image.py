@@ -75,7 +75,7 @@ def _build_all(arguments: argparse.Namespace, layout: Layout) -> int:
         )
     if arguments.check and arguments.codec != "gzip":
         raise BadInput(f"{DIGESTS.name} holds the digests of gzip layers: --check takes no other codec.")
-    names = specs.built_in()
+    names = specs.data_services()
     for name in names:
         _usable(name)
     committed = read_digests(DIGESTS) if arguments.check else {}
@@ -105,7 +105,9 @@ def _lock(arguments: argparse.Namespace, layout: Layout) -> int:
     except Permanent as error:
         raise BadInput(str(error)) from error
     with _Table([spec.name]) as table, table.row(spec.name) as show:
-        found = lock.resolve(spec, sources, lambda text: show(text.removeprefix(f"{spec.name}: ")))
+        found = lock.resolve(
+            spec, sources, lambda text: show(text.removeprefix(f"{spec.name}: ")), path.parent
+        )
         written = specs.write_lock(found, path)
     print(written)
     return 0

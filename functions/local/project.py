@@ -142,7 +142,7 @@ def confidential_space_config(
     resource = f"projects/{settings.project}"
     may = {
         "publish": [f"{resource}/topics/{WITH_TOKENS}"],
-        "pull": [f"{resource}/subscriptions/{nonces_of(name)}" for name in image_specs.built_in()],
+        "pull": [f"{resource}/subscriptions/{nonces_of(name)}" for name in image_specs.data_services()],
     }
     return {
         "listen": f"127.0.0.1:{port}",

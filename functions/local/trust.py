@@ -60,7 +60,7 @@ class Trust:
         listed = [{"id": each, "keys": [self.signer(each).public_pem]} for each in BUILDERS]
         content = {"threshold": len(BUILDERS), "validity_seconds": _VALIDITY, "builders": listed}
         self.builders.write_text(yaml.safe_dump(content, sort_keys=False))
-        for name in image_specs.built_in():
+        for name in image_specs.data_services():
             made = policy(image_specs.read(image_specs.find(name)))
             (self.policies / f"{name}.yaml").write_text(yaml.safe_dump(dict(made), sort_keys=False))
 

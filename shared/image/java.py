@@ -86,7 +86,9 @@ class _Service:
             raise Permanent(f"The image {spec.name} has no part java:, which its kind needs.")
         if spec.native:
             native.check(spec.native)
-        chosen = tuple(each for each in sources.read(source) if _wanted(each.place, spec.native is not None))
+        chosen = tuple(
+            each for each in sources.of(spec, source) if _wanted(each.place, spec.native is not None)
+        )
         if not any(each.place.endswith(".java") for each in chosen):
             raise Permanent(f"There is no *.java below {source}; correct `source` in the image spec.")
         by_role = {

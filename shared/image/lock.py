@@ -22,7 +22,7 @@ from shared.image import base_image, deb, maven, wheels
 from shared.image.base_image import Images
 from shared.image.inputs import SNAPSHOT, Cache
 from shared.image.registry import Registry
-from shared.image.spec import resolved_from, sorted_inputs
+from shared.image.spec import pinned, resolved_from, sorted_inputs
 from shared.model.image import DebianBase, ImageBase, ImageLock, ImageSpec, JarDependency, LockedInput
 from shared.model.package import Release
 from shared.model.value import printable, sha256
@@ -37,6 +37,7 @@ from shared.upstream.resolver import UvResolver
 ARCHITECTURE = "amd64"
 _VERSIONS = {"bookworm": "12", "trixie": "13"}
 _PARALLEL = 8
+_HERE = Path()
 Role = Literal["base", "interpreter", "native", "jdk", "compiler", "jar"]
 Say = Callable[[str], None]
 _MOMENT = "%Y%m%dT%H%M%SZ"
@@ -66,8 +67,8 @@ class Sources:
 def _silent(_what: str) -> None: ...
 
 
-def resolve(spec: ImageSpec, sources: Sources, say: Say = _silent) -> ImageLock:
-    """The lock of `spec` as its sources are now; `say` gets a line for each step.
+def resolve(spec: ImageSpec, sources: Sources, say: Say = _silent, directory: Path = _HERE) -> ImageLock:
+    """The lock of `spec`, which lies in `directory`, as its sources are now; `say` gets a line for each step.
 
     Everything is fetched into the cache on the way, so a build that follows asks nobody. Permanent with the reason
     if something is not to be had, Transient if a source cannot be reached.
@@ -88,7 +89,12 @@ def resolve(spec: ImageSpec, sources: Sources, say: Say = _silent) -> ImageLock:
         inputs += wheels.locked(
             spec.python.requirements, machine, sources.index, sources.python_resolver(), sources.cache
         )
-    lock = ImageLock(image=spec.name, resolved_from=resolved_from(spec), inputs=tuple(inputs))
+    if spec.python and spec.python.pinned:
+        say(f"{spec.name}: taking the Python packages that {spec.python.pinned} pins")
+        machine = wheels.machine(spec.python.interpreter, inputs)
+        text = pinned(spec.python, directory)
+        inputs += wheels.pinned(text, spec.python.pinned, machine, sources.index, sources.cache)
+    lock = ImageLock(image=spec.name, resolved_from=resolved_from(spec, directory), inputs=tuple(inputs))
     lock = lock.model_copy(update={"inputs": sorted_inputs(lock)})
     say(f"{spec.name}: {len(lock.inputs)} inputs, {sum(each.size for each in lock.inputs) / 1e6:.0f} MB")
     return lock

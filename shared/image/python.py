@@ -1,7 +1,8 @@
 """A Python service: interpreter, packages and sources, each a layer, in the layout of Bazel's runfiles.
 
 Only files are put in place; no installer, package or source runs. With `bytecode` the image's own interpreter
-compiles its library and the packages (`pyc`). Equal specs, locks and sources give equal layers.
+compiles its library and the packages (`pyc`), with `bytecode: all` the sources as well. Equal specs, locks and sources
+give equal layers.
 
 Each package has a directory of its own on the path, as with Bazel: a `.pth` file is not read, and a package that two
 distributions share works if it has no `__init__.py` (PEP 420) or extends its own path.
@@ -44,7 +45,9 @@ def layers(spec: ImageSpec, source: Path, lock: ImageLock, inputs: Inputs) -> tu
     return (
         _interpreter_layer(interpreter, spec.exclude, paths, inputs, compiler),
         _packages_layer(wheels, paths, inputs, compiler),
-        _workload_layer(sources.read(source), python.main, paths),
+        _workload_layer(
+            sources.of(spec, source), python.main, paths, compiler if python.bytecode == "all" else None
+        ),
     )
 
 
@@ -121,7 +124,7 @@ def _packages_layer(
     )
 
 
-def _workload_layer(files: Sequence[Source], main: str, paths: Paths) -> Layer:
+def _workload_layer(files: Sequence[Source], main: str, paths: Paths, compiler: pyc.Compiler | None) -> Layer:
     if main not in {each.place for each in files}:
         raise Permanent(f"The program {main} is not among the sources; correct `main` in the image spec.")
     module = main.removesuffix(".py").replace("/", ".")
@@ -130,6 +133,8 @@ def _workload_layer(files: Sequence[Source], main: str, paths: Paths) -> Layer:
         made = Tree()
         for each in files:
             made.add(f"{paths.main}/{each.place}", each.file())
+        if compiler:
+            made.merge(compiler.compiled(made))
         start = f'runpy.run_module("{module}", run_name="__main__", alter_sys=True)'
         made.add(paths.program, File(constant(paths.script(start, imports="runpy sys", sources=True)), 0o755))
         listing = manifest(_runfiles(files, paths))
@@ -137,7 +142,8 @@ def _workload_layer(files: Sequence[Source], main: str, paths: Paths) -> Layer:
         return made
 
     described = [[each.place, each.sha256, each.executable] for each in files]
-    return Layer("workload", _key("workload", paths, list(paths.sites()), main, described), tree)
+    parts = (list(paths.sites()), main, described, *([compiler] if compiler else []))
+    return Layer("workload", _key("workload", paths, *parts), tree)
 
 
 def _runfiles(files: Sequence[Source], paths: Paths) -> list[tuple[str, str]]:

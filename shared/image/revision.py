@@ -28,7 +28,7 @@ _SECONDS = 60
 def revision(image: ImageSpec, path: Path) -> str:
     """The name of the sources of `image`, whose spec lies at `path`. Permanent if they cannot be read."""
     directory = path.parent / image.source
-    found = sources.read(directory)
+    found = sources.of(image, directory)
     files = {directory / each.place: each.executable for each in found}
     files |= {path: False, spec.lock_path(path): False}
     return _commit(directory, files) or tree(image, path)
@@ -36,7 +36,7 @@ def revision(image: ImageSpec, path: Path) -> str:
 
 def tree(image: ImageSpec, path: Path) -> str:
     """The second name, whether there is a commit or not."""
-    found = sources.read(path.parent / image.source)
+    found = sources.of(image, path.parent / image.source)
     listed = [[each.place, each.sha256, each.executable] for each in found]
     return "tree:" + sha256(canonical([image.model_dump(mode="json"), listed]))
 

@@ -55,11 +55,13 @@ def run(
     env: Mapping[str, str] | None = None,
     args: Sequence[str] | None = None,
     network: Network = "host",
+    read_only: bool = False,
 ) -> int:
     """Run the image of the layout until it ends; its exit status, 128 and more for a signal.
 
-    `env` comes on top of the image's, `args` in place of its Cmd. Output goes where ours goes. SIGINT and SIGTERM are
-    passed on as SIGTERM; who does not end within GRACE seconds is killed. Permanent if the image cannot be run.
+    `env` comes on top of the image's, `args` in place of its Cmd. `read_only`: nothing but /tmp can be written to.
+    Output goes where ours goes. SIGINT and SIGTERM are passed on as SIGTERM; who does not end within GRACE seconds is
+    killed. Permanent if the image cannot be run.
     """
     if not shutil.which("bwrap"):
         raise Permanent(
@@ -78,7 +80,7 @@ def run(
         process = described(image.config, env or {}, args)
         if stopping.is_set():
             return 128 + signal.SIGTERM
-        return _supervise(root, process, network, stopping)
+        return _supervise(root, process, network, read_only, stopping)
 
 
 def described(config: Document, env: Mapping[str, str], args: Sequence[str] | None) -> Process:
@@ -113,7 +115,7 @@ def _texts(config: Mapping[str, Any], name: str) -> list[str]:
     return value
 
 
-def _options(root: Path, process: Process, network: Network) -> Iterator[str]:
+def _options(root: Path, process: Process, network: Network, read_only: bool) -> Iterator[str]:
     uid, gid = process.user
     yield from ("--unshare-user", "--unshare-ipc", "--unshare-pid", "--unshare-uts", "--unshare-cgroup-try")
     yield from ("--uid", str(uid), "--gid", str(gid), "--hostname", "image")
@@ -126,17 +128,23 @@ def _options(root: Path, process: Process, network: Network) -> Iterator[str]:
             place = root / name
             if Path("/", name).exists() and (root / "etc").is_dir() and not place.is_symlink():
                 yield from ("--ro-bind", f"/{name}", f"/{name}")
+    if read_only:
+        yield from ("--remount-ro", "/")
     yield from ("--chdir", process.workdir)
     for name, value in sorted(process.env.items()):
         yield from ("--setenv", name, value)
 
 
-def _supervise(root: Path, process: Process, network: Network, stopping: threading.Event) -> int:
+def _supervise(
+    root: Path, process: Process, network: Network, read_only: bool, stopping: threading.Event
+) -> int:
     """Start the process, pass signals on, wait for its end."""
     reading, writing = os.pipe()
     with tempfile.TemporaryFile() as options:
         # Not as arguments: every user of the machine can read those, and the environment may hold a secret.
-        options.write(b"".join(os.fsencode(option) + b"\0" for option in _options(root, process, network)))
+        options.write(
+            b"".join(os.fsencode(option) + b"\0" for option in _options(root, process, network, read_only))
+        )
         options.seek(0)
         fds = (options.fileno(), writing)
         command = ["bwrap", "--args", str(fds[0]), "--info-fd", str(fds[1]), "--", *process.argv]

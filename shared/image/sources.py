@@ -6,13 +6,14 @@ import hashlib
 import io
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, cast
 
 from shared.errors import Permanent
 from shared.image.tree import Content, File
+from shared.model.image import ImageSpec
 from shared.model.value import printable
 
 MAX_FILES = 100_000
@@ -41,9 +42,32 @@ class Source:
             raise Permanent(f"The source {self.path} cannot be read: {error.strerror}.") from error
 
 
-def read(directory: Path) -> tuple[Source, ...]:
-    """Every file below `directory`, sorted by path. Left out: what a name with a dot at its beginning hides (version
-    control, editors, caches), `__pycache__` and `*.pyc`. Permanent for links and devices, and for none at all.
+def of(spec: ImageSpec, directory: Path) -> tuple[Source, ...]:
+    """The sources of `spec`, which lie in `directory`: what it includes of them, without what it leaves out.
+
+    Permanent as `read` is, and for a name in either list that no file has: an image that lacks a part by a slip of
+    the pen is found when it fails.
+    """
+    found = read(directory, spec.include)
+    for name in (*spec.include, *spec.leave_out):
+        if not any(_below(each.place, name) for each in found):
+            raise Permanent(
+                f"There is no {name} among the sources in {directory}; correct include and leave_out in the image spec."
+            )
+    kept = tuple(each for each in found if not any(_below(each.place, name) for name in spec.leave_out))
+    if not kept:
+        raise Permanent(f"The image spec leaves out every source in {directory}; correct leave_out.")
+    return kept
+
+
+def _below(place: str, name: str) -> bool:
+    return place == name or place.startswith(f"{name}/")
+
+
+def read(directory: Path, include: Sequence[str] = ()) -> tuple[Source, ...]:
+    """Every file below `directory`, or in those of its parts that `include` names, sorted by path. Left out: what a
+    name with a dot at its beginning hides (version control, editors, caches), `__pycache__` and `*.pyc`. Permanent for
+    links and devices, and for none at all.
     """
     if not directory.is_dir():
         raise Permanent(
@@ -51,7 +75,8 @@ def read(directory: Path) -> tuple[Source, ...]:
         )
     try:
         found = sorted(
-            (_source(directory, path) for path in _files(directory)), key=lambda each: each.place.encode()
+            (_source(directory, path) for path in _files(directory, include)),
+            key=lambda each: each.place.encode(),
         )
     except OSError as error:
         raise Permanent(
@@ -64,14 +89,19 @@ def read(directory: Path) -> tuple[Source, ...]:
     return tuple(found)
 
 
-def _files(directory: Path) -> Iterator[Path]:
+def _files(directory: Path, include: Sequence[str], below: str = "") -> Iterator[Path]:
     with os.scandir(directory) as entries:
         for entry in entries:
             if entry.name.startswith(".") or entry.name in _LEFT_OUT or entry.name.endswith(".pyc"):
                 continue
-            path = Path(entry.path)
+            path, place = Path(entry.path), f"{below}{entry.name}"
+            whole = not include or any(_below(place, name) for name in include)
+            if not whole and not any(_below(name, place) for name in include):
+                continue  # not looked into: a checkout holds environments and caches beside its sources
             if entry.is_dir(follow_symlinks=False):
-                yield from _files(path)
+                yield from _files(path, () if whole else include, f"{place}/")
+            elif not whole:
+                continue
             elif entry.is_file(follow_symlinks=False):
                 yield path
             else:

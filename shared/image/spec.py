@@ -9,10 +9,12 @@ from pathlib import Path
 
 from shared.errors import Permanent
 from shared.model import yaml_file
-from shared.model.image import ImageLock, ImageSpec, LockedInput
+from shared.model.image import ImageLock, ImageSpec, LockedInput, Python
 from shared.model.value import canonical, printable, sha256
 
 BUILT_IN = Path(__file__).parent.parent / "data" / "images"
+SERVICES = "services"
+"""The image of the stages: its sources are this project."""
 _MAX_LOCK = 16 * 1024**2
 _RESOLVED = ("kind", "base", "java", "native", "python")
 _NOT_RESOLVED = {
@@ -21,6 +23,8 @@ _NOT_RESOLVED = {
     "python": ("main", "bytecode"),
 }
 """Fields of those parts that choose no input: a change of them leaves the lock as it is."""
+_CAME_LATER = {"python": ("pinned",)}
+"""Fields that count where they are used: locks that were made before there was such a field stay good."""
 
 
 def read(path: Path) -> ImageSpec:
@@ -33,6 +37,11 @@ def built_in() -> tuple[str, ...]:
     return yaml_file.names(BUILT_IN)
 
 
+def data_services() -> tuple[str, ...]:
+    """Those whose digests are committed: all but the project's own image, which is another one with every commit."""
+    return tuple(name for name in built_in() if name != SERVICES)
+
+
 def find(name_or_path: str) -> Path:
     """The path of a built-in spec by name, or of the user's own by path."""
     return yaml_file.find(name_or_path, BUILT_IN, "image")
@@ -42,14 +51,31 @@ def lock_path(spec_path: Path) -> Path:
     return spec_path.with_name(f"{spec_path.stem}.lock.json")
 
 
-def resolved_from(spec: ImageSpec) -> str:
-    """The digest of what the lock's inputs follow from."""
+def resolved_from(spec: ImageSpec, directory: Path) -> str:
+    """The digest of what the lock's inputs follow from. `directory`: the spec's; `python.pinned` is relative to it."""
     document = spec.model_dump(mode="json")
     parts = {name: document[name] for name in _RESOLVED}
     for name, fields in _NOT_RESOLVED.items():
         if parts[name] is not None:
-            parts[name] = {key: value for key, value in parts[name].items() if key not in fields}
+            parts[name] = {
+                key: value
+                for key, value in parts[name].items()
+                if key not in fields and (value or key not in _CAME_LATER.get(name, ()))
+            }
+    if spec.python and spec.python.pinned:
+        parts["python"]["pinned"] = sha256(pinned(spec.python, directory))
     return sha256(canonical(parts))
+
+
+def pinned(python: Python, directory: Path) -> bytes:
+    """The requirements file that the spec in `directory` names."""
+    path = directory / python.pinned
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise Permanent(
+            f"{path} cannot be read ({error.strerror}); correct python.pinned in the image spec."
+        ) from error
 
 
 def read_lock(spec: ImageSpec, spec_path: Path) -> ImageLock:
@@ -66,7 +92,7 @@ def read_lock(spec: ImageSpec, spec_path: Path) -> ImageLock:
     if len(data) > _MAX_LOCK:
         raise Permanent(f"The image lock {shown} is larger than {_MAX_LOCK} bytes; {advice}.")
     lock = ImageLock.read(data, f"The image lock {shown}")
-    if lock.image != spec.name or lock.resolved_from != resolved_from(spec):
+    if lock.image != spec.name or lock.resolved_from != resolved_from(spec, spec_path.parent):
         raise Permanent(f"The image lock {shown} was resolved from another spec; {advice}.")
     if len({(each.role, each.name, each.url, each.path) for each in lock.inputs}) != len(lock.inputs):
         raise Permanent(f"The image lock {shown} names an input twice; {advice}.")

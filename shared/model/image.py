@@ -16,6 +16,8 @@ Kind = Literal["java", "java-jni", "python"]
 Codec = Literal["gzip", "zstd", "stored"]
 Text = Annotated[str, Field(max_length=4096, pattern=r"^[^\x00-\x1f\x7f]*$")]
 Variable = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,127}$")]
+Place = Annotated[str, Field(pattern=r"^[A-Za-z0-9_./-]{1,500}$")]
+PlaceOrNone = Annotated[str, Field(pattern=r"^[A-Za-z0-9_./-]{0,500}$")]
 Url = Annotated[str, Field(pattern=r"^https?://[!-~]{1,2000}$")]
 
 
@@ -96,6 +98,8 @@ class Native(Part):
 class Python(Part):
     requirements: tuple[Text, ...] = ()
     """PEP 508; resolved and pinned by hash in the lock."""
+    pinned: PlaceOrNone = ""
+    """A requirements file relative to the spec, every version and hash in it: the lock takes its files and no other."""
     interpreter: tuple[DebianName, ...] = (
         "python3.11-minimal",
         "libpython3.11-minimal",
@@ -104,9 +108,16 @@ class Python(Part):
     """Debian packages that become the interpreter's layer (without what they depend on: that is the base's)."""
     main: Annotated[str, Field(pattern=r"^[\w/]+\.py$")] = "main.py"
     """The program, relative to the source."""
-    bytecode: bool = False
+    bytecode: bool | Literal["all"] = False
     """Compile interpreter and packages, in the sandbox: a service that imports much starts sooner, the build takes
-    longer (about a second for 10 MB of source) and the image grows by about what is compiled."""
+    longer (about a second for 10 MB of source) and the image grows by about what is compiled. `all`: the sources
+    as well."""
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> Self:
+        if self.pinned and self.requirements:
+            raise ValueError("give requirements or a file of pinned ones, not both")
+        return self
 
 
 class LaunchPolicy(Part):
@@ -134,8 +145,12 @@ class ImageSpec(Value):
 
     name: ImageName
     kind: Kind
-    source: Annotated[str, Field(pattern=r"^[A-Za-z0-9_./-]{1,500}$")]
+    source: Place
     """Directory of the sources, relative to the spec: the one line that a user changes."""
+    include: tuple[Place, ...] = ()
+    """Files and directories of the source that go in; none named: all."""
+    leave_out: tuple[Place, ...] = ()
+    """Of those, files and directories that do not."""
     base: Base
     java: Java | None = None
     native: Native | None = None

@@ -15,7 +15,7 @@ from functions.local.platform import Platform
 from functions.local.processes import process
 from shared.errors import Transient
 from shared.image import make
-from shared.image.spec import built_in
+from shared.image.spec import data_services
 from shared.model.image import BuiltImage, BuiltLayer
 from tests.image.kit.world import World, make_world
 from tests.image.registry.support import Target, digest_of, docker_registry
@@ -240,10 +240,10 @@ def test_all_and_check(
     assert "write it with ./dmz image build --all >" in capsys.readouterr().err
     assert dmz("build", "--all") == 0
     printed = capsys.readouterr().out
-    assert [line.split()[0] for line in printed.splitlines()] == list(built_in())
+    assert [line.split()[0] for line in printed.splitlines()] == list(data_services())
     digests.write_text(printed)
     assert dmz("build", "--all", "--check") == 0
-    name, other = built_in()[:2]
+    name, other = data_services()[:2]
     fake_make(monkeypatch, changed=name)
     digests.write_text("".join(line for line in printed.splitlines(True) if not line.startswith(f"{other} ")))
     capsys.readouterr()

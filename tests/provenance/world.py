@@ -78,7 +78,7 @@ def made(tmp_path: Path) -> World:
         cache.keep(path.read_bytes(), wanted.filename)
     found.spec.write_text(json.dumps(SPEC.model_dump(mode="json", exclude_defaults=True)))
     spec = specs.read(found.spec)
-    lock = files.lock(spec).model_copy(update={"resolved_from": specs.resolved_from(spec)})
+    lock = files.lock(spec).model_copy(update={"resolved_from": specs.resolved_from(spec, found.at)})
     specs.write_lock(lock, found.spec)
     return found
 

@@ -87,7 +87,7 @@ def test_a_java_lock(stocked: World) -> None:
     assert libc.sha256 == "sha256:" + hashlib.sha256(body).hexdigest()
     assert libc.sha1 == hashlib.sha1(body, usedforsecurity=False).hexdigest()
     assert libc.size == len(body)
-    assert made.resolved_from == specs.resolved_from(java())
+    assert made.resolved_from == specs.resolved_from(java(), Path())
     assert said[-1].startswith("mine: 8 inputs, ")
     assert lock.resolve(java(), stocked.sources("other cache")) == made
 

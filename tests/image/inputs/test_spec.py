@@ -103,7 +103,9 @@ def one(**more: Any) -> LockedInput:
 
 def lock_for(path: Path, *inputs: LockedInput) -> ImageLock:
     spec = specs.read(path)
-    return ImageLock(image=spec.name, resolved_from=specs.resolved_from(spec), inputs=inputs or (one(),))
+    return ImageLock(
+        image=spec.name, resolved_from=specs.resolved_from(spec, Path()), inputs=inputs or (one(),)
+    )
 
 
 def test_a_lock_comes_back_the_same_whatever_its_order(tmp_path: Path) -> None:

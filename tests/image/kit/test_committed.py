@@ -55,10 +55,10 @@ def real(name: str, to: Path) -> Build:
 
 
 def test_every_image_is_committed_and_no_other(committed: dict[str, str]) -> None:
-    assert list(committed) == list(spec.built_in())
+    assert list(committed) == list(spec.data_services())
 
 
-@pytest.mark.parametrize("name", [name for name in spec.built_in() if name not in SAMPLES])
+@pytest.mark.parametrize("name", [name for name in spec.data_services() if name not in SAMPLES])
 def test_an_image_is_as_committed(name: str, committed: dict[str, str], layers: Path, tmp_path: Path) -> None:
     found = f"{name} {replace(real(name, tmp_path), layers=layers).run()}"
     assert differences({name: found}, {name: committed[name]}) == [], _ADVICE
@@ -87,5 +87,5 @@ def test_a_changed_source_is_seen(committed: dict[str, str], layers: Path, tmp_p
     main = build.world.spec.parent / "python" / "main.py"
     main.write_text(main.read_text() + "#")
     found = f"quickstart_data {replace(build, layers=layers).run()}"
-    assert len(differences({"quickstart_data": found}, committed)) == len(spec.built_in())
+    assert len(differences({"quickstart_data": found}, committed)) == len(spec.data_services())
     assert ROOT not in main.parents

@@ -85,7 +85,9 @@ def make_world(folder: Path, web: Web) -> World:
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_bytes(content)
     spec = read(world.spec)
-    lock = ImageLock(image=spec.name, resolved_from=resolved_from(spec), inputs=tuple(locked))
+    lock = ImageLock(
+        image=spec.name, resolved_from=resolved_from(spec, world.spec.parent), inputs=tuple(locked)
+    )
     write_lock(lock, world.spec)
     return world
 
