@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from shared.errors import Permanent
+from shared.errors import Permanent, Transient
 from shared.events import Event
 from shared.model.lock import LockedArchive, LockedPython
 from shared.model.package import Package, Release
@@ -91,6 +91,7 @@ class Store(Protocol):
 
     A document holds None, booleans, 64-bit integers, floats, text, bytes, lists and maps with named fields; a list
     holds no list, and the whole ends at 1 MiB. Tuples become lists. What the store cannot hold is Permanent.
+    Documents end as `shared.retention` says, counted from their last write.
     """
 
     def claim(self, key: str, now: float, lease: float) -> Claim: ...
@@ -133,9 +134,15 @@ class Store(Protocol):
 
 
 class Blobs(Protocol):
-    """Content-addressed bytes up to some megabytes: manifests, verdicts, locks, plans."""
+    """Content-addressed bytes up to some megabytes: manifests, verdicts, locks, plans.
 
-    def put(self, data: bytes) -> Digest: ...
+    They end as `shared.retention` says, counted from the last `put`: whoever names content puts it, there or not.
+    """
+
+    def put(self, data: bytes, lasting: bool = False) -> Digest:
+        """`lasting`: without an end, whoever else puts the same for a while."""
+        ...
+
     def get(self, digest: Digest) -> bytes:
         """Permanent if there is no such content or it does not have that digest."""
         ...
@@ -307,30 +314,73 @@ class VmSpec:
 
 @dataclass(frozen=True)
 class Vm:
+    """A VM, or the request for one that still waits in a queue."""
+
     name: str
     state: str
-    """As the TPU API names it: CREATING, READY, DELETING, PREEMPTED, …"""
+    """As the TPU API names it: CREATING, READY, DELETING, PREEMPTED, … A request in a queue without its VM has its own
+    state: WAITING_FOR_RESOURCES, FAILED, SUSPENDED, …"""
     labels: Mapping[str, str]
     zone: str = ""
     workers: int = 1
     """Hosts of the slice; each boots with the same metadata."""
 
 
+@dataclass(frozen=True)
+class Progress:
+    """What has become of the request for a VM."""
+
+    state: Literal["waiting", "made", "failed", "unknown"]
+    """`unknown`: the service does not remember it."""
+    reason: str = ""
+    """Why it failed, as the service says."""
+    elsewhere: bool = False
+    """It failed for want of capacity, or of quota: another zone may have some."""
+
+
+class NoCapacity(Permanent):
+    """The zone has no capacity for the VM, or the project no quota there: another zone may."""
+
+
+class Unreachable(Transient):
+    """Some places could not be looked at: what is there is not known, and not gone."""
+
+    def __init__(self, message: str, found: Sequence[Vm]) -> None:
+        super().__init__(message)
+        self.found = tuple(found)
+        """What the places that answered hold."""
+
+
 class Vms(Protocol):
-    """TPU VMs of one project and zone."""
+    """TPU VMs of one project, in any of its zones; a name is unique in its zone only.
+
+    Written for the Cloud TPU API, and meant to outlive it: newer TPU types come as Compute Engine machine types. An
+    adapter for those reads `VmSpec.accelerator_type` (whose text is the adapter's to understand) as the machine type,
+    `runtime_version` as an image or its family, and gives `metadata`, `labels`, network and service account to an
+    instance of that name, of the provisioning model STANDARD, SPOT or RESERVATION_BOUND; `create` returns the zonal
+    operation, whose error ZONE_RESOURCE_POOL_EXHAUSTED or QUOTA_EXCEEDED is `Progress.elsewhere`; a queue is a resize
+    request of an instance group; `all` is an aggregated list over zones, by label. It translates the states: RUNNING is
+    READY, and a preempted instance is PREEMPTED as long as it is listed. Nothing above this port names an API.
+    """
 
     def create(self, spec: VmSpec) -> str:
-        """Starts the creation and returns the operation's name; empty if a VM of that name exists already."""
+        """Starts the creation and returns by what `progress` knows the request.
+
+        Empty if a VM of that name is in that zone already, and nothing more is known. NoCapacity if the zone has none.
+        """
         ...
 
-    def get(self, name: str) -> Vm | None: ...
-    def failure(self, operation: str) -> str:
-        """Why a creation failed, as the API says; empty if it did not, or has not yet."""
+    def progress(self, request: str) -> Progress: ...
+    def get(self, name: str, zone: str) -> Vm | None:
+        """None if the zone says that there is none; Transient if the zone does not answer."""
         ...
 
-    def all(self) -> Sequence[Vm]: ...
-    def delete(self, name: str) -> None:
-        """Starts the deletion and returns; a VM that does not exist is not an error."""
+    def all(self) -> Sequence[Vm]:
+        """VMs and waiting requests of all zones. Unreachable if a zone did not answer: nothing is said of what is there."""
+        ...
+
+    def delete(self, name: str, zone: str) -> None:
+        """Starts the deletion of the VM and of its request, and returns; what does not exist is not an error."""
         ...
 
 

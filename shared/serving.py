@@ -7,15 +7,14 @@ Pub/Sub push takes 2xx as an acknowledgement and everything else as a request fo
 from __future__ import annotations
 
 import functools
-import json
 import os
-import sys
 import threading
 from collections.abc import Callable
 
 from cloudevents.http import CloudEvent
 from werkzeug.exceptions import ServiceUnavailable
 
+from shared import logs
 from shared.delivery import Desk
 from shared.errors import Permanent, Transient
 from shared.events import receive
@@ -41,16 +40,11 @@ def entry_point(stage: str, wire: Callable[[Settings], Desk]) -> Callable[[Cloud
                 return
             desk.deliver(delivery)
         except Transient as error:
-            _log(stage, "WARNING", str(error))
+            logs.line("delivery-postponed", "WARNING", str(error), stage)
             raise ServiceUnavailable(str(error)) from None
         except Permanent as error:
             # Only a mistake in the service's own configuration gets here; the event must outlive it.
-            _log(stage, "ERROR", str(error))
+            logs.line("stage-misconfigured", "ERROR", str(error), stage)
             raise ServiceUnavailable(str(error)) from None
 
     return handle
-
-
-def _log(stage: str, severity: str, message: str) -> None:
-    """One JSON line in Cloud Logging's form (https://cloud.google.com/logging/docs/structured-logging)."""
-    print(json.dumps({"severity": severity, "message": message, "stage": stage}), file=sys.stderr, flush=True)

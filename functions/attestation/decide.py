@@ -251,6 +251,26 @@ def appraised(
     )
 
 
+def told(result: AppraisalResult, run_id: str) -> tuple[str, dict[str, str | bool | list[str]]]:
+    """The log line about an appraisal, its sentence and its fields.
+
+    Checks by number and name alone: their sentences quote the token, and a nonce that is spent here may be good
+    elsewhere.
+    """
+    failed = [f"{check.number} {check.name}" for check in result.failed]
+    accepted = result.decision == "accepted"
+    why = f": {', '.join(failed)}" if failed else ""
+    sentence = f"The data service {result.service} was {result.decision}{why}."
+    fields: dict[str, str | bool | list[str]] = {
+        "accepted": accepted,
+        "service": result.service,
+        "policy": result.policy,
+        "failed_checks": failed,
+        "run_id": run_id,
+    }
+    return sentence, fields
+
+
 def record(event: Event, data: AttestationAppraised, now: float) -> Put:
     """The appraisal's document, by the event that asked for it."""
     return Put("appraisals", event.id, data.model_dump(mode="json") | {"at": now})

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from functions.attestation import decide
+from shared import logs
 from shared.appraisal import votes
 from shared.appraisal.appraise import appraise
 from shared.appraisal.builders import Builders
@@ -23,7 +24,7 @@ from shared.events import (
     ReferenceRevoked,
     derive,
 )
-from shared.model.appraisal import AppraisalPolicy
+from shared.model.appraisal import AppraisalPolicy, AppraisalResult
 from shared.model.reference import ReferenceValue
 from shared.model.value import Digest, sha256
 from shared.ports import Blobs, Create, Document, Put, Store
@@ -101,7 +102,7 @@ def _vote(data: ImageBuilt, ports: Ports) -> Outcome:
             f"The configuration that came with the statement about {data.image} does not have the digest "
             f"{vote.build.config} that the statement names; send the image's own configuration."
         )
-    ports.blobs.put(data.config.encode())
+    ports.blobs.put(data.config.encode(), lasting=True)  # the tally reads it, as long as there is the vote
     fields = {"image": data.image, "builder": vote.build.builder, "vote": vote.canonical().decode()}
     return Outcome((Put("votes", vote.digest.removeprefix("sha256:"), fields),))
 
@@ -200,11 +201,19 @@ def _appraise(event: Event, data: AttestationRequested, ports: Ports) -> Outcome
     stored = ports.blobs.put(result.canonical())
     summary = _summary(result.summary_bytes(), ports)
     run_id = str(asked["run_id"]) if asked and ours else ""
+    _log(result, run_id)
     told = decide.appraised(data, run_id, result, stored, summary)
     return Outcome(
         (decide.record(event, told, now),),
         (derive(event, "attestation-appraised", told, stage=_STAGE, now=now),),
     )
+
+
+def _log(result: AppraisalResult, run_id: str) -> None:
+    """Before the answer is committed: an appraisal that is made again is told again, and none goes untold."""
+    sentence, fields = decide.told(result, run_id)
+    severity: logs.Severity = "INFO" if result.decision == "accepted" else "WARNING"
+    logs.line("attestation-appraised", severity, sentence, _STAGE, **fields)
 
 
 def _references(image: str, ports: Ports) -> tuple[ReferenceValue, ...]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from functions.inner import slices
 from shared import machines
 from shared.delivery import ending
 from shared.events import AttestationAppraised, Event, InnerInstallCompleted, NonceRequested, ce_type, derive
@@ -39,6 +40,7 @@ def metadata(
         event_type=ce_type(REPORT),
         event_source="/package-dmz/inner-vm",
         workload=machines.workload_config(workload),
+        workers=int(record.get("workers", 1)),
         attributes=dict(record["carried"]),
         lock=LockFile(
             repository=settings.generic_repository,
@@ -166,9 +168,9 @@ def objection(comparison: Comparison, report: InnerInstallCompleted) -> str:
     return ""
 
 
-def result(run_id: str, comparison: Comparison, report: InnerInstallCompleted, vm: str) -> Put:
-    """What the run's document learns from the inner VM; a document ends at 1 MiB, so of each list the first."""
-    fields = {
+def result(comparison: Comparison, report: InnerInstallCompleted) -> Document:
+    """What one worker's report comes to; a document ends at 1 MiB, so of each list the first."""
+    found = {
         "installed": comparison.installed,
         "missing": list(comparison.missing[:_SHOWN]),
         "unexpected": list(comparison.unexpected[:_SHOWN]),
@@ -176,9 +178,23 @@ def result(run_id: str, comparison: Comparison, report: InnerInstallCompleted, v
         "egress_probes": [probe.model_dump(mode="json") for probe in report.egress_probes],
         "smoke": report.smoke.model_dump(mode="json") if report.smoke else None,
         "seconds": dict(report.seconds),
-        "vm": vm,
     }
-    return Put("runs", run_id, {"inner": fields}, merge=True)
+    tail = report.smoke.tail if report.smoke else report.tail
+    return {"reason": objection(comparison, report), "tail": tail, "found": found}
+
+
+def broken(report: InnerInstallCompleted) -> Document:
+    """The same of an install that failed: nothing is known of what it holds."""
+    return {"reason": machines.broken("inner", report.tail), "tail": report.tail, "found": None}
+
+
+def learned(run_id: str, results: Mapping[int, Document], workers: int, vm: str) -> tuple[Put, ...]:
+    """What the run's document learns from the inner VM; nothing if no worker came to its end."""
+    found = {number: result["found"] for number, result in results.items() if result["found"]}
+    if not found:
+        return ()
+    fields = dict(found[0]) if workers == 1 else slices.summary(found)
+    return (Put("runs", run_id, {"inner": fields | {"vm": vm}}, merge=True),)
 
 
 def completed(run_id: str, stage: str, now: float) -> tuple[Write, ...]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from functions.inner import decide
-from shared import machines
+from functions.inner import decide, kept
+from shared import machines, worker_reports
 from shared.delivery import Outcome, fail
 from shared.errors import Untrusted
 from shared.events import (
@@ -17,12 +17,14 @@ from shared.events import (
     SyncCompleted,
     derive,
 )
+from shared.model import accelerators
 from shared.model.lock import Lock
 from shared.model.manifest import ClaimedManifest
 from shared.model.value import Digest
 from shared.model.workload import Workload
 from shared.ports import Document, Write
 from shared.vm_stages import Ports
+from shared.worker_reports import Slice
 
 
 def handle_event(event: Event, ports: Ports) -> Outcome:
@@ -46,6 +48,7 @@ def sweep(event: Event, ports: Ports) -> Iterator[tuple[str, Outcome]]:
         now = ports.clock()
         if reason := decide.silence(run, now):
             yield f"{run_id}-attestation", fail(event, run_id, "attestation", reason, "", now)
+    yield from kept.renewals(ports)
     yield from ports.machines("inner").sweep(event, "inner")
 
 
@@ -54,7 +57,8 @@ def _start(event: Event, data: SyncCompleted, run: Document, ports: Ports) -> Ou
         return Outcome()
     workload = Workload.read(ports.blobs.get(run["workload_digest"]), "The stored workload")
     lock = Lock.read(ports.blobs.get(data.lock), f"The lock {data.lock}")
-    record = ports.machines("inner").record(event, workload.install_minutes, data.lock)
+    workers = accelerators.hosts(workload.accelerator_type)
+    record = ports.machines("inner").record(event, workload.install_minutes, data.lock, workers)
     if record["lock"] != data.lock:
         return Outcome()  # a replay made another lock; the VM that there is installs the first one
     metadata = decide.metadata(event, workload, lock, record, ports.settings)
@@ -63,35 +67,47 @@ def _start(event: Event, data: SyncCompleted, run: Document, ports: Ports) -> Ou
 
 
 def _appraise(event: Event, report: InnerInstallCompleted, run: Document, ports: Ports) -> Outcome:
+    """Each worker by itself; the first that is not as it should be ends the run, the last one lets it go on."""
     run_id, now = report.run_id, ports.clock()
     record = ports.machines("inner").authenticate(event, report)
     if run.get("state") != "running":
         return Outcome()
-    if report.state == "failed" or report.installed is None:
-        ports.machines("inner").end(run_id)
-        return fail(event, run_id, "inner", machines.broken("inner", report.tail), report.tail, now)
-    lock = Lock.read(ports.blobs.get(record["lock"]), f"The lock {record['lock']}")
-    manifest = ClaimedManifest.read(ports.blobs.get(lock.manifest), f"The manifest {lock.manifest}")
-    found = machines.unpack(report.installed, "The inner VM's inventory")
-    comparison = decide.compare(manifest, lock, found)
     vm = machines.vm_name("inner", run_id)
-    if reason := decide.objection(comparison, report):
+    workers = Slice(ports.store, vm, worker_reports.expected(record, ports.vms.get(vm)))
+    workers.check(report.worker)
+    if workers.is_closed():
+        return Outcome()
+    results = workers.gather(report.worker, _result(report, record, workers, ports))
+    if bad := [number for number, result in results.items() if result["reason"]]:
         ports.machines("inner").end(run_id)
-        tail = report.smoke.tail if report.smoke else report.tail
-        failure = fail(event, run_id, "inner", reason, tail, now)
-        return Outcome((decide.result(run_id, comparison, report, ""), *failure.writes), failure.events)
-    kept = vm if run.get("after") == "keep" else ""
-    if not kept:
+        reason = worker_reports.said(str(results[bad[0]]["reason"]), bad[0], workers.hosts)
+        failure = fail(event, run_id, "inner", reason, str(results[bad[0]]["tail"]), now)
+        return Outcome((*decide.learned(run_id, results, workers.hosts, ""), *failure.writes), failure.events)
+    if len(results) < workers.hosts:
+        return Outcome()
+    remains = vm if run.get("after") == "keep" else ""
+    if not remains:
         ports.machines("inner").end(run_id)
     known = (
-        decide.result(run_id, comparison, report, kept),
-        *((ports.machines("inner").reported(run_id),) if kept else ()),
+        *workers.closing(),
+        *decide.learned(run_id, results, workers.hosts, remains),
+        *((ports.machines("inner").reported(run_id),) if remains else ()),
     )
     if run.get("data_services"):
         first = str(run["data_services"][0])
-        waiting = decide.attesting(run_id, first, record["lock"], kept, now, _patience(ports))
+        waiting = decide.attesting(run_id, first, record["lock"], remains, now, _patience(ports))
         return Outcome((*known, *waiting), (decide.question(event, first, ports.secret(), now),))
-    return _completed(event, known, record["lock"], kept, "inner", now)
+    return _completed(event, known, record["lock"], remains, "inner", now)
+
+
+def _result(report: InnerInstallCompleted, record: Document, workers: Slice, ports: Ports) -> Document:
+    """What one worker's report comes to."""
+    if report.state == "failed" or report.installed is None:
+        return decide.broken(report)
+    lock = Lock.read(ports.blobs.get(record["lock"]), f"The lock {record['lock']}")
+    manifest = ClaimedManifest.read(ports.blobs.get(lock.manifest), f"The manifest {lock.manifest}")
+    what = worker_reports.said("The inner VM's inventory", report.worker, workers.hosts)
+    return decide.result(decide.compare(manifest, lock, machines.unpack(report.installed, what)), report)
 
 
 def _attested(event: Event, data: AttestationAppraised, run: Document, ports: Ports) -> Outcome:

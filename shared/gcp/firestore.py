@@ -2,12 +2,16 @@
 
 Claims live in `claims/<stage:type:event-id>`, their outboxes in `outbox/<event-id>`. A claim is a create-only document
 with a lease; finishing it is one transaction on that document alone, which only its own workers touch.
+
+Every write to a collection of `shared.retention.EXPIRING` sets the document's end anew, as a timestamp: Firestore
+deletes by nothing else (https://firebase.google.com/docs/firestore/ttl). Readers do not see that field.
 """
 
 from __future__ import annotations
 
 import base64
 import gzip
+import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,6 +23,7 @@ from google.cloud import firestore
 from google.cloud.firestore_v1.base_query import FieldFilter
 from google.cloud.firestore_v1.bulk_writer import BulkWriterOptions
 
+from shared import retention
 from shared.errors import Permanent, Transient
 from shared.events import TYPES, Event
 from shared.gcp.errors import translated
@@ -30,8 +35,10 @@ _CHUNK = 900_000
 
 
 class _Client:
-    def __init__(self, project: str) -> None:
+    def __init__(self, project: str, clock: Callable[[], float] = time.time) -> None:
         self._project = project
+        self._clock = clock
+        """Of the documents' ends alone."""
 
     @cached_property
     def _db(self) -> Any:
@@ -45,9 +52,8 @@ class FirestoreStore(_Client):
         reference = self._db.collection("claims").document(_id(key))
         with translated(f"Claiming {key}"):
             try:
-                reference.create(
-                    {"key": key, "done": False, "until": now + lease, "generation": 1, "attempt": 1}
-                )
+                new = {"key": key, "done": False, "until": now + lease, "generation": 1, "attempt": 1}
+                reference.create(self._stamped("claims", new))
                 return Claim(key, "won", 1, 1)
             except exceptions.AlreadyExists:
                 held = reference.get()
@@ -61,6 +67,7 @@ class FirestoreStore(_Client):
                 return claim
             taken = {"until": now + lease, "generation": claim.generation + 1, "attempt": claim.attempt + 1}
             try:
+                taken = self._stamped("claims", taken)
                 reference.update(taken, option=self._db.write_option(last_update_time=held.update_time))
             except (exceptions.FailedPrecondition, exceptions.Aborted):
                 return claim
@@ -81,7 +88,7 @@ class FirestoreStore(_Client):
                 self._write(
                     batch, Create("outbox", _outbox_id(claim.key, event.id), _waiting(claim.key, event, now))
                 )
-            batch.update(reference, {"done": True, "finished": now})
+            batch.update(reference, self._stamped("claims", {"done": True, "finished": now}))
 
         if not self._fenced(claim, write):
             raise Transient(f"Another worker has taken over {claim.key}; its result counts.")
@@ -103,7 +110,7 @@ class FirestoreStore(_Client):
     def get(self, collection: str, id: str) -> Document | None:
         with translated(f"Reading {collection}/{id}"):
             fields: Document | None = self._db.collection(collection).document(_id(id)).get().to_dict()
-            return fields
+            return _seen(fields) if fields is not None else None
 
     def put(self, writes: Sequence[Write]) -> None:
         batch = self._db.batch()
@@ -123,10 +130,11 @@ class FirestoreStore(_Client):
                 failures.append(error.message)
             return bool(again)
 
+        ending = {id: self._stamped(collection, fields) for id, fields in documents.items()}
         with translated(f"Writing {len(documents)} documents to {collection}"):
             writer = self._db.bulk_writer(options)
             writer.on_write_error(failed)
-            for id, fields in documents.items():
+            for id, fields in ending.items():
                 writer.set(self._db.collection(collection).document(_id(id)), fields)
             writer.close()
         if failures:
@@ -138,22 +146,26 @@ class FirestoreStore(_Client):
         with translated(f"Searching {collection}"):
             query = self._db.collection(collection).where(filter=FieldFilter(field, "==", equals))
             return sorted(
-                ((_name(found.id), found.to_dict()) for found in query.stream()), key=lambda found: found[0]
+                ((_name(found.id), _seen(found.to_dict())) for found in query.stream()),
+                key=lambda found: found[0],
             )
 
     def _write(self, batch: Any, write: Write) -> None:
         reference = self._db.collection(write.collection).document(_id(write.id))
+        given = {write.field: firestore.Increment(write.by)} if isinstance(write, Increment) else write.fields
+        fields = self._stamped(write.collection, given)
         try:
-            if isinstance(write, Increment):
-                batch.set(reference, {write.field: firestore.Increment(write.by)}, merge=True)
-            elif isinstance(write, Create):
-                batch.create(reference, dict(write.fields))
+            if isinstance(write, Create):
+                batch.create(reference, fields)
             else:
-                batch.set(reference, dict(write.fields), merge=write.merge)
+                batch.set(reference, fields, merge=isinstance(write, Increment) or write.merge)
         except (TypeError, ValueError) as error:
             raise Permanent(
                 f"{write.collection}/{write.id} holds a value that Firestore cannot take: {error}."
             ) from error
+
+    def _stamped(self, collection: str, fields: Mapping[str, Any]) -> dict[str, Any]:
+        return retention.stamped(collection, fields, self._clock())
 
     def _fenced(self, claim: Claim, write: Callable[[Any, Any], None]) -> bool:
         """Run `write` in a transaction if the claim is still ours; False if it is not."""
@@ -172,40 +184,56 @@ class FirestoreStore(_Client):
 
 
 class FirestoreBlobs(_Client):
-    """Port `Blobs`: gzip, in chunks of one document each; the head is written last."""
+    """Port `Blobs`: gzip, in chunks of one document each; the head is written last.
 
-    def put(self, data: bytes) -> Digest:
-        digest = sha256(data)
+    Below `blobs` with an end, below `lasting` without one: two places, so that who keeps content for a while can never
+    put an end to what somebody else keeps for ever.
+    """
+
+    def put(self, data: bytes, lasting: bool = False) -> Digest:
+        digest, now = sha256(data), self._clock()
         packed = gzip.compress(data, 6, mtime=0)
         pieces = [packed[start : start + _CHUNK] for start in range(0, len(packed), _CHUNK)]
-        head = self._db.collection("blobs").document(digest)
+        place = "lasting" if lasting else "blobs"
+        head = self._db.collection(place).document(digest)
+        end = None if lasting else retention.end(place, now)
+        until = {retention.FIELD: end} if end else {}
         with translated(f"Storing {digest}"):
-            if head.get(["chunks"]).exists:
+            found = head.get([retention.FIELD])
+            # Chunks are as old as their head. Of what is older each may be gone or about to go: all are written again.
+            if found.exists and retention.fresh((found.to_dict() or {}).get(retention.FIELD), place, now):
                 return digest
             for number, piece in enumerate(pieces):
-                head.collection("chunks").document(f"{number:06d}").set({"data": piece})
-            head.set({"chunks": len(pieces), "size": len(data)})
+                head.collection("chunks").document(f"{number:06d}").set({"data": piece, **until})
+            head.set({"chunks": len(pieces), "size": len(data), **until})
         return digest
 
     def get(self, digest: Digest) -> bytes:
-        head = self._db.collection("blobs").document(digest)
-        with translated(f"Reading {digest}"):
-            found = head.get().to_dict()
-            if not found:
-                raise Permanent(
-                    f"There is no stored content {digest}; the run that wrote it has been removed."
-                )
-            chunks = [
-                head.collection("chunks").document(f"{number:06d}").get().to_dict() or {}
-                for number in range(found["chunks"])
-            ]
-        try:
-            data = gzip.decompress(b"".join(chunk.get("data", b"") for chunk in chunks))
-        except (OSError, EOFError, zlib.error):
-            data = None
-        if data is None or sha256(data) != digest:
+        changed = False
+        for place in ("blobs", "lasting"):
+            with translated(f"Reading {digest}"):
+                packed = self._packed(self._db.collection(place).document(digest))
+            if packed is None:
+                continue
+            try:
+                data = gzip.decompress(packed)
+            except (OSError, EOFError, zlib.error):
+                data = None
+            if data is not None and sha256(data) == digest:
+                return data
+            changed = True
+        if changed:
             raise Permanent(f"The stored content {digest} has been changed; run the workload again.")
-        return data
+        raise Permanent(f"There is no stored content {digest}; the run that wrote it has been removed.")
+
+    def _packed(self, head: Any) -> bytes | None:
+        """All chunks below a head, joined; None without a head."""
+        found = head.get().to_dict()
+        if not found:
+            return None
+        names = (f"{number:06d}" for number in range(found["chunks"]))
+        chunks = (head.collection("chunks").document(name).get().to_dict() or {} for name in names)
+        return b"".join(chunk.get("data", b"") for chunk in chunks)
 
 
 @contextmanager
@@ -215,6 +243,12 @@ def _conflicts() -> Iterator[None]:
         yield
     except exceptions.AlreadyExists as error:
         raise Transient("A document exists already; somebody else wrote it first.") from error
+
+
+def _seen(fields: Document) -> Document:
+    """A document as its writer knows it."""
+    fields.pop(retention.FIELD, None)
+    return fields
 
 
 def _waiting(key: str, event: Event, now: float) -> Document:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import copy
 import threading
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from shared import retention
 from shared.errors import Permanent, Transient
 from shared.events import Event
 from shared.memory.documents import lookup, merge, same, stored
@@ -23,15 +25,21 @@ class _Claim:
     done: bool = False
     done_at: float = 0
     reason: str = ""
+    end: float = 0
     outbox: dict[str, Event] = field(default_factory=dict)
 
 
 class MemoryStore:
-    """Twin of `shared.gcp.firestore.FirestoreStore`. One lock makes every method atomic."""
+    """Twin of `shared.gcp.firestore.FirestoreStore`. One lock makes every method atomic.
 
-    def __init__(self) -> None:
+    Nothing ends by itself in here: `expire` does what Firestore's TTL policies would have done by a time.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._lock = threading.RLock()
+        self._clock = clock
         self._documents: dict[tuple[str, str], Document] = {}
+        self._ends: dict[tuple[str, str], float] = {}
         self._claims: dict[str, _Claim] = {}
 
     def claim(self, key: str, now: float, lease: float) -> Claim:
@@ -39,7 +47,7 @@ class MemoryStore:
         with self._lock:
             held = self._claims.get(key)
             if held is None:
-                held = self._claims[key] = _Claim(until=now + lease)
+                held = self._claims[key] = _Claim(until=now + lease, end=self._end("claims"))
                 return Claim(key, "won", held.attempt, held.generation)
             if held.done:
                 return Claim(key, "done", held.attempt, held.generation)
@@ -47,7 +55,7 @@ class MemoryStore:
                 return Claim(key, "busy", held.attempt, held.generation)
             held.generation += 1
             held.attempt += 1
-            held.until = now + lease
+            held.until, held.end = now + lease, self._end("claims")
             return Claim(key, "won", held.attempt, held.generation)
 
     def renew(self, claim: Claim, until: float) -> bool:
@@ -70,7 +78,7 @@ class MemoryStore:
             if held is None or held.done or held.generation != claim.generation:
                 raise Transient(f"Another worker has taken over {claim.key}; its result counts.")
             self.put(writes)
-            held.done, held.done_at = True, now
+            held.done, held.done_at, held.end = True, now, self._end("claims")
             held.outbox = {event.id: event for event in outbox}
 
     def outbox(self, key: str) -> Sequence[Event]:
@@ -104,12 +112,14 @@ class MemoryStore:
                         f"{write.collection}/{write.id} exists already; somebody else wrote it first."
                     )
                 changed[place] = _after(before, write)
-            self._documents |= changed
+            for place, fields in changed.items():
+                self._write(place, fields)
 
     def put_many(self, collection: str, documents: Mapping[str, Document]) -> None:
         with self._lock:
             for id, fields in documents.items():
-                self._documents[(collection, checked_id(id))] = stored(fields)
+                retention.stamped(collection, fields, 0)
+                self._write((collection, checked_id(id)), stored(fields))
 
     def find(self, collection: str, field: str, equals: Any) -> Sequence[tuple[str, Document]]:
         with self._lock:
@@ -119,17 +129,59 @@ class MemoryStore:
                 if where == collection and same(lookup(fields, field), equals)
             ]
 
+    def end(self, collection: str, id: str) -> float | None:
+        """Unix time when a document ends; None if it never does."""
+        if collection == "claims":
+            return self._claims[id].end
+        return self._ends.get((collection, id))
+
+    def expire(self, now: float) -> None:
+        """Delete what has ended by `now`; not a claim with events to publish, which Firestore keeps elsewhere."""
+        with self._lock:
+            for place in [place for place, end in self._ends.items() if end <= now]:
+                del self._documents[place], self._ends[place]
+            over = [key for key, held in self._claims.items() if held.end <= now and not held.outbox]
+            for key in over:
+                del self._claims[key]
+
+    def _write(self, place: tuple[str, str], fields: Document) -> None:
+        self._documents[place] = fields
+        if place[0] in retention.EXPIRING:
+            self._ends[place] = self._end(place[0])
+
+    def _end(self, collection: str) -> float:
+        until = retention.end(collection, self._clock())
+        assert until is not None  # noqa: S101 - asked for expiring collections alone
+        return until.timestamp()
+
 
 class MemoryBlobs:
     """Twin of `shared.gcp.firestore.FirestoreBlobs`."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+        self._clock = clock
         self._content: dict[str, bytes] = {}
+        self._ends: dict[str, float] = {}
+        """Of content that has an end."""
 
-    def put(self, data: bytes) -> Digest:
-        digest = sha256(data)
+    def put(self, data: bytes, lasting: bool = False) -> Digest:
+        digest, until = sha256(data), retention.end("blobs", self._clock())
+        stays = digest in self._content and digest not in self._ends
         self._content[digest] = data
+        if lasting or stays or until is None:
+            self._ends.pop(digest, None)
+        else:
+            self._ends[digest] = until.timestamp()
         return digest
+
+    def end(self, digest: Digest) -> float | None:
+        """Unix time when content ends; None if it never does."""
+        return self._ends.get(digest)
+
+    def expire(self, now: float) -> None:
+        """Delete what has ended by `now`."""
+        for digest in [digest for digest, end in self._ends.items() if end <= now]:
+            del self._content[digest], self._ends[digest]
 
     def get(self, digest: Digest) -> bytes:
         if digest not in self._content:
@@ -141,6 +193,8 @@ class MemoryBlobs:
 
 def _after(before: Document | None, write: Write) -> Document:
     """What a write makes of a document."""
+    given = {write.field: write.by} if isinstance(write, Increment) else write.fields
+    retention.stamped(write.collection, given, 0)
     if isinstance(write, Increment):
         return stored({**(before or {}), write.field: (before or {}).get(write.field, 0) + write.by})
     if isinstance(write, Create) or not write.merge:

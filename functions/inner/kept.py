@@ -1,0 +1,53 @@
+"""Runs whose inner VM was kept: what they are made of stays as long as the machine does.
+
+A document ends a time after its last write (`shared.retention`), and a VM whose run nobody knows is deleted. A machine
+that has processed data for a year must not go because nobody wrote to its run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+from shared import machines, retention
+from shared.delivery import Outcome
+from shared.errors import Permanent, Transient
+from shared.model.value import Digest
+from shared.ports import Document, Put
+from shared.vm_stages import Ports
+
+
+def renewals(ports: Ports) -> Iterator[tuple[str, Outcome]]:
+    """For each kept VM whose run was last written long ago: everything of that run written anew."""
+    for vm in ports.vms.all():
+        run_id = vm.labels.get(machines.RUN_LABEL, "")
+        if vm.labels.get(machines.KIND_LABEL) != "inner" or vm.state == "DELETING":
+            continue
+        run = ports.store.get("runs", run_id) or {}
+        if run.get("state") != "completed" or run.get("after") != "keep":
+            continue
+        last, now = float(run.get("renewed") or run["ended"]), ports.clock()
+        if now <= last + retention.RENEW_DAYS * retention.DAY:
+            continue
+        with contextlib.suppress(Transient):  # the next tick tries again: there are months of them left
+            _written_anew(run_id, run, ports)
+            fields = {"renewed": now}
+            yield f"{run_id}-renewed-{last:.0f}", Outcome((Put("runs", run_id, fields, merge=True),))
+
+
+def _written_anew(run_id: str, run: Document, ports: Ports) -> None:
+    """All but the run itself, which comes last: a death in between has the next sweep begin again."""
+    for digest in named(run):
+        with contextlib.suppress(Permanent):  # content that was lost is no reason to lose the rest
+            ports.blobs.put(ports.blobs.get(digest))
+    ports.store.put_many("verdicts", dict(ports.store.find("verdicts", "run_id", run_id)))
+    name = machines.vm_name("inner", run_id)
+    ports.store.put([Put("vms", name, {}, merge=True), Put("endings", run_id, {}, merge=True)])
+
+
+def named(run: Document) -> list[Digest]:
+    """The content that a run's document names."""
+    answers = (run.get("attestation") or {}).values()
+    found = [run.get(name) for name in ("workload_digest", "manifest", "verdicts", "lock")]
+    found += [answer.get(name) for answer in answers for name in ("result", "summary")]
+    return [digest for digest in found if digest]
