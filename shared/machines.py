@@ -1,6 +1,6 @@
 """The life of a run's VM, which the outer and the inner stage share: asked for, reported, ended.
 
-A VM's record is `vms/<name>`: {run_id, kind, report_token, report, carried, lock, operation, asked, deadline,
+A VM's record is `vms/<name>`: {run_id, kind, report_token, report, carried, lock, workers, operation, asked, deadline,
 state: asked|reported|ended}. Its name follows from the run, so a request that is delivered again finds the VM that it
 made. Once it has left the state `asked`, no VM is made for it any more.
 """
@@ -14,10 +14,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from shared import worker_reports
 from shared.delivery import ENDED, Outcome, fail
 from shared.errors import DmzError, Permanent, Transient, Untrusted
-from shared.events import Event, InnerInstallCompleted, OuterInstallCompleted, report_id
-from shared.guest.config import Wheel, WorkloadConfig
+from shared.events import Event, InnerInstallCompleted, OuterInstallCompleted, derived_id, report_id
+from shared.guest.config import InterpreterConfig, Wheel, WorkloadConfig
 from shared.model.manifest import ClaimedManifest
 from shared.model.value import printable
 from shared.model.workload import Workload
@@ -57,8 +58,11 @@ class Machines:
     grace: float = 300.0
     """Seconds for boot and report beyond the workload's own limit."""
 
-    def record(self, event: Event, minutes: int, lock: str = "") -> Document:
-        """The VM's record with its secret, made once: a second delivery gets what the first one wrote."""
+    def record(self, event: Event, minutes: int, lock: str = "", workers: int = 1) -> Document:
+        """The VM's record with its secret, made once: a second delivery gets what the first one wrote.
+
+        `workers`: hosts that a slice of its type has.
+        """
         name = vm_name(self.kind, event.run_id)
         if found := self.store.get("vms", name):
             return found
@@ -70,6 +74,7 @@ class Machines:
             "report": report_id(event.run_id, self.topic, token, event.replay_id),
             "carried": carried(event),
             "lock": lock,
+            "workers": workers,
             "operation": "",
             "asked": now,
             "deadline": now + minutes * 60 + self.grace,
@@ -104,7 +109,7 @@ class Machines:
         """The record of the VM whose report this is.
 
         1. The run has such a VM. 2. The report carries the secret that this VM was created with. 3. It is the one
-        report that the VM owes: with a replay id of its own making it could tell several tales.
+        report that the VM, or this worker of it, owes: with a replay id of its own making it could tell several tales.
         """
         record = self.store.get("vms", vm_name(self.kind, report.run_id))
         if record is None:  # 1
@@ -115,7 +120,8 @@ class Machines:
             raise Untrusted(
                 f"A report about {report.run_id} does not carry the secret of its {self.kind} VM: it is from elsewhere."
             )
-        if event.id != record["report"]:  # 3
+        replay_id = str(record["carried"].get("replay-id", ""))
+        if event.id != derived_id(report.run_id, self.topic, report.subject, replay_id):  # 3
             raise Untrusted(
                 f"A further report about {report.run_id} came with another replay id; the first one counts."
             )
@@ -169,7 +175,11 @@ class Machines:
         if vm is None and asked and self.clock() > float(record["asked"]) + min(_UNSEEN, self.grace):
             return f"The {self.kind} VM {name} vanished before it reported; request the run again."
         if self.clock() > float(record["deadline"]):
-            return f"The {self.kind} VM {name} was silent too long; read its serial console, or raise install_minutes."
+            absent = worker_reports.absent(self.store, name, record, vm) if self.kind == "inner" else ""
+            return (
+                f"The {self.kind} VM {name} was silent too long{absent}; read its serial console, or raise "
+                "install_minutes."
+            )
         return ""
 
     def _is_idle(self, vm: Vm) -> bool:
@@ -207,6 +217,7 @@ def unpack(packed: str, what: str) -> ClaimedManifest:
 
 def workload_config(workload: Workload) -> WorkloadConfig:
     """The part of a workload that a VM needs to know."""
+    python = workload.interpreter
     return WorkloadConfig(
         name=workload.name,
         install=workload.install,
@@ -217,6 +228,7 @@ def workload_config(workload: Workload) -> WorkloadConfig:
         environment=dict(workload.environment),
         wheels=tuple(Wheel(wheel.filename, wheel.sha256) for wheel in workload.wheels),
         install_minutes=workload.install_minutes,
+        interpreter=InterpreterConfig(python.version, python.url, python.sha256) if python else None,
     )
 
 

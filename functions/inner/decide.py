@@ -69,15 +69,16 @@ def compare(manifest: ClaimedManifest, lock: Lock, found: ClaimedManifest) -> Co
     """What is missing and what is too much. `manifest` gives the base image: what the outer VM held before.
 
     Whatever the outer VM claimed and nobody could prove at the time is confirmed here: its release, the sources that
-    its Debian packages were built from, what was in the base image.
+    its Debian packages were built from, what was in the base image, the version of its own interpreter.
     """
-    expected = _debian(manifest, lock) | _python(manifest, lock) | _generic(lock)
+    expected = _debian(manifest, lock) | _python(manifest, lock) | _generic(manifest, lock)
     present = {_deb(p.name, p.version, p.architecture, p.source_name, p.source_version) for p in found.debian}
     for environment in found.environments:
         present |= {f"file {path}" for path in environment.strays}
         if not environment.managed_by_dpkg:
             present |= {_pip(environment.path, p.name, p.version, p.record) for p in environment.packages}
-    present |= {_url(file.url, file.sha256) for file in found.generic}
+    versions = _interpreters(found)
+    present |= {_url(file.url, file.sha256, versions.get(file.sha256, "")) for file in found.generic}
     missing, unexpected = _difference(
         expected | {_release(lock.release)}, present | {_release(found.release)}
     )
@@ -119,8 +120,14 @@ def _python(manifest: ClaimedManifest, lock: Lock) -> set[str]:
     return items
 
 
-def _generic(lock: Lock) -> set[str]:
-    return {_url(file.url, file.sha256) for file in lock.generic}
+def _generic(manifest: ClaimedManifest, lock: Lock) -> set[str]:
+    versions = _interpreters(manifest)
+    return {_url(file.url, file.sha256, versions.get(file.sha256, "")) for file in lock.generic}
+
+
+def _interpreters(manifest: ClaimedManifest) -> dict[str, str]:
+    """sha256 to the version that the Python of such an archive gives."""
+    return {file.sha256: file.interpreter for file in manifest.generic if file.interpreter}
 
 
 def _deb(name: str, version: str, architecture: str, source: str, source_version: str) -> str:
@@ -131,8 +138,8 @@ def _pip(path: str, name: str, version: str, record: str | None) -> str:
     return f"pip {path} {name} {normal_version(version)} {record}"
 
 
-def _url(url: str, sha256: str) -> str:
-    return f"url {url} {sha256}"
+def _url(url: str, sha256: str, python: str) -> str:
+    return f"url {url} {sha256}{f' is Python {python}' if python else ''}"
 
 
 def _release(release: Release) -> str:

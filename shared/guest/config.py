@@ -34,6 +34,16 @@ class Wheel:
 
 
 @dataclass(frozen=True)
+class InterpreterConfig:
+    """Where the workload's own Python comes from."""
+
+    version: str
+    """Minor version, like 3.12."""
+    url: str
+    sha256: str
+
+
+@dataclass(frozen=True)
 class WorkloadConfig:
     """What to install; the fields of the workload file that a VM needs."""
 
@@ -46,6 +56,7 @@ class WorkloadConfig:
     environment: dict[str, str] = field(default_factory=dict)
     wheels: tuple[Wheel, ...] = ()
     install_minutes: int = 45
+    interpreter: InterpreterConfig | None = None
 
 
 @dataclass(frozen=True)
@@ -108,6 +119,8 @@ class Config:
     """Generic repository with the user's own wheels (outer)."""
     attributes: dict[str, str] = field(default_factory=dict)
     """Further attributes of the report: `replay-id`, `traceparent`."""
+    workers: int = 1
+    """Hosts of the slice by its type: with several, the metadata must say which of them this is."""
     lock: LockFile | None = None
     repositories: Repositories | None = None
     sources: Sources = field(default_factory=Sources)
@@ -134,6 +147,8 @@ def parse(text: str) -> Config:
         if not _FILENAME.fullmatch(wheel.filename):
             raise GuestError(f"dmz-config names a wheel {wheel.filename!r}, which is no plain file name.")
         _hex(wheel.sha256)
+    if config.workload.interpreter is not None:
+        _hex(config.workload.interpreter.sha256)
     for name in ("run_id", "report_token", "project", "topic", "location", "event_id", "event_type"):
         if not getattr(config, name):
             raise GuestError(f"dmz-config.{name} must not be empty.")

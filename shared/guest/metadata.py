@@ -26,6 +26,11 @@ class Metadata:
     def attribute(self, name: str) -> str:
         return web.request(f"{self._server}/attributes/{name}", _HEADERS, patience=120).decode()
 
+    def optional(self, name: str) -> str | None:
+        """None if there is no such attribute; GuestError if the server does not say."""
+        listing = web.request(f"{self._server}/attributes/", _HEADERS, patience=120).decode()
+        return self.attribute(name) if name in listing.split() else None
+
     def name(self) -> str:
         return web.request(f"{self._server}/name", _HEADERS).decode()
 

@@ -23,6 +23,8 @@ def _shown(text: str) -> str:
 Tail = Annotated[str, Field(max_length=16_384), AfterValidator(_shown)]
 """Lines that a VM wrote: people read them on a terminal."""
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,62}$")]
+MAX_WORKERS = 10_000
+"""More than the largest slice has hosts; how many a slice has, the stage knows."""
 
 
 class Payload(Value):
@@ -102,7 +104,7 @@ class EgressProbe(Value):
 
 
 class InnerInstallCompleted(FromVm):
-    """The inner VM is done, well or badly: what it holds now, whether the workload works, what it could reach."""
+    """A host of the inner VM is done, well or badly: what it holds, whether the workload works, what it could reach."""
 
     installed: str | None
     """base64 of gzip of the JSON of a ClaimedManifest: the inner inventory."""
@@ -112,6 +114,13 @@ class InnerInstallCompleted(FromVm):
     """`open` if any attempt to reach the outside succeeded."""
     egress_probes: Annotated[tuple[EgressProbe, ...], Field(max_length=200)]
     """The attempts, one by one."""
+    worker: Annotated[int, Field(ge=0, lt=MAX_WORKERS)] = 0
+    """The host's number in its slice, from 0; each of them reports."""
+
+    @property
+    def subject(self) -> str:
+        """Each worker owes a report of its own; the one of worker 0 is told as that of a single host is."""
+        return f"{super().subject} {self.worker}" if self.worker else super().subject
 
 
 class ManifestPublished(Payload):

@@ -304,7 +304,8 @@ def test_the_same_bytes_from_another_url_are_not_what_was_locked() -> None:
 
 def test_the_documents_lists_end_and_the_counts_do_not() -> None:
     many = tuple(f"pip /opt/w package-{n} 1.0 {RECORD}" for n in range(20_000))
-    put = decide.result("run-0123456789ab", decide.Comparison(20_000, many, many), report(), "vm")
+    result = decide.result(decide.Comparison(20_000, many, many), report())
+    (put,) = decide.learned("run-0123456789ab", {0: result}, 1, "vm")
     assert put.fields["inner"]["installed"] == 20_000
     assert len(put.fields["inner"]["missing"]) == len(put.fields["inner"]["unexpected"]) == 200
 
