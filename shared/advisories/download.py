@@ -7,11 +7,13 @@ import tempfile
 import time
 import zipfile
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
 
-from shared.errors import Permanent, Transient
+from shared.advisories.zips import prepare
+from shared.errors import DmzError, Permanent, Transient
 
 BUCKET = "https://osv-vulnerabilities.storage.googleapis.com"
 # A machine without a way out must not wait: its snapshot is at hand.
@@ -77,6 +79,8 @@ def _replace(
                 _verify(temporary, url)
                 temporary.chmod(0o644)
                 temporary.replace(path)
+                with suppress(DmzError, OSError):  # whoever reads it says what is wrong with it
+                    prepare(path, ecosystem)
             finally:
                 temporary.unlink(missing_ok=True)
     except httpx.HTTPError as error:

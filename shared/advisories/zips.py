@@ -11,15 +11,17 @@ import zipfile
 import zlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
 import orjson
 
-from shared.advisories import osv
+from shared.advisories import index, osv
+from shared.advisories.index import Index
 from shared.advisories.match import Query, concerns, match, query
 from shared.errors import Permanent
 from shared.model.package import Package, Release
@@ -32,21 +34,21 @@ _MAX_RECORD = 64 * 1024 * 1024  # bytes inflated; the largest real record has so
 
 @dataclass(frozen=True)
 class _Zip:
-    """One open zip and what a pass over it yielded. A download that replaces the file does not change what is open."""
+    """One open zip and its index. A download that replaces the file does not change what is open."""
 
     path: Path
-    archive: zipfile.ZipFile
-    digest: Digest
+    file: BufferedReader
+    index: Index
     newest: str
-    members: Mapping[str, tuple[str, ...]]
-    """Normalized package name to the names of the records about it."""
 
 
 class ZipAdvisories:
-    """The port `Advisories` over local zips. One pass over each zip, then only the records that are asked for.
+    """The port `Advisories` over local zips: with an index only the records that are asked for are read, without one
+    each zip is passed over once.
 
     Permanent, naming the file, if a zip is missing, broken or holds something that is no record: without the whole
     data nothing can be called clean. `ecosystems` are those that `source` vouches for; all that are there if None.
+    `indexes` is a directory where indexes are kept; one beside its zip (`all.zip.index`) is used in any case.
     """
 
     def __init__(
@@ -55,9 +57,10 @@ class ZipAdvisories:
         ecosystems: Sequence[str] | None = None,
         source: str = "osv.dev zips",
         clock: Callable[[], float] = time.time,
+        indexes: Path | None = None,
     ) -> None:
         self._directory, self._source, self._clock = directory, source, clock
-        self._named = ecosystems
+        self._named, self._indexes = ecosystems, indexes
         self._zips: dict[str, _Zip] = {}
 
     def source(self) -> AdvisorySource:
@@ -71,7 +74,7 @@ class ZipAdvisories:
         return AdvisorySource(
             source=self._source,
             date=min(found.newest for found in zips.values()),
-            digest=sha256(canonical({ecosystem: found.digest for ecosystem, found in zips.items()})),
+            digest=sha256(canonical({ecosystem: found.index.digest for ecosystem, found in zips.items()})),
         )
 
     def findings(self, packages: Iterable[Package], release: Release) -> Mapping[str, tuple[Finding, ...]]:
@@ -90,17 +93,19 @@ class ZipAdvisories:
         names = {found.name for found in queries}
         scopes = {found.ecosystem for found in queries}
         zipped = self._zip(ecosystem)
-        members = sorted({member for name in names for member in zipped.members.get(name, ())})
-        for member, raw in _read(zipped.path, zipped.archive, members):
-            yield osv.read(
-                raw,
-                f"{member} in {zipped.path}",
-                lambda found, name: name in names and any(concerns(found, scope) for scope in scopes),
-            )
+        with _explained(zipped.path):
+            for member, data in index.read(zipped.file, zipped.index.members(names), _MAX_RECORD):
+                yield osv.read(
+                    orjson.loads(data),
+                    f"{member} in {zipped.path}",
+                    lambda found, name: name in names and any(concerns(found, scope) for scope in scopes),
+                )
 
     def _zip(self, ecosystem: str) -> _Zip:
         if ecosystem not in self._zips:
-            self._zips[ecosystem] = _open(self._directory / ecosystem / "all.zip", ecosystem, self._clock())
+            self._zips[ecosystem] = _open(
+                self._directory / ecosystem / "all.zip", ecosystem, self._clock(), self._indexes
+            )
         return self._zips[ecosystem]
 
 
@@ -116,25 +121,54 @@ def _members(archive: zipfile.ZipFile) -> list[str]:
     return [name for name in archive.namelist() if name.endswith(".json")]
 
 
-def _open(path: Path, ecosystem: str, now: float) -> _Zip:
+def prepare(path: Path, ecosystem: str) -> None:
+    """Put the index of the zip at `path` beside it: whoever reads it needs no pass. Permanent if it is broken."""
+    with _explained(path), path.open("rb") as file:
+        index.save(_made(path, file, ecosystem), _beside(path))
+
+
+def _open(path: Path, ecosystem: str, now: float, indexes: Path | None) -> _Zip:
     with _explained(path):
         file = path.open("rb")
-        digest = "sha256:" + hashlib.file_digest(file, "sha256").hexdigest()
-        archive = zipfile.ZipFile(file)
-    members: dict[str, list[str]] = defaultdict(list)
+        digest = _sha256(file)
+        kept = indexes / f"{digest.removeprefix('sha256:')}-{ecosystem}.index" if indexes else None
+        found = index.load(_beside(path), digest, ecosystem) or (
+            index.load(kept, digest, ecosystem) if kept else None
+        )
+        if found is None:
+            found = _made(path, file, ecosystem)
+            if kept:
+                with suppress(OSError):  # a pass each time is slower, and as good
+                    index.save(found, kept)
     # Some records carry a date of next year. Taken as the newest, they would make old data look fresh for ever.
-    newest, latest = "", datetime.fromtimestamp(now, UTC).isoformat().replace("+00:00", "Z")
-    for member, raw in _read(path, archive, _members(archive)):
-        for found, name in set(osv.named(raw, f"{member} in {path}")):
-            if found.split(":")[0] == ecosystem:
-                members[name].append(member)
-        modified = raw.get("modified")
-        # RFC 3339 in UTC with Z, as the schema demands: comparable as text up to the seconds.
-        if isinstance(modified, str) and newest < modified <= latest:
-            newest = modified
+    newest = found.newest(datetime.fromtimestamp(now, UTC).isoformat().replace("+00:00", "Z"))
     if not newest:
         raise Permanent(f"The advisories in {path} hold no dated record: fetch them again.")
-    return _Zip(path, archive, digest, newest, {name: tuple(found) for name, found in members.items()})
+    return _Zip(path, file, found, newest)
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f"{path.name}.index")
+
+
+def _sha256(file: BufferedReader) -> Digest:
+    file.seek(0)
+    return "sha256:" + hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _made(path: Path, file: BufferedReader, ecosystem: str) -> Index:
+    """One pass over the zip: what each record is about, and how new it is."""
+    digest = _sha256(file)
+    described = []
+    with zipfile.ZipFile(file) as archive:
+        for member, raw in _read(path, archive, _members(archive)):
+            named = osv.named(raw, f"{member} in {path}")
+            names = frozenset(name for found, name in named if found.split(":")[0] == ecosystem)
+            modified = raw.get("modified")
+            described.append(
+                index.Described(archive.getinfo(member), names, modified if isinstance(modified, str) else "")
+            )
+    return index.make(digest, ecosystem, described)
 
 
 def _read(path: Path, archive: zipfile.ZipFile, members: Iterable[str]) -> Iterator[tuple[str, Any]]:

@@ -156,5 +156,7 @@ def _said(mistake: ErrorDetails) -> str:
 
 def printable(text: str, limit: int) -> str:
     """`text` without control or invisible characters, cut to `limit`: safe on a terminal and in a log line."""
-    clean = "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in text[: limit + 1])
+    clean = text[: limit + 1]
+    if not clean.isprintable():
+        clean = "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in clean)
     return clean if len(clean) <= limit else clean[:limit] + "…"

@@ -1,0 +1,120 @@
+"""The index of a zip: the same answers as without it, and never believed when it is damaged or another zip's."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from shared.advisories import index, zips
+from shared.advisories.zips import ZipAdvisories, prepare
+from shared.errors import Permanent
+from tests.advisories.build import TRIXIE, affected, events, pypi, record, zipped
+
+OTHER = record("PYSEC-2026-2", affected(events(("introduced", "0")), name="other"))
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    zipped(tmp_path, "PyPI", record(), OTHER)
+    prepare(tmp_path / "PyPI" / "all.zip", "PyPI")
+    return tmp_path
+
+
+def found(directory: Path, indexes: Path | None = None) -> dict[str, list[str]]:
+    answers = ZipAdvisories(directory, indexes=indexes).findings(
+        [pypi(), pypi("other"), pypi("third")], TRIXIE
+    )
+    return {purl: [finding.id for finding in findings] for purl, findings in answers.items()}
+
+
+BOTH = {pypi().purl: ["PYSEC-2026-1"], pypi("other").purl: ["PYSEC-2026-2"]}
+
+
+@pytest.fixture
+def passes(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """Every pass over a whole zip."""
+    made: list[Path] = []
+    original = zips._made
+
+    def counted(path: Path, *rest: object) -> index.Index:
+        made.append(path)
+        return original(path, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(zips, "_made", counted)
+    return made
+
+
+def test_with_an_index_no_pass_is_made(directory: Path, passes: list[Path]) -> None:
+    assert found(directory) == BOTH
+    assert passes == []
+    (directory / "PyPI" / "all.zip.index").unlink()
+    assert found(directory) == BOTH
+    assert len(passes) == 1
+
+
+def test_an_index_is_kept_where_it_may_be(tmp_path: Path, passes: list[Path]) -> None:
+    zipped(tmp_path / "osv", "PyPI", record(), OTHER)
+    for _ in range(2):
+        assert found(tmp_path / "osv", tmp_path / "kept") == BOTH
+    assert len(passes) == 1
+    assert not (tmp_path / "osv" / "PyPI" / "all.zip.index").exists()
+    (tmp_path / "file").write_text("")
+    assert found(tmp_path / "osv", tmp_path / "file") == BOTH
+
+
+def test_every_damaged_byte_is_seen(directory: Path, passes: list[Path]) -> None:
+    path = directory / "PyPI" / "all.zip.index"
+    whole = path.read_bytes()
+    step = max(1, len(whole) // 60)
+    for place in range(0, len(whole), step):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        assert found(directory) == BOTH, place
+    assert len(passes) == len(range(0, len(whole), step))
+
+
+@pytest.mark.parametrize("content", [b"", b"x" * 31, b"x" * 32, b"x" * 5000])
+def test_what_is_no_index_is_none(directory: Path, passes: list[Path], content: bytes) -> None:
+    (directory / "PyPI" / "all.zip.index").write_bytes(content)
+    assert found(directory) == BOTH
+    assert len(passes) == 1
+
+
+def test_the_index_of_another_zip_is_none(directory: Path, passes: list[Path], tmp_path: Path) -> None:
+    zipped(tmp_path / "new", "PyPI", record("PYSEC-2026-9"))
+    (tmp_path / "new" / "PyPI" / "all.zip").replace(directory / "PyPI" / "all.zip")
+    assert found(directory) == {pypi().purl: ["PYSEC-2026-9"]}
+    assert len(passes) == 1
+
+
+def test_the_index_of_another_ecosystem_is_none(tmp_path: Path, passes: list[Path]) -> None:
+    path = zipped(tmp_path, "PyPI", record(), OTHER) / "PyPI" / "all.zip"
+    prepare(path, "Debian")
+    assert len(passes) == 1
+    assert found(tmp_path) == BOTH
+
+
+def test_a_record_that_changed_under_its_index_is_an_error(directory: Path) -> None:
+    path = directory / "PyPI" / "all.zip"
+    advisories = ZipAdvisories(directory)
+    advisories.source()
+    data = bytearray(path.read_bytes())
+    with zipfile.ZipFile(path) as archive:
+        for info in archive.infolist():
+            data[info.header_offset + 40 + len(info.filename)] ^= 0x55
+    with path.open("r+b") as file:
+        file.write(data)
+    with pytest.raises(Permanent, match=r"all\.zip is broken \(.*\): delete it and fetch it again"):
+        advisories.findings([pypi()], TRIXIE)
+
+
+def test_the_newest_date_depends_on_the_clock_and_not_on_the_index(tmp_path: Path) -> None:
+    path = (
+        zipped(tmp_path, "PyPI", record(), record("PYSEC-2026-2", modified="2027-07-09T15:45:00Z"))
+        / "PyPI"
+        / "all.zip"
+    )
+    prepare(path, "PyPI")
+    assert ZipAdvisories(tmp_path, clock=lambda: 1_795_300_000.0).source().date == "2026-11-20T00:00:00Z"
+    assert ZipAdvisories(tmp_path, clock=lambda: 1_830_000_000.0).source().date == "2027-07-09T15:45:00Z"
