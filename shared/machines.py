@@ -2,7 +2,7 @@
 
 A VM's record is `vms/<name>`: {run_id, kind, report_token, report, carried, lock, workers, operation, asked, deadline,
 state: asked|reported|ended}. Its name follows from the run, so a request that is delivered again finds the VM that it
-made. Once it has left the state `asked`, no VM is made for it any more.
+made. Once it has left the state `asked`, no VM is made for it any more. Once it has ended, `ended` says when.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from shared.delivery import ENDED, Outcome, fail
 from shared.errors import DmzError, Permanent, Transient, Untrusted
 from shared.events import Event, InnerInstallCompleted, OuterInstallCompleted, derived_id, report_id
 from shared.guest.config import InterpreterConfig, Wheel, WorkloadConfig
+from shared.model import costs
 from shared.model.manifest import ClaimedManifest
 from shared.model.value import printable
 from shared.model.workload import Workload
@@ -134,9 +135,17 @@ class Machines:
         """Delete the VM for certain: a TPU left running costs money."""
         name = vm_name(self.kind, run_id)
         # Written first: a VM that is gone and still owes its report would look as if it had vanished.
-        if self.store.get("vms", name):
-            self.store.put([Put("vms", name, {"state": "ended"}, merge=True)])
+        if record := self.store.get("vms", name):
+            fields = {"state": "ended", "ended": record.get("ended") or self.clock()}
+            self.store.put([Put("vms", name, fields, merge=True), *self.bill(record | fields)])
         self.vms.delete(name)
+
+    def bill(self, record: Document) -> tuple[Put, ...]:
+        """What the run's document learns of the VM's cost, until its end or now."""
+        run_id = str(record["run_id"])
+        run = self.store.get("runs", run_id) or {}
+        found = costs.billed(run, record, self.clock())
+        return (Put("runs", run_id, {"cost": {"vms": {self.kind: found}}}, merge=True),) if found else ()
 
     def sweep(self, event: Event, stage: str) -> Iterator[tuple[str, Outcome]]:
         """Runs whose VM will never report, each with why; then every VM without a reason to live is deleted."""
@@ -154,11 +163,18 @@ class Machines:
         for vm in self.vms.all():
             try:
                 if vm.labels.get(KIND_LABEL) == self.kind and self._is_idle(vm):
-                    self.vms.delete(vm.name)
+                    self._end_again(vm.name)
             except DmzError as error:
                 troubles.append(error)
         if troubles:
             raise Transient(f"{len(troubles)} {self.kind} VMs could not be looked after: {troubles[0]}")
+
+    def _end_again(self, name: str) -> None:
+        """Delete a VM that should be gone: it has lived, and cost, until now."""
+        if record := self.store.get("vms", name):
+            fields = {"state": "ended", "ended": self.clock()}
+            self.store.put([Put("vms", name, fields, merge=True), *self.bill(record | fields)])
+        self.vms.delete(name)
 
     def _silent(self, name: str, record: Document) -> str:
         """Why a VM will not report; empty while it still may."""

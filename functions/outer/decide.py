@@ -11,7 +11,9 @@ from shared.errors import Permanent
 from shared.events import Event, ce_type
 from shared.guest import bundle
 from shared.guest.config import Config, Sources
+from shared.model import costs
 from shared.model.manifest import ClaimedManifest
+from shared.model.prices import Prices
 from shared.model.value import Digest
 from shared.model.workload import Workload
 from shared.ports import Document, Put
@@ -21,7 +23,7 @@ REPORT = "outer-install-completed"
 _MAX_PYTHON = 20_000
 
 
-def new_run(workload: Workload, stored: Digest, now: float) -> dict[str, Any]:
+def new_run(workload: Workload, stored: Digest, cost: Document, now: float) -> dict[str, Any]:
     """The run's document as it begins."""
     return {
         "state": "running",
@@ -32,8 +34,15 @@ def new_run(workload: Workload, stored: Digest, now: float) -> dict[str, Any]:
         "data_services": list(workload.data_services),
         "install_minutes": workload.install_minutes,
         "requested": now,
+        "cost": cost,
         "stages": {"outer": {"started": now}},
     }
+
+
+def cost(workload: Workload, listed: Prices, settings: Settings) -> Document:
+    """`cost` of the run's document: both VMs report, or are deleted, within their limit and the grace."""
+    seconds = workload.install_minutes * 60 + float(settings.report_grace_seconds)
+    return costs.begun(costs.terms(workload, settings.zone, listed), seconds, workload.after == "keep")
 
 
 def metadata(event: Event, workload: Workload, record: Document, settings: Settings) -> dict[str, str]:

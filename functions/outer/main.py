@@ -9,13 +9,15 @@ from functions.outer.stage import handle_event, sweep
 from shared import vm_stages
 from shared.delivery import Desk
 from shared.gcp.pubsub import PubSubBus
+from shared.model import prices
 from shared.ports import Bus
 from shared.serving import entry_point
 from shared.settings import Settings
 
 
 def wire(settings: Settings) -> Desk:
-    """The stage over Google's services, as `settings` names them."""
+    """The stage over Google's services, as `settings` names them. Permanent if the price list is not one."""
+    prices.read(settings.prices)
     return desk(vm_stages.google(settings, "outer"), PubSubBus(settings.project))
 
 

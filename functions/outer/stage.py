@@ -9,6 +9,7 @@ from shared import machines
 from shared.delivery import Outcome, fail
 from shared.errors import Permanent, Untrusted
 from shared.events import Event, ManifestPublished, OuterInstallCompleted, RunFailed, RunRequested, derive
+from shared.model import prices
 from shared.model.workload import BUILT_IN, Workload, built_in, read
 from shared.ports import Create
 from shared.vm_stages import Ports
@@ -42,8 +43,9 @@ def _start(event: Event, request: RunRequested, ports: Ports) -> Outcome:
         return Outcome()
     stored = ports.blobs.put(workload.canonical())
     if not existing:
+        cost = decide.cost(workload, prices.read(ports.settings.prices), ports.settings)
         # Never over an existing one: a worker that was thought dead would set a run back that has gone on.
-        ports.store.put([Create("runs", run_id, decide.new_run(workload, stored, now))])
+        ports.store.put([Create("runs", run_id, decide.new_run(workload, stored, cost, now))])
     record = ports.machines("outer").record(event, workload.install_minutes)
     metadata = decide.metadata(event, workload, record, ports.settings)
     ports.machines("outer").create(record, workload.accelerator_type, workload.runtime_version, metadata)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import datetime
 from decimal import Decimal
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated
 
@@ -22,11 +23,13 @@ _MOST_CHIPS = 100_000
 
 
 def _date(text: str) -> str:
+    said = "a date is like 2026-11-22, in quotation marks"
     try:
-        if datetime.date.fromisoformat(text).isoformat() != text:
-            raise ValueError
+        found = datetime.date.fromisoformat(text)
     except ValueError:
-        raise ValueError("a date is like 2026-11-22, in quotation marks") from None
+        raise ValueError(said) from None
+    if found.isoformat() != text:  # ISO 8601 has further forms, like 20261122
+        raise ValueError(said)
     return text
 
 
@@ -78,7 +81,7 @@ class Prices(Value):
     @model_validator(mode="after")
     def _once(self) -> Prices:
         lines = sorted(self.prices, key=lambda line: (line.family, line.region, line.above_chips))
-        for one, other in zip(lines, lines[1:], strict=False):
+        for one, other in pairwise(lines):
             same = (one.family, one.region) == (other.family, other.region)
             if same and other.above_chips < one.up_to_chips:
                 raise ValueError(

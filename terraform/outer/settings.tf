@@ -19,12 +19,12 @@ locals {
   tunable = toset([
     "attestation_keys", "attestation_root", "debian_mirror", "debian_security_mirror", "keyrings", "lease_seconds",
     "nonce_seconds", "outer_debian_key", "outer_debian_mirror", "outer_debian_security_mirror", "outer_python_index",
-    "policy", "python_index", "report_grace_seconds", "shard_bytes",
+    "policy", "prices", "python_index", "report_grace_seconds", "shard_bytes",
   ])
 
   # terraform/inner makes them; their names are the defaults of shared/settings.py.
   of_inner = toset([
-    "generic_repository", "image_repository", "inner_network", "inner_service_account", "python_repository",
+    "generic_repository", "image_repository", "inner_network", "inner_service_account", "python_repository", "sealed_by",
   ])
 
   # For stand-ins on one machine; on Google Cloud these stay empty.
