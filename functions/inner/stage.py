@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from functions.inner import decide, kept
+from functions.inner import decide, entry, kept
 from shared import machines, worker_reports
 from shared.delivery import Outcome, fail
 from shared.errors import Untrusted
@@ -91,7 +91,8 @@ def _appraise(event: Event, report: InnerInstallCompleted, run: Document, ports:
     known = (
         *workers.closing(),
         *decide.learned(run_id, results, workers.hosts, remains),
-        *((ports.machines("inner").reported(run_id),) if remains else ()),
+        entry.learned(run_id, remains, record, ports.settings),
+        *((ports.machines("inner").reported(run_id), *ports.machines("inner").bill(record)) if remains else ()),
     )
     if run.get("data_services"):
         first = str(run["data_services"][0])
