@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from shared.errors import Permanent
+from shared.model import accelerators
 from shared.model.lock import LockedArchive, LockedPython
 from shared.model.value import sha256
 from shared.ports import Stored, Vm, VmSpec
@@ -26,7 +27,8 @@ class MemoryVms:
         with self._lock:
             if spec.name in self._vms:
                 return ""
-            self._vms[spec.name] = Vm(spec.name, "READY", dict(spec.labels))
+            workers = accelerators.hosts(spec.accelerator_type)
+            self._vms[spec.name] = Vm(spec.name, "READY", dict(spec.labels), workers=workers)
             self.specs[spec.name] = spec
             self.created.append(spec.name)
             return f"operations/{spec.name}"

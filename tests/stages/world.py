@@ -26,6 +26,7 @@ from shared.guest.config import Config
 from shared.memory.bus import MemoryBus
 from shared.memory.machines import MemoryRegistry, MemoryVms
 from shared.memory.store import MemoryBlobs, MemoryStore
+from shared.model import accelerators
 from shared.model.lock import Lock
 from shared.model.manifest import ClaimedManifest, DebianPackage, Environment, GenericFile
 from shared.model.value import sha256
@@ -76,6 +77,11 @@ class WorldVms(MemoryVms):
     def become(self, name: str, state: str) -> None:
         with self._lock:
             self._vms[name] = replace(self._vms[name], state=state)
+
+    def have(self, name: str, workers: int) -> None:
+        """The API names so many endpoints."""
+        with self._lock:
+            self._vms[name] = replace(self._vms[name], workers=workers)
 
     def add(self, vm: Vm) -> None:
         with self._lock:
@@ -209,9 +215,11 @@ class World:
         with self._guard:
             self.configs[spec.name] = config
         play = (self.outer or self.install) if config.role == "outer" else (self.inner or self.install_inner)
-        payload = play(config)
-        if payload is not None:
-            self.report(config, payload)
+        hosts = accelerators.hosts(spec.accelerator_type) if config.role == "inner" else 1
+        for worker in range(hosts):
+            payload = play(config)
+            if payload is not None:
+                self.report(config, payload | ({"worker": worker} if hosts > 1 else {}))
 
     # --- the VMs that do as they should ---
 
