@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from rich.console import Console
 
-from functions.ctl import lifecycle
+from functions.ctl import bill, lifecycle
 from functions.ctl.display import Display
 from functions.ctl.documents import connect
 from functions.ctl.progress import Line
@@ -87,7 +88,10 @@ def status(layout: Layout) -> int:
     connection = connect(found)
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
     for vm in connection.vms.all():
-        print(f"  VM {vm.name} {vm.state}")
+        record = connection.documents.get("vms", vm.name)
+        run = connection.documents.get("runs", str((record or {}).get("run_id", "")) or "unknown") or {}
+        for line in bill.shown(vm, record, run, time.time(), paid=False):
+            print("\n".join(wrap(line, width)))
     for state in ("running", "completed", "failed"):
         for run_id, run in connection.documents.find("runs", "state", state):
             reason = f": {printable(str(run['reason']), 1000)}" if run.get("reason") else ""

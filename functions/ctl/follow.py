@@ -14,11 +14,12 @@ from typing import TypeVar
 from functions.ctl.documents import Connection
 from functions.ctl.progress import Seen
 from shared.errors import Permanent, Transient
-from shared.machines import vm_name
+from shared.machines import Kind, vm_name
 from shared.model.lock import Lock
 from shared.model.verdict import Verdicts
 from shared.ports import Document
 
+KINDS: tuple[Kind, ...] = ("outer", "inner")
 _PAUSE = 0.2
 _TAIL_BYTES = 64 * 1024
 _T = TypeVar("_T")
@@ -100,6 +101,11 @@ class Follower:
         if digest and self.judged is None:
             self.judged = Verdicts.read(self.connection.blobs.get(digest), f"The verdicts {digest}")
         return self.judged
+
+    def records(self) -> dict[str, Document]:
+        """The records of the run's VMs, by kind."""
+        found = {kind: self.connection.documents.get("vms", vm_name(kind, self.run_id)) for kind in KINDS}
+        return {kind: record for kind, record in found.items() if record}
 
     def lock(self) -> Lock | None:
         digest = self.run.get("lock")

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from functions.ctl import lifecycle, summary
+from functions.ctl import bill, lifecycle, summary
 from functions.ctl.display import Display
 from functions.ctl.documents import Connection, connect, preload
 from functions.ctl.follow import Follower, unless
@@ -115,7 +115,8 @@ class _Run:
             made = self._report(up, follower, why)
             width = self._console.width if self._console.is_terminal else 0
             tail = str(follower.run.get("tail", ""))
-            self._say(summary.text(made, tail, follower.judged, width))
+            notes = bill.notes(follower.run, self._cost(up, follower, made))
+            self._say(summary.text(made, tail, follower.judged, width, notes))
             if self._request.report:
                 self._request.report.write_text(json.dumps(made.document(), indent=1) + "\n")
             if why == _INTERRUPTED:
@@ -164,6 +165,7 @@ class _Run:
         state = f"{up.name}, {up.advisories_name or up.advisories}, policy {Path(up.policy).stem}"
         first = Line("platform", "done", self._platform_seconds, state)
         try:
+            self._say(f"cost: {bill.estimate(self._workload, follower.connection.settings, _PAID)}.")
             display.show((first, *self._waiting()))
             self._services.start(Services(self._request.layout, up))
             for wheel, path in zip(self._workload.wheels, self._wheels, strict=True):
@@ -205,6 +207,15 @@ class _Run:
             return report(facts, follower.run, verdicts, lock, why)
         except DmzError as error:
             return report(facts, follower.run, None, None, why or str(error))
+
+    def _cost(self, up: Platform, follower: Follower, made: Report) -> str:
+        """What the run's VMs have cost; empty if the platform cannot say it any more."""
+        kept = self._request.keep and made.state == "completed" and follower.run.get("after") == "keep"
+        try:
+            records = unless(lambda: _gone(up), follower.records)
+            return bill.spent(follower.run, records, time.time(), _PAID, kept)
+        except DmzError:
+            return ""
 
     def _interrupted(self) -> int:
         print("dmz: interrupted before the run began; everything was ended.", file=sys.stderr)
@@ -251,6 +262,10 @@ class _Run:
         if self._started:
             signal.signal(signal.SIGINT, signal.SIG_IGN)
             self._started.stop()
+
+
+_PAID = False
+"""Here everything runs on this machine."""
 
 
 def _gone(up: Platform) -> str:

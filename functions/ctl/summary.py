@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
 
 from functions.ctl.progress import size
 from functions.ctl.report import Refused, Report
@@ -16,9 +17,19 @@ _LISTED = 30
 _COLUMN = 14
 
 
-def text(report: Report, tail: str = "", verdicts: Verdicts | None = None, width: int = 0) -> str:
-    """The summary; `tail` holds the last lines of the VM that failed. Long lines are wrapped to `width`, if given."""
-    wrapped = [part for line in _lines(report, verdicts) for part in wrap(line, width)]
+def text(
+    report: Report,
+    tail: str = "",
+    verdicts: Verdicts | None = None,
+    width: int = 0,
+    notes: Iterable[tuple[str, str]] = (),
+) -> str:
+    """The summary; `tail` holds the last lines of the VM that failed. Long lines are wrapped to `width`, if given.
+
+    `notes` are what the report's form has no place for, each with its name.
+    """
+    found = chain(_lines(report, verdicts), (f"  {name:<11} {said}" for name, said in notes))
+    wrapped = [part for line in found for part in wrap(line, width)]
     return "\n".join((*wrapped, *_tail(report, tail), "  time", *_chart(report)))
 
 

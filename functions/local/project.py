@@ -55,6 +55,7 @@ def settings(environment: Mapping[str, str], *, tpu: int, registry: int) -> Sett
         inner_service_account=account("inner-vm"),
         tpu_endpoint=f"127.0.0.1:{tpu}",
         registry_endpoint=f"http://127.0.0.1:{registry}",
+        sealed_by="sealed by the VM's own network namespace, which has no route",
     )
 
 
