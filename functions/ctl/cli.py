@@ -10,7 +10,13 @@ from pathlib import Path
 
 from rich.console import Console
 
-from functions.ctl import appraise_options, image_options, provenance_options
+from functions.ctl import (
+    appraise_options,
+    deploy_options,
+    image_options,
+    match_options,
+    provenance_options,
+)
 from functions.ctl.inputs import BadInput
 from functions.local.__main__ import explained
 from functions.local.backing import KINDS
@@ -79,6 +85,8 @@ def parser() -> argparse.ArgumentParser:
     appraise_options.register(commands)
     provenance_options.register(commands)
     image_options.register(commands)
+    deploy_options.register(commands)
+    match_options.register(commands)
     top.set_defaults(show=top.print_help)
     return top
 
@@ -142,12 +150,22 @@ def _dispatch(arguments: argparse.Namespace) -> int:
         from functions.ctl import appraise
 
         return appraise.appraise(arguments)
+    if arguments.command == "deploy":
+        from functions.ctl import deploy
+
+        return deploy.deploy(arguments, os.environ)
     if arguments.command == "attestation":
         from functions.ctl import attestation
 
         return attestation.attestation(arguments)
     places = layout(os.environ)
     match arguments.command:
+        case "match":
+            from functions.ctl.match import match
+
+            return match(
+                arguments.osv, sys.stdin.buffer, sys.stdout.buffer, places.cache / "advisory-indexes"
+            )
         case "image":
             from functions.ctl import image
 
