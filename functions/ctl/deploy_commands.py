@@ -1,0 +1,127 @@
+"""Commands of a deployment: how an operator types them, and how they are run.
+
+A command may hand its output to one filter, and that to one file: `terraform … output -json | jq … > FILE`. It is run
+without a shell; the file is replaced only when both have succeeded, so that a death leaves the former one.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+from shared.errors import Permanent
+
+_SAFE_IN_QUOTES = str.maketrans({"\\": "\\\\", '"': '\\"', "`": "\\`"})
+
+
+class Expanded(str):
+    """A word in which a shell's variables stand: a plan shows these where values are not known yet. Never run."""
+
+
+@dataclass(frozen=True)
+class Command:
+    """Words, the filter that reads their output, the file (below the checkout) that takes it."""
+
+    words: tuple[str, ...]
+    filter: tuple[str, ...] = ()
+    to: str = ""
+
+    def typed(self) -> str:
+        """As a shell takes it."""
+        text = _line(self.words)
+        if self.filter:
+            text += f" | {_line(self.filter)}"
+        return f"{text} > {_word(self.to)}" if self.to else text
+
+
+@dataclass(frozen=True)
+class Runner:
+    """Runs commands in a checkout."""
+
+    root: Path
+    environment: Mapping[str, str]
+
+    def run(self, command: Command) -> int:
+        """Its exit code (that of what failed first); what it says is shown, or goes to its file."""
+        if not command.to:
+            process = self._start(command.words, None, None)
+            with _patient(process):
+                process.wait()
+            return process.returncode
+        code, output = self._filtered(command)
+        if code == 0:
+            _replace(self.root / command.to, output)
+        return code
+
+    def read(self, command: Command) -> tuple[int, str]:
+        """Exit code and output; its complaints are shown."""
+        code, output = self._filtered(command)
+        return code, output.decode(errors="replace")
+
+    def _filtered(self, command: Command) -> tuple[int, bytes]:
+        first = self._start(command.words, None, subprocess.PIPE)
+        code, output = self._collect(first, b"")
+        if code or not command.filter:
+            return code, output
+        return self._collect(self._start(command.filter, subprocess.PIPE, subprocess.PIPE), output)
+
+    def _start(self, words: Sequence[str], stdin: int | None, stdout: int | None) -> subprocess.Popen[bytes]:
+        try:
+            return subprocess.Popen(
+                words,
+                cwd=self.root,
+                env=dict(self.environment),
+                stdin=subprocess.DEVNULL if stdin is None else stdin,
+                stdout=stdout,
+            )
+        except OSError as error:
+            raise Permanent(f"{words[0]} cannot be started ({error.strerror}).") from error
+
+    def _collect(self, process: subprocess.Popen[bytes], given: bytes) -> tuple[int, bytes]:
+        with _patient(process):
+            output, _ = process.communicate(given or None)
+        return process.returncode, output
+
+
+@contextmanager
+def _patient(process: subprocess.Popen[bytes]) -> Iterator[None]:
+    """Ctrl-C and SIGTERM are the command's: Terraform ends what it has begun, writes its state and frees the lock.
+
+    Afterwards KeyboardInterrupt is raised. A terminal sends Ctrl-C to the command itself; anything else is passed on.
+    """
+    asked: list[int] = []
+
+    def heard(number: int, _: FrameType | None) -> None:
+        asked.append(number)
+        if number == signal.SIGTERM or not os.isatty(0):
+            process.send_signal(signal.SIGINT)
+
+    before = {number: signal.signal(number, heard) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if asked:
+        raise KeyboardInterrupt
+
+
+def _replace(path: Path, content: bytes) -> None:
+    new = path.with_name(path.name + ".new")
+    new.write_bytes(content)
+    new.replace(path)
+
+
+def _line(words: Sequence[str]) -> str:
+    return " ".join(_word(word) for word in words)
+
+
+def _word(word: str) -> str:
+    return f'"{word.translate(_SAFE_IN_QUOTES)}"' if isinstance(word, Expanded) else shlex.quote(word)

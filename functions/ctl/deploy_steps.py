@@ -1,0 +1,205 @@
+"""What a deployment does, as data: steps of plain commands, in the order of terraform/README.md.
+
+The two projects learn of each other through one output each, and both of the image through one variable; each of these
+is written by a command from Terraform's own state, before anything is applied too: a checkout that knows nothing of a
+deployment would otherwise take its services away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from functions.ctl.deploy_commands import Command, Expanded
+
+PROJECTS = ("outer", "inner")
+PACKAGE = "services"
+"""Name of the image below the repository; cloudbuild.yaml pushes it under the commit as its tag."""
+IMAGE_FILE = "terraform/outer/image.auto.tfvars.json"
+_CONTRACT_FILE = "terraform/inner/outer.auto.tfvars.json"
+_IDENTITIES_FILE = "terraform/outer/inner.auto.tfvars.json"
+# So long another Terraform that works on the same state is waited for: one that was told to stop, say.
+_LOCK = "-lock-timeout=5m"
+
+
+@dataclass(frozen=True)
+class Step:
+    """Commands that are done when the last one is; `name` completes "The step … failed"."""
+
+    name: str
+    commands: tuple[Command, ...]
+
+
+@dataclass(frozen=True)
+class Given:
+    """What the operator names."""
+
+    outer_vars: str
+    inner_vars: str
+    bucket: str
+    image: str = ""
+
+    def variables(self, project: str) -> str:
+        return self.outer_vars if project == "outer" else self.inner_vars
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the image is built, and from what: outputs of the outer project, and the checkout's commit."""
+
+    project: str
+    location: str
+    repository: str
+    builder: str
+    builds_bucket: str
+    revision: str
+
+
+SHELL = Place(
+    *(Expanded(f"${name}") for name in ("project", "location", "repository", "builder", "bucket", "revision"))
+)
+"""The same as a plan shows it, with a shell's variables that `naming` sets."""
+
+
+def before(given: Given) -> tuple[Step, ...]:
+    """Up to the image: identities, topics, repositories, networks of both projects."""
+    return (
+        Step("init", tuple(_init(given, project) for project in PROJECTS)),
+        Step("what is deployed already", (_known_image(), _identities())),
+        Step("outer project, without a new image", (_apply(given, "outer"), _contract())),
+        Step("inner project, without a new image", (_apply(given, "inner"), _identities())),
+    )
+
+
+def build(place: Place) -> Step:
+    """The image of this commit; by the service account that may push it and sign for it."""
+    return Step("image build", (_submit(place),))
+
+
+def after(given: Given, image: str) -> tuple[Step, ...]:
+    """Both projects with the image, and the proof that nothing is left to do."""
+    return (
+        Step("image's digest", (_write_image(image),)),
+        Step("outer project with the image", (_apply(given, "outer"), _contract())),
+        Step("inner project with the image", (_apply(given, "inner"), _identities())),
+    )
+
+
+def proof(given: Given, project: str) -> Command:
+    """Exit code 0: nothing to do, 2: something (https://developer.hashicorp.com/terraform/cli/commands/plan)."""
+    return _terraform(
+        project, "plan", "-input=false", _LOCK, "-detailed-exitcode", _variables(given, project)
+    )
+
+
+def outputs(project: str) -> Command:
+    return _terraform(project, "output", "-json")
+
+
+def revision() -> Command:
+    return Command(("git", "rev-parse", "HEAD"))
+
+
+def changes() -> Command:
+    """What the commit does not hold of what is sent to Cloud Build."""
+    return Command(("git", "status", "--porcelain"))
+
+
+def digest(place: Place) -> Command:
+    """Digest of the image of this commit; nothing if there is none. Of the repository, which is there before images."""
+    image = _joined(place.repository, f"/{PACKAGE}")
+    return Command(
+        (
+            *("gcloud", "artifacts", "docker", "images", "list", place.repository, "--include-tags"),
+            _joined("--filter=package=", image, " AND tags:", place.revision),
+            *("--format=value(version)", "--quiet"),
+        )
+    )
+
+
+def typed(given: Given) -> Iterator[str]:
+    """The whole deployment as a script for a POSIX shell."""
+    for step in before(given):
+        yield from _shown(step)
+    image = given.image
+    if not image:
+        yield "# image build; not needed if the digest of this commit's image can be read already"
+        yield from naming()
+        yield from _shown(build(SHELL), named=False)
+        yield f"digest=$({digest(SHELL).typed()})"
+        image = Expanded(f"$repository/{PACKAGE}@$digest")
+    for step in after(given, image):
+        yield from _shown(step)
+    yield "# nothing is left to do: exit code 0 of both"
+    for project in PROJECTS:
+        yield proof(given, project).typed()
+
+
+def naming() -> Iterator[str]:
+    """Where a shell gets the values from."""
+    one = "terraform -chdir=terraform/outer output"
+    yield f"project=$({one} -json contract | jq -r .project)"
+    yield f"location=$({one} -json contract | jq -r .location)"
+    yield f"repository=$({one} -raw repository)"
+    yield f"builder=$({one} -raw builder)"
+    yield f"bucket=$({one} -raw builds_bucket)"
+    yield f"revision=$({revision().typed()})"
+
+
+def _shown(step: Step, *, named: bool = True) -> Iterator[str]:
+    if named:
+        yield f"# {step.name}"
+    yield from (command.typed() for command in step.commands)
+
+
+def _submit(place: Place) -> Command:
+    account = _joined("projects/", place.project, "/serviceAccounts/", place.builder)
+    return Command(
+        (
+            *("gcloud", "builds", "submit", ".", "--config=cloudbuild.yaml"),
+            _joined("--project=", place.project),
+            _joined("--region=", place.location),
+            _joined("--service-account=", account),
+            _joined("--gcs-source-staging-dir=gs://", place.builds_bucket, "/source"),
+            _joined("--substitutions=_REPOSITORY=", place.repository, ",_REVISION=", place.revision),
+            "--quiet",
+        )
+    )
+
+
+def _joined(*parts: str) -> str:
+    text = "".join(parts)
+    return Expanded(text) if any(isinstance(part, Expanded) for part in parts) else text
+
+
+def _init(given: Given, project: str) -> Command:
+    return _terraform(project, "init", "-input=false", f"-backend-config=bucket={given.bucket}")
+
+
+def _apply(given: Given, project: str) -> Command:
+    return _terraform(project, "apply", "-input=false", "-auto-approve", _LOCK, _variables(given, project))
+
+
+def _variables(given: Given, project: str) -> str:
+    return f"-var-file={given.variables(project)}"
+
+
+# Of all outputs, not of one: Terraform has no answer for a single output of a state that is empty.
+def _contract() -> Command:
+    return Command(outputs("outer").words, ("jq", "{outer: .contract.value}"), _CONTRACT_FILE)
+
+
+def _identities() -> Command:
+    return Command(outputs("inner").words, ("jq", "{inner: .identities.value}"), _IDENTITIES_FILE)
+
+
+def _known_image() -> Command:
+    return Command(outputs("outer").words, ("jq", "{image: .contract.value.image}"), IMAGE_FILE)
+
+
+def _write_image(image: str) -> Command:
+    return Command(("jq", "-n", "--arg", "image", image, "{image: $image}"), (), IMAGE_FILE)
+
+
+def _terraform(project: str, *arguments: str) -> Command:
+    return Command(("terraform", f"-chdir=terraform/{project}", *arguments))
