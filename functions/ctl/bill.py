@@ -41,7 +41,11 @@ def spent(
     whole = costs.total(list(each.values()))
     if whole.amount is None:
         return _said(whole.why, paid, "was")
-    parts = [f"{kind} VM {costs.money(cost.amount, terms)}" for kind, cost in each.items() if cost.amount is not None]
+    parts = [
+        f"{kind} VM {costs.money(cost.amount, terms)}"
+        for kind, cost in each.items()
+        if cost.amount is not None
+    ]
     text = f"at most {costs.money(whole.amount, terms)} ({', '.join(parts)}; prices of {terms.date})"
     inner = each.get("inner")
     if kept and inner and inner.rate is not None and not records["inner"].get("ended"):
@@ -84,9 +88,7 @@ def shown(
         yield f"    enter it with {command}"
 
 
-def _so_far(
-    vm: Vm, record: Mapping[str, Any], terms: costs.Terms | None, now: float, paid: bool
-) -> str:
+def _so_far(vm: Vm, record: Mapping[str, Any], terms: costs.Terms | None, now: float, paid: bool) -> str:
     if terms is None:
         return "what it costs is not known."
     cost = costs.of_record(terms, {**record, "zone": vm.zone or record.get("zone", "")}, now)

@@ -54,6 +54,8 @@ class Started:
 def start(layout: Layout, environment: Mapping[str, str], broker: str = "auto") -> Started:
     """Start a supervisor in a session of its own: Ctrl-C is for the command line, which ends things in order."""
     layout.prepare()
+    if listed := environment.get("DMZ_PRICES"):
+        environment = {**environment, "DMZ_PRICES": os.path.abspath(listed)}  # the supervisor starts elsewhere
     log = layout.logs / "supervisor.log"
     command = (sys.executable, "-P", "-m", "functions.local", "--leash", "--broker", broker)
     with log.open("wb") as output:

@@ -246,6 +246,8 @@ class _Run:
         if not self._request.keep:
             if not self._started:
                 if made.state == "completed":
+                    ended = {"ended": time.time()}
+                    connection.documents.put([Put("vms", vm, ended, merge=True)])
                     connection.vms.delete(vm)
                 self._services.mend(Services(self._request.layout, up))
             return

@@ -22,5 +22,10 @@ def command(vm: str, zone: str, settings: Settings) -> str:
     if settings.tpu_endpoint:
         return f"./dmz enter {vm}"
     words = ("gcloud", "alpha", "compute", "tpus", "tpu-vm", "ssh", vm)
-    flags = (f"--zone={zone}", f"--project={settings.project_of('inner')}", "--tunnel-through-iap", "--worker=0")
+    flags = (
+        f"--zone={zone}",
+        f"--project={settings.project_of('inner')}",
+        "--tunnel-through-iap",
+        "--worker=0",
+    )
     return shlex.join((*words, *flags))

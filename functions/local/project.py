@@ -15,6 +15,7 @@ from shared.emulators.ca import ZONES
 from shared.errors import Permanent
 from shared.events import SUBSCRIBERS, WITH_TOKENS
 from shared.image import spec as image_specs
+from shared.model import prices
 from shared.model.package import CODENAMES
 from shared.model.value import printable
 from shared.settings import Settings, read
@@ -199,7 +200,7 @@ def _shortages(environment: Mapping[str, str]) -> dict[str, Any]:
 
 def check(environment: Mapping[str, str]) -> None:
     """Permanent if a DMZ_ variable is wrong."""
-    settings(environment, tpu=1, registry=1)
+    prices.read(settings(environment, tpu=1, registry=1).prices)
     outer_hosts(environment)
     _outer_internet(environment)
 

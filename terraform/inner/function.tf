@@ -24,6 +24,7 @@ module "inner" {
     DMZ_INNER_SERVICE_ACCOUNT = local.vm
     DMZ_LOCATION              = var.outer.location
     DMZ_PYTHON_REPOSITORY     = var.python_repository
+    DMZ_SEALED_BY             = local.sealed_by
     DMZ_ZONE                  = var.zone
   }
 
@@ -32,4 +33,6 @@ module "inner" {
 
 locals {
   labels = { application = "package-dmz" }
+
+  sealed_by = var.access_policy == null ? "sealed by route only" : "sealed by route and perimeter"
 }

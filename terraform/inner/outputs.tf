@@ -23,7 +23,7 @@ output "identities" {
 
 output "sealed_by" {
   description = "What keeps data inside. By route only, a stolen credential could still carry them into somebody else's project through Google's own interfaces."
-  value       = var.access_policy == null ? "sealed by route only" : "sealed by route and perimeter"
+  value       = local.sealed_by
 }
 
 output "service" {
