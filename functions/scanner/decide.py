@@ -10,7 +10,7 @@ from packaging.version import InvalidVersion
 
 from shared.errors import Permanent
 from shared.model.manifest import ClaimedManifest
-from shared.model.package import normal_version
+from shared.model.package import in_interpreter, normal_version
 from shared.model.value import Digest
 from shared.model.verdict import Verdict
 from shared.model.workload import Workload
@@ -39,12 +39,27 @@ def subjects(manifest: ClaimedManifest, workload: Workload) -> tuple[Subject, ..
                     f"The outer VM has {python.name} {python.version}, which is not the workload's own wheel "
                     f"{mine_by_name[python.name]}: a stranger's package may bear that name, it is refused."
                 )
-            subject = Subject(package=package, direct_url=url, own_wheel=mine, in_base=python.in_base)
+            subject = Subject(
+                package=package,
+                direct_url=url,
+                own_wheel=mine,
+                in_base=python.in_base,
+                in_interpreter=in_interpreter(environment.path),
+            )
             if package.purl not in found or url:
                 found[package.purl] = subject
     for file in manifest.generic:
         package = file.package()
-        found.setdefault(package.purl, Subject(package=package, fetched_by_url=file.url))
+        pin = workload.interpreter
+        subject = Subject(
+            package=package,
+            fetched_by_url=file.url,
+            pinned=pin is not None and (pin.url, pin.sha256) == (file.url, file.sha256),
+            interpreter=file.interpreter,
+        )
+        # A script may fetch the same file once more: what is known of it holds for its bytes.
+        if package.purl not in found or file.interpreter:
+            found[package.purl] = subject
     return tuple(found[purl] for purl in sorted(found))
 
 

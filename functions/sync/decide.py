@@ -9,6 +9,7 @@ from shared.errors import Permanent
 from shared.events import Event, SyncCompleted, SyncShardPlanned, derive
 from shared.model.lock import Lock, LockedGeneric, LockedPython
 from shared.model.manifest import ClaimedManifest, Environment
+from shared.model.package import in_interpreter
 from shared.model.plan import Plan, Transfer, shard
 from shared.model.value import Digest, sha256
 from shared.model.verdict import Verdict, Verdicts
@@ -43,10 +44,12 @@ def check_base(manifest: ClaimedManifest, verdicts: Mapping[str, Verdict]) -> No
             purl = package.package().purl
             verdict = verdicts.get(purl)
             if package.in_base and (verdict is None or verdict.decision != "allow"):
+                own = in_interpreter(environment.path)
                 raise Permanent(
-                    f"{purl} is refused ({verdict.reason if verdict else 'it has no verdict'}), and it is part of the "
-                    f"base image in {environment.path}: have the workload's install script replace it, take another "
-                    "runtime_version, or change the policy."
+                    f"{purl} is refused ({verdict.reason if verdict else 'it has no verdict'}), and it "
+                    f"{'came with the interpreter, lying' if own else 'is part of the base image'} in "
+                    f"{environment.path}: have the workload's install script replace it, take another "
+                    f"{'interpreter' if own else 'runtime_version'}, or change the policy."
                 )
 
 
@@ -56,7 +59,9 @@ def lock_generic(
     """Files fetched by URL; nothing replaces a refused one.
 
     1. The workload's author wrote the URL. 2. The policy allows the file. 3. All of them have a bearable size.
+    4. The interpreter is what the workload declares.
     """
+    _check_interpreter(manifest, workload)  # 4
     named = workload.urls
     for file in manifest.generic:
         if file.url not in named:  # 1
@@ -79,6 +84,35 @@ def lock_generic(
             "install script fetch fewer."
         )
     return tuple(files[key] for key in sorted(files))
+
+
+def _check_interpreter(manifest: ClaimedManifest, workload: Workload) -> None:
+    """What Python the machine is said to have been given; the inner VM's own words are held to this later.
+
+    1. A file passes for an interpreter only where the workload declares one. 2. It is that one, by URL and sha256.
+    3. It has the minor version by which the author chose it. 4. A workload that declares one was installed with it.
+    """
+    wanted = workload.interpreter
+    said = {(file.url, file.sha256, file.interpreter) for file in manifest.generic if file.interpreter}
+    for url, digest, version in sorted(said):
+        if wanted is None:  # 1
+            raise Permanent(
+                f"The outer VM took {url} for its interpreter, and the workload declares none; refused."
+            )
+        if (url, digest) != (wanted.url, wanted.sha256):  # 2
+            raise Permanent(
+                f"The outer VM took {url} with {digest} for its interpreter; the workload pins {wanted.url} with "
+                f"{wanted.sha256}: refused."
+            )
+        if not version.startswith(f"{wanted.version}."):  # 3
+            raise Permanent(
+                f"The outer VM says that {url} is Python {version}; the workload declares {wanted.version}: refused."
+            )
+    if len(said) != (wanted is not None):  # 4
+        raise Permanent(
+            f"The workload declares Python {wanted.version if wanted else ''} from {wanted.url if wanted else ''}, and "
+            f"the outer VM names {len(said)} interpreters; it was not installed with that one, refused."
+        )
 
 
 def missing(

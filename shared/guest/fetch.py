@@ -76,7 +76,12 @@ def from_lock(settings: config.Config, metadata: Metadata, url: str, to: Path) -
 
 def _note(url: str, sha256: str, size: int, to: Path, journal: Path) -> inventory.Entry:
     entry = {"url": url, "sha256": sha256, "size": size, "path": str(to)}
+    note(entry, journal)
+    return entry
+
+
+def note(entry: inventory.Entry, journal: Path) -> None:
+    """Write down what came: the last entry about a place and its URL counts."""
     journal.parent.mkdir(parents=True, exist_ok=True)
     with journal.open("a", encoding="utf-8") as file:
         file.write(json.dumps(entry) + "\n")
-    return entry

@@ -12,6 +12,7 @@ from shared.guest import (
     artifacts,
     egress,
     fetch,
+    interpreter,
     inventory,
     locked_apt,
     locked_python,
@@ -47,11 +48,14 @@ def run(config: Config, metadata: Metadata, console: Console, seconds: dict[str,
     """Install, inventory, smoke, probes; what the report says beyond its common part."""
     deadline = time.monotonic() + config.workload.install_minutes * 60
     clock = _Clock(seconds)
+    lock = read_lock(config, metadata)
+    console.step(_contents(lock))
+    if config.workload.interpreter is not None:
+        interpreter.bring(config, metadata, console)
+        clock.add("interpreter")
     console.step("inventory of the base image")
     before = inventory.take()
     clock.add("inventory")
-    lock = read_lock(config, metadata)
-    console.step(_contents(lock))
     access = private.Access(config, metadata)
     environment = _configure(config, access, lock)
     access.replace_sources()
@@ -103,7 +107,8 @@ def smoke(config: Config, console: Console, environment: dict[str, str]) -> dict
     started = time.monotonic()
     at = inventory.HOME / "smoke.sh"
     try:
-        code = process.script(config.workload.smoke, at, environment, on_line, _SMOKE_SECONDS).exit_code
+        own = interpreter.environment(config, environment)
+        code = process.script(config.workload.smoke, at, own, on_line, _SMOKE_SECONDS).exit_code
     except GuestError as error:
         on_line(str(error))
         code = 124

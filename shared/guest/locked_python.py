@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from shared.guest import dpkg_inventory, process
+from shared.guest import dpkg_inventory, process, python_tree
 from shared.guest.failure import GuestError
 
 SCRATCH = Path("/opt/dmz/scratch")
@@ -107,7 +107,9 @@ class Installer:
         It is the one that the base image gives to new environments (ensurepip's wheel), else the system's.
         """
         if self._pip is None:
-            wheels = [path for pattern in _PIP_WHEELS for path in sorted(Path("/usr").glob(pattern))]
+            # The last one is taken: an older image's pip may not run on the workload's own interpreter.
+            folders = (Path("/usr"), python_tree.ROOT)
+            wheels = [path for at in folders for glob in _PIP_WHEELS for path in sorted(at.glob(glob))]
             if wheels:
                 self._pip = SCRATCH / "pip" / "pip"
                 with zipfile.ZipFile(wheels[-1]) as wheel:
@@ -217,12 +219,15 @@ def overrides(declared: Sequence[str], locked: Sequence[str]) -> list[str]:
 def find_interpreter(version: str) -> str:
     """A Python of that minor version: wheels are made for one."""
     minor = re.match(r"3\.[0-9]+", version)
+    folders, own = ["/usr/bin", "/usr/local/bin"], str(python_tree.ROOT / "bin")
+    folders.insert(0 if python_tree.version() == version else len(folders), own)
     for name in (f"python{minor.group()}",) if minor else ():
-        for folder in ("/usr/bin", "/usr/local/bin"):
+        for folder in folders:
             if Path(folder, name).exists():
                 return f"{folder}/{name}"
     raise GuestError(
-        f"An environment needs Python {version}, which this machine does not have: add it to apt."
+        f"An environment needs Python {version}, which this machine does not have: add it to apt, or declare an "
+        "interpreter."
     )
 
 

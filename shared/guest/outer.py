@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from shared.guest import artifacts, fetch, inventory, mirrors, process, report, tools
+from shared.guest import artifacts, fetch, interpreter, inventory, mirrors, process, report, tools
 from shared.guest.config import Config
 from shared.guest.console import Console
 from shared.guest.failure import GuestError
@@ -17,6 +17,10 @@ def run(config: Config, metadata: Metadata, console: Console, seconds: dict[str,
     workload = config.workload
     deadline = time.monotonic() + workload.install_minutes * 60
     started = time.monotonic()
+    if workload.interpreter is not None:
+        interpreter.bring(config, metadata, console)
+        seconds["interpreter"] = time.monotonic() - started
+        started = time.monotonic()
     console.step("inventory of the base image")
     before = inventory.take()
     seconds["inventory"] = time.monotonic() - started
@@ -54,9 +58,8 @@ def install(config: Config, console: Console, environment: dict[str, str], deadl
     """Run the workload's install script, the same in both roles."""
     console.step("install script")
     left = max(deadline - time.monotonic(), 1)
-    result = process.script(
-        config.workload.install, inventory.HOME / "install.sh", environment, console.line, left
-    )
+    own = interpreter.environment(config, environment)
+    result = process.script(config.workload.install, inventory.HOME / "install.sh", own, console.line, left)
     if result.exit_code:
         raise GuestError(f"The install script ended with exit code {result.exit_code}.")
 

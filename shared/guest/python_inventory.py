@@ -14,7 +14,7 @@ from email.parser import HeaderParser
 from pathlib import Path
 from typing import Any
 
-from shared.guest import intact, process, strays
+from shared.guest import intact, process, python_tree, strays
 from shared.guest.dpkg_inventory import Owned
 
 Entry = dict[str, Any]
@@ -51,6 +51,7 @@ def environments(owned: Owned, root: Path = Path("/")) -> list[Entry]:
             if some:
                 packages = [_distribution(path) for path in some]
                 found.append(_environment(site, _site_version(site), False, managed, packages))
+    found = python_tree.complete(found, root)
     return sorted(found, key=lambda each: (each["path"], each["managed_by_dpkg"]))
 
 

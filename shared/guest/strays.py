@@ -24,23 +24,23 @@ _LENGTH = 300
 def find(sites: Iterable[Path]) -> list[str]:
     """Paths of strays below `sites`, sorted, as printable ASCII."""
     sites = [site for site in sites if not any(other in site.parents for other in sites)]
-    listed = {path for site in sites for path in _listed(site)}
+    covered = {path for site in sites for path in listed(site)}
     return sorted(
-        _shown(path)
+        shown(path)
         for site in sites
-        for path in _present(site)
-        if path not in listed and not _is_expected(Path(path), site)
+        for path in present(site)
+        if path not in covered and not _is_expected(Path(path), site)
     )
 
 
-def _shown(path: str) -> str:
+def shown(path: str) -> str:
     """Printable ASCII, so that no name speaks to a terminal."""
     return "".join(
         c if " " <= c <= "~" else c.encode("unicode_escape", "surrogatepass").decode() for c in path
     )[:_LENGTH]
 
 
-def _listed(site: Path) -> Iterator[str]:
+def listed(site: Path) -> Iterator[str]:
     """What the RECORDs of a site directory list with a hash: only that is part of a RECORD's canonical digest."""
     for dist_info in site.glob("*.dist-info"):
         try:
@@ -52,7 +52,7 @@ def _listed(site: Path) -> Iterator[str]:
                 yield os.path.normpath(f"{site}/{path}")
 
 
-def _present(site: Path) -> Iterator[str]:
+def present(site: Path) -> Iterator[str]:
     """Every file, and every link to a directory, below `site`."""
     for folder, folders, files in os.walk(site, followlinks=False):
         top = folder == str(site)

@@ -110,6 +110,10 @@ class GenericFile(Value):
     sha256: Digest
     size: Annotated[int, Field(ge=0)]
     path: AbsolutePath
+    interpreter: Annotated[str, Field(pattern=r"^(3\.[0-9]{1,2}\.[0-9]{1,2}[a-z0-9+]*)?$", max_length=32)] = (
+        ""
+    )
+    """Version that Python says it has, if this is the archive of the workload's own interpreter."""
 
     def package(self) -> Package:
         name = self.url.rsplit("/", 1)[-1].split("?")[0] or "index"

@@ -28,6 +28,8 @@ _DEBIAN_NAME = re.compile(r"[a-z0-9][a-z0-9+.-]{1,127}", re.ASCII)
 _DEBIAN_VERSION = re.compile(r"(?:[0-9]+:)?[0-9][A-Za-z0-9.+~-]{0,127}", re.ASCII)
 _ARCHITECTURE = re.compile(r"[a-z0-9][a-z0-9-]{1,31}", re.ASCII)
 _RESERVED = ("/boot", "/dev", "/etc", "/opt/dmz", "/proc", "/run", "/sys")
+_INTERPRETER = "/opt/dmz/python/"
+"""Where the guest unpacks the interpreter that a workload brings."""
 _SHARED = frozenset(
     ["/", "/tmp", "/usr", "/usr/local"]  # noqa: S108 - nothing is written there
     + [
@@ -80,15 +82,22 @@ def _absolute(text: str) -> str:
 def check_place(path: str, virtual: bool) -> None:
     """Whether Python packages may lie in `path`; ValueError if not. The inner VM's root writes there.
 
-    1. Not in what belongs to the system's configuration, to the kernel or to the guest. 2. A virtual environment has a
-    directory of its own. 3. Everything else is a site directory.
+    1. Not in what belongs to the system's configuration, to the kernel or to the guest, but for the site directories of
+    the interpreter that the guest has unpacked. 2. A virtual environment has a directory of its own. 3. Everything else
+    is a site directory.
     """
-    if any(path == reserved or path.startswith(f"{reserved}/") for reserved in _RESERVED):  # 1
+    own = not virtual and in_interpreter(path)
+    if not own and any(path == each or path.startswith(f"{each}/") for each in _RESERVED):  # 1
         raise ValueError(f"no Python environment is kept in {path}")
     if virtual and path in _SHARED:  # 2
         raise ValueError(f"a virtual environment has a directory of its own, {path} is the system's")
     if not virtual and path.rsplit("/", 1)[-1] not in ("site-packages", "dist-packages"):  # 3
         raise ValueError(f"a site directory is named site-packages or dist-packages, not {path}")
+
+
+def in_interpreter(path: str) -> bool:
+    """True for the site directories of the interpreter that a workload brings."""
+    return path.startswith(_INTERPRETER)
 
 
 def _https(text: str) -> str:

@@ -67,6 +67,8 @@ class GenericRules(Value):
     """Rules for files fetched by URL: nothing is known of them but their hash."""
 
     fetched_by_url: Decision
+    interpreter: Decision
+    """The workload's own Python: the advisory data holds nothing about CPython itself, so its flaws are undecided."""
 
 
 class Policy(Value):
@@ -103,7 +105,8 @@ class Verdict(Value):
     def reason(self) -> str:
         """The answers that led to the decision, as one sentence part."""
         if self.decision == "allow":
-            return "every rule allows it"
+            untold = "".join(f"; {rule.reason}" for rule in self.rules if rule.rule == "interpreter")
+            return f"every rule allows it{untold}"
         return "; ".join(rule.reason for rule in self.rules if rule.answer == self.decision)
 
 

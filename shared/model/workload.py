@@ -138,10 +138,14 @@ class Workload(Value):
 
     @property
     def urls(self) -> frozenset[str]:
-        """What dmz-fetch may bring: whole words of the install script, between blanks or quotes, and `files`."""
-        return frozenset(word for word in _WORDS.split(self.install) if word.startswith("https://")) | {
-            *self.files
-        }
+        """What may be fetched: whole words of the install script, between blanks or quotes, `files`, and the
+        interpreter."""
+        own = {self.interpreter.url} if self.interpreter else set()
+        return (
+            frozenset(word for word in _WORDS.split(self.install) if word.startswith("https://"))
+            | {*self.files}
+            | own
+        )
 
 
 _WORDS = re.compile(r"""[\s'"]+""")

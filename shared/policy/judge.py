@@ -30,10 +30,16 @@ class Subject:
     """True if the index has no fitting wheel: its build runs code of its own in the inner VM."""
     fetched_by_url: str = ""
     """URL of a file that no package manager knows of."""
+    pinned: bool = False
+    """True if the workload gives that file's sha256."""
+    interpreter: str = ""
+    """Version of Python, if that file is the workload's own interpreter."""
     own_wheel: bool = False
     """True for a wheel of the workload's owner, which the workload file pins by sha256."""
     in_base: bool = False
     """True if the machine held it before the install began: judged like everything else, and said in the reason."""
+    in_interpreter: bool = False
+    """True if it was there before because it came with the workload's own interpreter."""
 
 
 def judge_all(
@@ -64,9 +70,9 @@ def judge(
         case "debian":
             asked += _debian(findings, policy)
         case "generic":
-            asked += [_generic(subject, policy)]
+            asked += _generic(subject, policy)
     if subject.in_base:
-        asked = [_in_base(answer) for answer in asked]
+        asked = [_in_base(answer, subject.in_interpreter) for answer in asked]
     worst = max((answer.answer for answer in asked), key=_BADNESS.__getitem__)
     return Verdict(
         package=subject.package,
@@ -82,10 +88,11 @@ def _order(verdict: Verdict) -> tuple[int, bytes]:
     return _BADNESS[verdict.decision], verdict.canonical()
 
 
-def _in_base(answer: RuleAnswer) -> RuleAnswer:
+def _in_base(answer: RuleAnswer, in_interpreter: bool) -> RuleAnswer:
     if answer.answer == "allow":
         return answer
-    return answer.model_copy(update={"reason": f"{answer.reason}; it is part of the base image"})
+    carrier = "came with the workload's own interpreter" if in_interpreter else "is part of the base image"
+    return answer.model_copy(update={"reason": f"{answer.reason}; it {carrier}"})
 
 
 def _age(policy: Policy, source: AdvisorySource, now: float) -> RuleAnswer:
@@ -164,13 +171,21 @@ def _debian(findings: Sequence[Finding], policy: Policy) -> list[RuleAnswer]:
     ]
 
 
-def _generic(subject: Subject, policy: Policy) -> RuleAnswer:
+def _generic(subject: Subject, policy: Policy) -> list[RuleAnswer]:
     url = printable(subject.fetched_by_url, 120) or "a URL that is not known"
-    return RuleAnswer(
+    known = "the workload pins its sha256" if subject.pinned else "nothing is known of it but its sha256"
+    fetched = RuleAnswer(
         rule="fetched_by_url",
         answer=policy.generic.fetched_by_url,
-        reason=f"it was fetched from {url}; nothing is known of it but its sha256",
+        reason=f"it was fetched from {url}; {known}",
     )
+    if not subject.interpreter:
+        return [fetched]
+    reason = (
+        f"it is Python {printable(subject.interpreter, 40)}, and whether that has known flaws is undecided: the "
+        "advisory data holds nothing about CPython itself or the libraries that come inside it"
+    )
+    return [fetched, RuleAnswer(rule="interpreter", answer=policy.generic.interpreter, reason=reason)]
 
 
 def _undecided(findings: Sequence[Finding]) -> list[Finding]:

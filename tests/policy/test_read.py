@@ -74,7 +74,7 @@ def test_every_policy_is_found_under_its_own_name() -> None:
         (changed(debian={**DEFAULT["debian"], "fix_available": True}), ["wrong at debian.fix_available"]),
         (changed(pypi={**DEFAULT["pypi"], "block_severity": "high"}), ["wrong at pypi.block_severity"]),
         (
-            changed(pypi=None, generic={"fetched_by_url": "maybe"}),
+            changed(pypi=None, generic={"fetched_by_url": "maybe", "interpreter": "allow"}),
             ["wrong at pypi", "wrong at generic.fetched_by_url"],
         ),
         (changed(name=float("nan")), ["neither text nor a number"]),
