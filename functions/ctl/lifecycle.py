@@ -55,7 +55,8 @@ def start(layout: Layout, environment: Mapping[str, str], broker: str = "auto") 
     """Start a supervisor in a session of its own: Ctrl-C is for the command line, which ends things in order."""
     layout.prepare()
     if listed := environment.get("DMZ_PRICES"):
-        environment = {**environment, "DMZ_PRICES": os.path.abspath(listed)}  # the supervisor starts elsewhere
+        # The supervisor starts in another directory.
+        environment = {**environment, "DMZ_PRICES": os.fspath(Path(listed).absolute())}
     log = layout.logs / "supervisor.log"
     command = (sys.executable, "-P", "-m", "functions.local", "--leash", "--broker", broker)
     with log.open("wb") as output:
