@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from shared.model.lock import Change, Lock
@@ -49,12 +49,22 @@ class Smoke:
 
 
 @dataclass(frozen=True)
-class Inner:
+class Worker:
+    """One host of a slice."""
+
     installed: int
     missing: list[str]
     unexpected: list[str]
     egress: str
     smoke: Smoke | None
+
+
+@dataclass(frozen=True)
+class Inner(Worker):
+    """The inner VM; of several hosts what any of them lacks or has too much, and the smoke test that counts."""
+
+    workers: dict[str, Worker] = field(default_factory=dict)
+    """Each host of a slice by its number; empty if there is one."""
 
 
 @dataclass(frozen=True)
@@ -90,8 +100,11 @@ class Report:
     attestation: Attestation | None
 
     def document(self) -> dict[str, Any]:
-        """As JSON."""
-        return asdict(self)
+        """As JSON. `workers` is there for a slice of several hosts alone."""
+        made = asdict(self)
+        if self.inner and not self.inner.workers:
+            del made["inner"]["workers"]
+        return made
 
 
 @dataclass(frozen=True)
@@ -203,16 +216,21 @@ def _mirrored(run: Mapping[str, Any]) -> Mirrored | None:
 def _inner(found: Mapping[str, Any] | None) -> Inner | None:
     if not found:
         return None
+    workers = sorted(found.get("workers", {}).items(), key=lambda item: int(item[0]))
+    return Inner(**_held(found), workers={number: Worker(**_held(each)) for number, each in workers})
+
+
+def _held(found: Mapping[str, Any]) -> dict[str, Any]:
     smoke = found.get("smoke")
-    return Inner(
-        installed=int(found["installed"]),
-        missing=[str(name) for name in found["missing"]],
-        unexpected=[str(name) for name in found["unexpected"]],
-        egress=str(found["egress"]),
-        smoke=Smoke(int(smoke["exit_code"]), round(float(smoke["seconds"]), 2), str(smoke["tail"]))
+    return {
+        "installed": int(found["installed"]),
+        "missing": [str(name) for name in found["missing"]],
+        "unexpected": [str(name) for name in found["unexpected"]],
+        "egress": str(found["egress"]),
+        "smoke": Smoke(int(smoke["exit_code"]), round(float(smoke["seconds"]), 2), str(smoke["tail"]))
         if smoke
         else None,
-    )
+    }
 
 
 def _attestation(run: Mapping[str, Any]) -> Attestation | None:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
 
 from functions.ctl.progress import size
-from functions.ctl.report import Refused, Report
+from functions.ctl.report import Inner, Refused, Report
 from shared.model.value import printable
 from shared.model.verdict import Finding, Verdict, Verdicts
 
@@ -95,13 +95,29 @@ def _inner(report: Report) -> Iterator[str]:
     if inner is None:
         return
     yield (
-        f"  inner VM    {inner.installed} packages, {len(inner.missing)} missing, {len(inner.unexpected)} unexpected, "
+        f"  inner VM    {_counted(inner)}, {len(inner.missing)} missing, {len(inner.unexpected)} unexpected, "
         f"egress {inner.egress}"
     )
     if inner.smoke:
-        yield f"  smoke       exit code {inner.smoke.exit_code} in {inner.smoke.seconds:.1f} s"
+        yield f"  smoke       exit code {inner.smoke.exit_code} in {inner.smoke.seconds:.1f} s{_where(inner)}"
         for line in inner.smoke.tail.strip().splitlines()[-3:]:
             yield f"              {printable(line, 160)}"
+
+
+def _counted(inner: Inner) -> str:
+    if not inner.workers:
+        return f"{inner.installed} packages"
+    counts = sorted({each.installed for each in inner.workers.values()})
+    span = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+    return f"{len(inner.workers)} workers, {span} packages each"
+
+
+def _where(inner: Inner) -> str:
+    """On which host of a slice the smoke test that is shown ran."""
+    if not inner.workers:
+        return ""
+    failed = [n for n, each in inner.workers.items() if each.smoke is None or each.smoke.exit_code != 0]
+    return f", on worker {failed[0]}" if failed else f", the slowest of {len(inner.workers)}"
 
 
 def _attestation(report: Report) -> Iterator[str]:

@@ -159,6 +159,44 @@ def test_the_summary_says_what_a_person_needs() -> None:
     assert "exit code 0 in 0.5 s" in text
 
 
+def slice_of(*codes: int) -> dict[str, Any]:
+    """The run of a slice whose workers' smoke tests ended so."""
+    document = run()
+    inner = document["inner"]
+    own = {key: inner[key] for key in ("installed", "missing", "unexpected", "egress")}
+    smokes = [{"exit_code": code, "seconds": 1.0 + n, "tail": f"worker {n}"} for n, code in enumerate(codes)]
+    shown = next((each for each in smokes if each["exit_code"]), smokes[-1])
+    workers = {str(n): {**own, "smoke": smoke} for n, smoke in enumerate(smokes)}
+    document["inner"] = inner | {"smoke": shown, "workers": dict(reversed(workers.items()))}
+    return document
+
+
+def test_several_workers_are_reported_as_one_and_each() -> None:
+    report = made(slice_of(*[0] * 12))
+    assert (
+        "  inner VM    12 workers, 134 packages each, 0 missing, 0 unexpected, egress denied\n"
+        in summary.text(report)
+    )
+    assert "exit code 0 in 12.0 s, the slowest of 12" in summary.text(report)
+    workers = report.document()["inner"]["workers"]
+    assert list(workers) == [str(number) for number in range(12)]
+    assert workers["3"] == {
+        "installed": 134,
+        "missing": [],
+        "unexpected": [],
+        "egress": "denied",
+        "smoke": {"exit_code": 0, "seconds": 4.0, "tail": "worker 3"},
+    }
+
+
+def test_workers_that_differ_are_told_apart() -> None:
+    document = slice_of(0, 3, 0) | {"state": "failed", "reason": "No."}
+    document["inner"]["workers"]["2"]["installed"] = 135
+    text = summary.text(made(document))
+    assert "3 workers, 134 to 135 packages each" in text
+    assert "exit code 3 in 2.0 s, on worker 1" in text
+
+
 def test_the_summary_says_how_bad_what_was_refused_is() -> None:
     text = summary.text(made(run()), verdicts=VERDICTS)
     assert "pkg:pypi/jinja2@3.1.4 (GHSA-q2x7-8rv6-6q7h HIGH 8.1): instead" in text
