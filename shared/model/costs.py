@@ -23,6 +23,8 @@ from shared.model.workload import Provisioning, Workload
 
 _CENT = Decimal("0.01")
 _HOUR = Decimal(3600)
+_BETWEEN_LOOKS = 120.0
+"""Seconds: twice what lies between two ticks of the watchdog, which notes that a VM is there after it has come."""
 Money = Annotated[str, Field(pattern=r"^[0-9]{1,15}(\.[0-9]{1,12})?$")]
 """An amount as text: a document of the store holds floating-point numbers, and no decimal ones."""
 
@@ -144,8 +146,26 @@ def of_run(run: Mapping[str, Any]) -> Terms | None:
 
 
 def of_record(terms: Terms, record: Mapping[str, Any], now: float) -> Cost:
-    """Of the VM whose record in `vms` this is, until its end or `now`."""
-    return vm(terms, zone_of(terms, record), float(record["asked"]), float(record.get("ended") or now))
+    """Of the VM whose record in `vms` this is, until its end or `now`, and of those that were preempted before it."""
+    present = vm(terms, zone_of(terms, record), _since(record), float(record.get("ended") or now))
+    before = [
+        vm(terms, str(life["zone"]), float(life["asked"]), float(life["until"]))
+        for life in record.get("lives", {}).values()
+    ]
+    whole = total([present, *before])
+    return Cost(whole.amount, present.rate, whole.why)
+
+
+def life(record: Mapping[str, Any], now: float) -> dict[str, Any]:
+    """One of the record's `lives`: of a VM that is given up at `now`, as another takes its place."""
+    return {"zone": record["zone"], "asked": _since(record), "until": now}
+
+
+def _since(record: Mapping[str, Any]) -> float:
+    """When the VM may have begun to cost something: not while its request waited in a queue."""
+    seen = record.get("seen", {}).get(str(len(record.get("tried", ()))))
+    asked = float(record["asked"])
+    return asked if seen is None else max(asked, float(seen) - _BETWEEN_LOOKS)
 
 
 def zone_of(terms: Terms, record: Mapping[str, Any]) -> str:
