@@ -1,83 +1,67 @@
-"""The nodes of the TPU API stand-in: what google.cloud.tpu.v2 promises, with a local VM behind each.
+"""The nodes of the TPU API stand-in: what google.cloud.tpu.v2 promises, with local VMs behind each, one per host.
 
 Source: https://docs.cloud.google.com/tpu/docs/reference/rpc/google.cloud.tpu.v2 and cloud_tpu.proto. A node is READY
-when its VM has booted, not when its startup script ends. Not there: stop, start, update, queued resources (they answer
-UNIMPLEMENTED). Nothing persists: VMs die with this process, and so do nodes.
+when its VMs have booted, not when their startup scripts end. Not there: update (it answers UNIMPLEMENTED). Nothing
+persists: VMs die with this process, and so do nodes.
 """
 
-import base64
 import hashlib
-import re
+import itertools
 import threading
-from collections.abc import Mapping
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
 from google.cloud.tpu_v2.types import cloud_tpu
-from google.rpc import code_pb2, error_details_pb2
+from google.rpc import code_pb2
 
-from shared.emulators.tpu_server import ApiError, Method, Operations, not_found, now
-from shared.emulators.vm.engine import Engine
-from shared.emulators.vm.spec import Identity, Limits, Network, Place, VmSpec
-from shared.errors import DmzError
-
-_PARENT = re.compile(r"projects/([a-z0-9:.-]+)/locations/([a-z]+-[a-z]+[0-9]+-[a-z])")
-_NODE_ID = re.compile(r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?")
-_PAGE = 100
-_KEY = re.compile(r"[A-Za-z0-9_-]{1,128}")
-_MAX_VALUE, _MAX_METADATA = 256 * 1024, 512 * 1024
-ACCELERATORS = (
-    "v2-8",
-    "v3-8",
-    "v4-8",
-    "v5litepod-1",
-    "v5litepod-4",
-    "v5litepod-8",
-    "v5p-8",
-    "v6e-1",
-    "v6e-4",
-    "v6e-8",
+from shared.emulators import tpu_spec
+from shared.emulators.tpu_capacity import Capacity, Terms
+from shared.emulators.tpu_errors import (
+    ApiError,
+    already_exists,
+    invalid,
+    not_found,
+    precondition,
+    quota,
+    unimplemented,
 )
-RUNTIMES = ("tpu-ubuntu2204-base", "v2-alpha-tpuv5-lite", "v2-alpha-tpuv5", "v2-alpha-tpuv6e")
-State = cloud_tpu.Node.State
+from shared.emulators.tpu_messages import copy, now
+from shared.emulators.tpu_names import page, parent_of, zone_of
+from shared.emulators.tpu_server import Method, Operations
+from shared.emulators.tpu_settings import Settings
+from shared.emulators.vm.engine import Engine
+from shared.emulators.vm.spec import VmSpec
+from shared.errors import DmzError, Permanent
+
+State, Health = cloud_tpu.Node.State, cloud_tpu.Node.Health
 
 
-@dataclass(frozen=True)
-class LocalNetwork:
-    """A VPC network's stand-in. `outer` is the kind with a way to the internet, for nodes with an external address;
-    `internet` false cuts that way, as a firewall rule would, and leaves the `hosts`."""
+@dataclass
+class _Held:
+    """A node and its VMs."""
 
-    outer: bool
-    hosts: Mapping[str, str] = field(default_factory=dict)
-    internet: bool = True
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What the stand-in knows of its project. `topics`: service account to the topics it may publish to. `quotas`: zone
-    to the number of nodes it may hold. `no_capacity_zones`: zones where every creation fails for want of capacity."""
-
-    project: str
-    networks: Mapping[str, LocalNetwork]
-    topics: Mapping[str, frozenset[str]]
-    no_capacity_zones: frozenset[str] = frozenset()
-    quotas: Mapping[str, int] = field(default_factory=dict)
-    limits: Limits = field(default_factory=Limits)
-
-    @property
-    def project_number(self) -> int:
-        return 100_000_000_000 + int(hashlib.sha256(self.project.encode()).hexdigest()[:8], 16)
+    node: Any
+    zone: str
+    terms: Terms
+    vms: tuple[VmSpec, ...]
+    settled: threading.Event = field(default_factory=threading.Event)
+    """Set while none of its VMs is being started or stopped."""
 
 
 class Nodes:
-    """The methods of google.cloud.tpu.v2.Tpu over one engine."""
+    """The methods of google.cloud.tpu.v2.Tpu for nodes, over one engine; and what queued resources need of them."""
 
-    def __init__(self, settings: Settings, engine: Engine, operations: Operations) -> None:
+    def __init__(
+        self, settings: Settings, engine: Engine, operations: Operations, capacity: Capacity
+    ) -> None:
         self._settings, self._engine, self._operations = settings, engine, operations
-        self._nodes: dict[str, Any] = {}
-        self._vms: dict[str, str] = {}  # node to VM
-        self._settled: dict[str, threading.Event] = {}  # set once a node's VM has started or failed to
-        self._lock = threading.Lock()
+        self._capacity = capacity
+        self._planner = tpu_spec.Planner(settings)
+        self._held: dict[str, _Held] = {}
+        self._promised: dict[str, int] = {}
+        self._numbers = itertools.count()
+        self._lock = threading.RLock()
 
     def methods(self) -> dict[str, tuple[Any, Method]]:
         return {
@@ -85,209 +69,229 @@ class Nodes:
             "GetNode": (cloud_tpu.GetNodeRequest, self.get),
             "ListNodes": (cloud_tpu.ListNodesRequest, self.list),
             "DeleteNode": (cloud_tpu.DeleteNodeRequest, self.delete),
-            "ListAcceleratorTypes": (cloud_tpu.ListAcceleratorTypesRequest, self.accelerator_types),
-            "ListRuntimeVersions": (cloud_tpu.ListRuntimeVersionsRequest, self.runtime_versions),
+            "StopNode": (cloud_tpu.StopNodeRequest, self.stop),
+            "StartNode": (cloud_tpu.StartNodeRequest, self.start),
+            "UpdateNode": (cloud_tpu.UpdateNodeRequest, self.update),
         }
 
     def create(self, request: Any) -> Any:
-        zone = self._zone(request.parent)
-        node_id = request.node_id or f"n-{hashlib.sha256(str(now()).encode()).hexdigest()[:8]}"
-        name = f"{request.parent}/nodes/{node_id}"
-        node = _copy(request.node)
-        _check(node, node_id)
-        spec = self._spec(node, node_id, zone)
+        zone, node_id, node = self._zone(request.parent), request.node_id or self._fresh(), copy(request.node)
+        self.check(node, node_id, request.parent)
+        node.queued_resource = ""
         with self._lock:
-            self._check_room(name, request.parent, zone)
-            node.name, node.state, node.create_time = name, State.CREATING, now()
-            node.id = spec.place.instance_id
-            self._nodes[name], self._vms[name], self._settled[name] = node, spec.name, threading.Event()
-        return self._operations.start(request.parent, name, "create", lambda: self._boot(name, spec, zone))
+            self.check_quota(request.parent, 1)
+            name = self.enter(request.parent, node_id, node)
+
+        def work() -> Any:
+            try:
+                self._capacity.take(name, zone, tpu_spec.terms(node))
+            except ApiError:
+                self._forget(name)
+                raise
+            return self.boot(name)
+
+        return self._operations.start(request.parent, name, "create", work)
 
     def get(self, request: Any) -> Any:
-        node = self._nodes.get(request.name)
-        if node is None:
+        found = self.find(request.name)
+        if found is None:
             raise not_found(request.name)
-        return self._observed(node)
+        return found
 
     def list(self, request: Any) -> Any:
-        parent = (
-            request.parent.removesuffix("/locations/-") + "/"
-            if request.parent.endswith("/-")
-            else request.parent
-        )
-        names = sorted(name for name in list(self._nodes) if name.startswith(parent))
-        after = _page_start(request.page_token)
-        rest = [name for name in names if name > after]
-        size = min(request.page_size, _PAGE) if request.page_size > 0 else _PAGE
-        page, more = rest[:size], rest[size:]
-        nodes = [self._observed(node) for name in page if (node := self._nodes.get(name)) is not None]
-        token = base64.urlsafe_b64encode(page[-1].encode()).decode() if more else ""
-        return cloud_tpu.ListNodesResponse(nodes=nodes, next_page_token=token)
+        names, token = page([*self._held], request)
+        found = [node for name in names if (node := self.find(name)) is not None]
+        return cloud_tpu.ListNodesResponse(nodes=found, next_page_token=token)
 
     def delete(self, request: Any) -> Any:
         with self._lock:
-            node = self._nodes.get(request.name)
-            if node is None:
-                raise not_found(request.name)
-            if node.state == State.DELETING:
-                raise ApiError(code_pb2.FAILED_PRECONDITION, f"Resource '{request.name}' is being deleted")
-            settled, vm = self._settled[request.name], self._vms[request.name]
-            node.state = State.DELETING
+            held = self._existing(request.name)
+            if held.node.state == State.DELETING:
+                raise precondition(f"Resource '{request.name}' is being deleted")
+            held.node.state = State.DELETING
+        name = request.name
+        return self._operations.start(parent_of(name), name, "delete", lambda: self.remove(name))
 
-        def work() -> None:
-            settled.wait()  # a VM that still boots is booted first
-            self._engine.delete(vm)
-            self._forget(request.name)
+    def stop(self, request: Any) -> Any:
+        """The VM's disk stays."""
+        held = self._turn(request.name, State.READY, State.STOPPING, "stop")
 
-        return self._operations.start(request.name.rsplit("/nodes/", 1)[0], request.name, "delete", work)
+        def work() -> Any:
+            try:
+                self._engine.stop(held.vms[0].name)
+                return self._settle(request.name, State.STOPPED)
+            finally:
+                held.settled.set()
 
-    def accelerator_types(self, request: Any) -> Any:
-        self._zone(request.parent)
-        types = [
-            cloud_tpu.AcceleratorType(name=f"{request.parent}/acceleratorTypes/{kind}", type_=kind)
-            for kind in ACCELERATORS
-        ]
-        return cloud_tpu.ListAcceleratorTypesResponse(accelerator_types=types)
+        return self._operations.start(parent_of(request.name), request.name, "stop", work)
 
-    def runtime_versions(self, request: Any) -> Any:
-        self._zone(request.parent)
-        versions = [
-            cloud_tpu.RuntimeVersion(name=f"{request.parent}/runtimeVersions/{version}", version=version)
-            for version in RUNTIMES
-        ]
-        return cloud_tpu.ListRuntimeVersionsResponse(runtime_versions=versions)
+    def start(self, request: Any) -> Any:
+        """It may fail for want of capacity, as on Google Cloud."""
+        held = self._turn(request.name, State.STOPPED, State.STARTING, "start")
+
+        def work() -> Any:
+            try:
+                self._capacity.take(request.name, held.zone, held.terms)
+                self._engine.start(held.vms[0].name)
+            except (ApiError, DmzError) as error:
+                self._settle(request.name, State.STOPPED)
+                raise _api_error(error) from error
+            else:
+                return self._settle(request.name, State.READY)
+            finally:
+                held.settled.set()
+
+        return self._operations.start(parent_of(request.name), request.name, "start", work)
+
+    def update(self, _: Any) -> Any:
+        raise unimplemented("This stand-in changes no node: delete it and create it as it should be.")
+
+    def check(self, node: Any, node_id: str, parent: str) -> None:
+        """ApiError if the API would refuse this node at once."""
+        self._planner.check(node, node_id, parent, self._zone(parent))
+
+    def check_quota(self, parent: str, count: int) -> None:
+        """ApiError if `count` nodes more are too many for the zone. What is promised counts, failed or not."""
+        zone = self._zone(parent)
+        limit = self._settings.quotas.get(zone)
+        with self._lock:
+            alone = sum(held.zone == zone and not held.node.queued_resource for held in self._held.values())
+            if limit is not None and alone + self._promised.get(zone, 0) + count > limit:
+                raise quota(parent, limit, zone)
+
+    def promise(self, zone: str, count: int) -> None:
+        """Count `count` nodes of a queued resource, whether they exist or not; less than none: no longer."""
+        with self._lock:
+            self._promised[zone] = self._promised.get(zone, 0) + count
+
+    def enter(self, parent: str, node_id: str, node: Any, terms: Terms | None = None) -> str:
+        """Write a checked node down as CREATING; its full name. ApiError if it exists, or its network does not."""
+        name, zone = f"{parent}/nodes/{node_id}", self._zone(parent)
+        with self._lock:
+            if name in self._held:
+                raise already_exists(name)
+            vms = self._planner.vms(node, node_id, zone, self._vm_names())
+            node.name, node.state, node.create_time = name, State.CREATING, now()
+            node.id = vms[0].place.instance_id
+            self._held[name] = _Held(node, zone, terms or tpu_spec.terms(node), vms)
+        return name
+
+    def boot(self, name: str) -> Any:
+        """The node, READY. ApiError if one of its VMs does not boot; then none is left, nor the node."""
+        held = self._held[name]
+        try:
+            for spec in held.vms:
+                self._engine.boot(spec)
+        except DmzError as error:
+            self._end(held)
+            self._forget(name)
+            raise _api_error(error) from error
+        finally:
+            held.settled.set()
+        return self._settle(name, State.READY)
+
+    def find(self, name: str) -> Any:
+        """A node as it is now, or None: one of whose VMs ended by itself is STOPPED."""
+        with self._lock:
+            held = self._held.get(name)
+            if held is None:
+                return None
+            gone = [number for number, spec in enumerate(held.vms) if not self._alive(spec)]
+            if held.node.state == State.READY and gone:
+                said = "The VM has ended." if len(held.vms) == 1 else f"Workers that have ended: {gone}."
+                held.node.state, held.node.health_description = State.STOPPED, said
+            return copy(held.node)
+
+    def remove(self, name: str) -> None:
+        """End a node and all of it. Nothing happens if there is none."""
+        held = self._held.get(name)
+        if held is None:
+            return
+        with self._lock:
+            held.node.state = State.DELETING
+        held.settled.wait()  # VMs that still boot are booted first
+        self._end(held)
+        self._forget(name)
+
+    def abandon(self, name: str) -> None:
+        """End a node whose VMs need not have booted, and nobody will boot them."""
+        if held := self._held.get(name):
+            held.settled.set()
+            self.remove(name)
+
+    def preempt(self, name: str) -> None:
+        """Take a Spot node back, as Google may at any time; it stays listed until it is deleted. Permanent if there is
+        none of that name, or it is not READY, or not Spot."""
+        with self._lock:
+            held = self._held.get(name)
+            if held is None or held.node.state != State.READY or not tpu_spec.spot(held.node):
+                raise Permanent(f"There is no Spot node {name} that is READY, so none can be preempted.")
+            held.node.state = State.PREEMPTED
+            held.node.health_description = "The TPU node was preempted."
+        for spec in held.vms:
+            if vm := self._engine.get(spec.name):
+                vm.end("preempted")
+        self._capacity.give_back(name)
+
+    def names(self) -> Collection[str]:
+        return [*self._held]
 
     def _zone(self, parent: str) -> str:
-        match = _PARENT.fullmatch(parent)
-        if not match or match[1] != self._settings.project:
-            raise ApiError(
-                code_pb2.PERMISSION_DENIED, f"Permission denied on '{parent}' (or it may not exist)."
-            )
-        return match[2]
+        return zone_of(parent, self._settings.project)
 
-    def _check_room(self, name: str, parent: str, zone: str) -> None:
-        if name in self._nodes:
-            resource = error_details_pb2.ResourceInfo(resource_name=name)
-            raise ApiError(code_pb2.ALREADY_EXISTS, f"Resource '{name}' already exists", resource)
-        quota = self._settings.quotas.get(zone)
-        if quota is not None and sum(other.startswith(f"{parent}/nodes/") for other in self._nodes) >= quota:
-            said = (
-                f"Quota limit 'TPUNodesPerProjectPerZone' has been exceeded. Limit: {quota} in zone {zone}."
-            )
-            violation = error_details_pb2.QuotaFailure.Violation(subject=parent, description=said)
-            failure = error_details_pb2.QuotaFailure(violations=[violation])
-            raise ApiError(code_pb2.RESOURCE_EXHAUSTED, said, failure)
-
-    def _spec(self, node: Any, node_id: str, zone: str) -> VmSpec:
-        project = self._settings.project
-        network_name = (node.network_config.network or "default").rsplit("/", 1)[-1]
-        network = self._settings.networks.get(network_name)
-        if network is None:
-            raise _invalid(f"The network '{network_name}' was not found in project {project}.")
-        email = node.service_account.email
-        if email not in self._settings.topics:
-            raise _invalid(f"The service account '{email}' does not exist in project {project}.")
-        internet = network.outer and network.internet and node.network_config.enable_external_ips
-        instance = int(hashlib.sha256(f"{zone}/{node_id}/{now()}".encode()).hexdigest()[:15], 16)
-        kind = {"accelerator-type": node.accelerator_type, "agent-worker-number": "0", "instance-id": node_id}
-        return VmSpec(
-            name=self._vm_name(node_id, zone),
-            network=Network(internet, network.hosts),
-            identity=Identity(
-                email, self._settings.topics[email], tuple(node.service_account.scope) or _SCOPES
-            ),
-            place=Place(project, self._settings.project_number, zone, instance),
-            attributes={**kind, **node.metadata},
-            limits=self._settings.limits,
-        )
-
-    def _vm_name(self, node_id: str, zone: str) -> str:
-        """The node's id, which is unique in its zone only; a namesake elsewhere gets the zone's hash behind it."""
-        if node_id in self._vms.values():
-            return f"{node_id[:54]}-{hashlib.sha256(zone.encode()).hexdigest()[:8]}"
-        return node_id
-
-    def _boot(self, name: str, spec: VmSpec, zone: str) -> Any:
-        node, settled = self._nodes[name], self._settled[name]
-        try:
-            if zone in self._settings.no_capacity_zones:
-                raise _no_capacity(zone)
-            self._engine.boot(spec)
-        except (ApiError, DmzError) as error:
-            self._forget(name)
-            if isinstance(error, ApiError):
-                raise
-            raise ApiError(code_pb2.INTERNAL, str(error)) from error
-        finally:
-            settled.set()
+    def _turn(self, name: str, state: Any, then: Any, verb: str) -> _Held:
+        """The single-host node `name`, which was in `state` and is now in `then`."""
         with self._lock:
-            if node.state == State.CREATING:  # and not being deleted by now
-                node.state, node.health = State.READY, cloud_tpu.Node.Health.HEALTHY
-            node.api_version = cloud_tpu.Node.ApiVersion.V2
-        return self._observed(node)
+            held = self._existing(name)
+            self.find(name)  # its state may be old
+            if len(held.vms) > 1:
+                raise invalid(f"Cloud TPU received a bad request. A slice of several hosts does not {verb}.")
+            if held.node.state != state:
+                raise precondition(
+                    f"Cloud TPU received a bad request. {verb} is not supported while in state "
+                    f"{State(held.node.state).name}"
+                )
+            held.node.state = then
+            held.settled.clear()
+        return held
+
+    def _settle(self, name: str, state: Any) -> Any:
+        """Put a node into `state`, unless it is being deleted by now; a copy."""
+        with self._lock:
+            held = self._held[name]
+            if held.node.state != State.DELETING:
+                held.node.state, held.node.health_description = state, ""
+                held.node.health = Health.HEALTHY if state == State.READY else Health.HEALTH_UNSPECIFIED
+            held.node.api_version = cloud_tpu.Node.ApiVersion.V2
+            return copy(held.node)
+
+    def _existing(self, name: str) -> _Held:
+        held = self._held.get(name)
+        if held is None:
+            raise not_found(name)
+        return held
+
+    def _alive(self, spec: VmSpec) -> bool:
+        vm = self._engine.get(spec.name)
+        return vm is not None and vm.alive
+
+    def _vm_names(self) -> set[str]:
+        return {spec.name for held in self._held.values() for spec in held.vms}
+
+    def _end(self, held: _Held) -> None:
+        for spec in held.vms:
+            self._engine.delete(spec.name)
 
     def _forget(self, name: str) -> None:
         with self._lock:
-            for known in (self._nodes, self._vms, self._settled):
-                known.pop(name, None)
+            held = self._held.pop(name, None)
+        if held:
+            held.settled.set()
+        self._capacity.give_back(name)
 
-    def _observed(self, node: Any) -> Any:
-        """The node as it is, for an answer: one whose VM ended by itself is STOPPED."""
-        with self._lock:
-            vm = self._engine.get(self._vms.get(node.name, ""))
-            if node.state == State.READY and (vm is None or not vm.alive):
-                node.state, node.health_description = State.STOPPED, "The VM has ended."
-            return _copy(node)
+    def _fresh(self) -> str:
+        return f"n-{hashlib.sha256(f'{now()}/{next(self._numbers)}'.encode()).hexdigest()[:8]}"
 
 
-_SCOPES = ("https://www.googleapis.com/auth/cloud-platform",)
-
-
-def _copy(node: Any) -> Any:
-    return cloud_tpu.Node.deserialize(cloud_tpu.Node.serialize(node))
-
-
-def _check(node: Any, node_id: str) -> None:
-    if not _NODE_ID.fullmatch(node_id):
-        raise _invalid(f"Invalid node id '{node_id}': it must match {_NODE_ID.pattern}.")
-    if not node.runtime_version:
-        raise _invalid("The field 'runtime_version' is required.")
-    if not node.accelerator_type and not node.accelerator_config:
-        raise _invalid("One of 'accelerator_type' and 'accelerator_config' is required.")
-    if node.network_config and node.network_configs:
-        raise _invalid("The fields 'network_config' and 'network_configs' are mutually exclusive.")
-    _check_metadata(node.metadata)
-    if node.network_configs:
-        raise _invalid("This stand-in gives a node one network: use 'network_config'.")
-
-
-def _page_start(token: str) -> str:
-    try:
-        return base64.b64decode(token, b"-_", validate=True).decode()
-    except ValueError:
-        raise _invalid("The page token is not valid.") from None
-
-
-def _check_metadata(attributes: Mapping[str, str]) -> None:
-    """Limits: https://docs.cloud.google.com/compute/docs/metadata/setting-custom-metadata#limitations"""
-    sizes = {name: len(value.encode()) for name, value in attributes.items()}
-    for name, size in sizes.items():
-        if not _KEY.fullmatch(name):
-            raise _invalid(f"The metadata key '{name}' must match {_KEY.pattern}.")
-        if size > _MAX_VALUE:
-            raise _invalid(f"The metadata value '{name}' has {size} bytes; {_MAX_VALUE} are allowed.")
-    total = sum(sizes.values()) + sum(map(len, sizes))
-    if total > _MAX_METADATA:
-        raise _invalid(f"The metadata has {total} bytes; {_MAX_METADATA} are allowed.")
-
-
-def _invalid(message: str) -> ApiError:
-    return ApiError(code_pb2.INVALID_ARGUMENT, message)
-
-
-def _no_capacity(zone: str) -> ApiError:
-    return ApiError(
-        code_pb2.RESOURCE_EXHAUSTED,
-        f'There is no more capacity in the zone "{zone}"; you can try in another zone where Cloud TPU Nodes are '
-        "offered (see https://cloud.google.com/tpu/docs/regions)",
-    )
+def _api_error(error: Exception) -> ApiError:
+    return error if isinstance(error, ApiError) else ApiError(code_pb2.INTERNAL, str(error))

@@ -13,48 +13,20 @@ from typing import Any, NoReturn
 import grpc
 from google.cloud.tpu_v2.types import cloud_tpu
 from google.longrunning import operations_pb2
-from google.protobuf import any_pb2 as any_module
 from google.protobuf import empty_pb2 as empty_module
-from google.protobuf import timestamp_pb2 as timestamp_module
-from google.rpc import code_pb2, error_details_pb2, status_pb2
+from google.rpc import code_pb2, status_pb2
 from grpc_status import rpc_status
 
-# These modules build their classes when imported: to a type checker they are empty.
-any_pb2: Any = any_module
+from shared.emulators.tpu_errors import ApiError, not_found
+from shared.emulators.tpu_messages import now, pack
+
+# This module builds its classes when imported: to a type checker it is empty.
 empty_pb2: Any = empty_module
-timestamp_pb2: Any = timestamp_module
 
 TPU_SERVICE = "google.cloud.tpu.v2.Tpu"
 OPERATIONS_SERVICE = "google.longrunning.Operations"
 
 Method = Callable[[Any], Any]
-
-
-class ApiError(Exception):
-    """A google.rpc.Status on its way out. `code` is a google.rpc.Code number."""
-
-    def __init__(self, code: int, message: str, *details: Any) -> None:
-        super().__init__(message)
-        self.status = status_pb2.Status(
-            code=code, message=message, details=[pack(detail) for detail in details]
-        )
-
-
-def pack(message: Any) -> Any:
-    packed = any_pb2.Any()
-    packed.Pack(type(message).pb(message) if hasattr(type(message), "pb") else message)
-    return packed
-
-
-def now() -> Any:
-    stamp = timestamp_pb2.Timestamp()
-    stamp.GetCurrentTime()
-    return stamp
-
-
-def not_found(name: str) -> ApiError:
-    resource = error_details_pb2.ResourceInfo(resource_name=name)
-    return ApiError(code_pb2.NOT_FOUND, f"Resource '{name}' was not found", resource)
 
 
 class Operations:
@@ -75,6 +47,10 @@ class Operations:
             self._known[name] = operation
         self._workers.submit(self._run, name, work, (target, verb, begun))
         return operation
+
+    def submit(self, work: Callable[[], None]) -> None:
+        """Run `work`, which raises nothing, on the same threads; nobody asks for it."""
+        self._workers.submit(work)
 
     def get(self, name: str) -> operations_pb2.Operation:
         with self._lock:

@@ -8,7 +8,6 @@ up to eight chips are one host. Later generations are machine types of Compute E
 from __future__ import annotations
 
 import re
-from collections.abc import Container
 from dataclasses import dataclass
 
 from shared.errors import Permanent
@@ -20,7 +19,7 @@ _NAME = re.compile(r"(v[0-9][a-z]*)-([1-9][0-9]{0,4})", re.ASCII)
 
 @dataclass(frozen=True)
 class _Family:
-    sizes: Container[int]
+    sizes: frozenset[int]
     """Numbers that may stand behind the family's name."""
     per_chip: int
     """What one chip adds to that number."""
@@ -50,6 +49,10 @@ def family(accelerator_type: str) -> str:
     """Like `v5litepod`. Permanent if there is no such type."""
     _slice(accelerator_type)
     return accelerator_type.partition("-")[0]
+
+
+NAMES = tuple(f"{family}-{size}" for family, its in _FAMILIES.items() for size in sorted(its.sizes))
+"""Every type that this module knows."""
 
 
 def chips(accelerator_type: str) -> int:

@@ -123,17 +123,26 @@ class Engine:
             record.make(directory)
         except FileExistsError:
             raise Permanent(f"A VM named {spec.name} exists.") from None
-        with ExitStack() as closers:
-            closers.callback(record.remove, directory)
-            try:
-                vm = self._start(spec, directory, closers)
-            except (OSError, Transient) as error:
-                said = " ".join(serial.tail(directory / name) for name in (record.SERIAL_LOG, _TOOL_LOG_NAME))
-                raise Transient(f"VM {spec.name} did not start: {error}. {said}".strip()) from error
-            vm.closers = closers.pop_all()
-        with self._lock:
-            self._vms[spec.name] = vm
-        return vm
+        try:
+            return self._up(spec, directory)
+        except BaseException:
+            record.remove(directory)
+            raise
+
+    def stop(self, name: str) -> None:
+        """End a VM and keep its disk and its serial log, for `start`. Nothing happens if there is none."""
+        if vm := self._vms.get(name):
+            vm.closers.close()
+
+    def start(self, name: str) -> Vm:
+        """Boot a stopped VM from its disk. Permanent if there is none or it runs, Transient if starting failed."""
+        vm = self._vms.get(name)
+        if vm is None or vm.alive:
+            raise Permanent(f"There is no stopped VM named {name}.")
+        disk.require_room(self._platform.state)
+        vm.closers.close()  # of one that ended by itself
+        record.renew(vm.directory)
+        return self._up(vm.spec, vm.directory)
 
     @property
     def state(self) -> Path:
@@ -147,7 +156,9 @@ class Engine:
         with self._lock:
             vm = self._vms.pop(name, None)
         if vm:
-            vm.closers.close()
+            with ExitStack() as last:
+                last.callback(record.remove, vm.directory)
+                vm.closers.close()
 
     def enter(self, name: str, command: Sequence[str] = ()) -> list[str]:
         """The command line that runs `command` (a shell if empty) inside the VM. Permanent if it is not running."""
@@ -162,6 +173,18 @@ class Engine:
             self.delete(name)
         self._spawner.shutdown()
         self._lock_file.close()
+
+    def _up(self, spec: VmSpec, directory: Path) -> Vm:
+        with ExitStack() as closers:
+            try:
+                vm = self._start(spec, directory, closers)
+            except (OSError, Transient) as error:
+                said = " ".join(serial.tail(directory / name) for name in (record.SERIAL_LOG, _TOOL_LOG_NAME))
+                raise Transient(f"VM {spec.name} did not start: {error}. {said}".strip()) from error
+            vm.closers = closers.pop_all()
+        with self._lock:
+            self._vms[spec.name] = vm
+        return vm
 
     def _start(self, spec: VmSpec, directory: Path, closers: ExitStack) -> Vm:
         group = limits.create(spec.name, spec.limits)

@@ -16,7 +16,7 @@ def tail(path: Path, characters: int = 500) -> str:
 
 
 class SerialLog:
-    """Copies what is written to `writer()` into `path`, at most `limit` bytes; reads on without end."""
+    """Appends what is written to `writer()` to `path`, at most `limit` bytes; reads on without end."""
 
     def __init__(self, path: Path, limit: int) -> None:
         self._path, self._limit = path, limit
@@ -24,7 +24,7 @@ class SerialLog:
         self._thread = threading.Thread(target=self._copy, name="serial", daemon=True)
 
     def __enter__(self) -> "SerialLog":
-        self._file = self._path.open("wb", buffering=0)
+        self._file = self._path.open("ab", buffering=0)
         self._thread.start()
         return self
 
