@@ -123,9 +123,8 @@ def estimated(terms: Terms, seconds: float, kept: bool) -> str:
     where = " or ".join(dict.fromkeys(region(zone) for zone in terms.zones))
     chips = f"{terms.chips} chip{'s' if terms.chips != 1 else ''}"
     each = f"{terms.accelerator_type} ({chips}), {terms.provisioning} in {where}"
-    text = (
-        f"at most {money(cost.amount, terms)}: two VMs {each}, at most {math.ceil(seconds / 60)} minutes each"
-    )
+    minutes = math.ceil(seconds / 60)
+    text = f"at most {money(cost.amount, terms)} for two VMs: {each}, at most {minutes} minutes each"
     if kept:
         text += f"; from then on {rate(cost.rate / 2, terms)} while the inner VM is kept"
     return f"{text} (prices of {terms.date})"

@@ -23,7 +23,7 @@ _MOST_CHIPS = 100_000
 
 
 def _date(text: str) -> str:
-    said = "a date is like 2026-11-22, in quotation marks"
+    said = "a date is like 2026-11-22"
     try:
         found = datetime.date.fromisoformat(text)
     except ValueError:

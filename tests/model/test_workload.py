@@ -95,7 +95,7 @@ BAD: dict[str, tuple[str | bytes, str]] = {
         "an alias is not read",
     ),
     "a Python object": ("name: !!python/object/apply:os.system ['true']\n", "is not YAML"),
-    "a date": (GOOD.replace("name: mine", "name: 2026-11-21"), "something that JSON cannot"),
+    "a date": (GOOD.replace("name: mine", "name: 2026-11-21"), "not valid at name (line 1)"),
     "not a number": (GOOD + "install_minutes: .nan\n", "something that JSON cannot"),
     "deep nesting": ("[" * 100_000, "nested too deeply"),
     "deep but shallow enough to read": (GOOD + "apt: " + "[" * 60 + "]" * 60, "not valid at apt"),
