@@ -23,8 +23,6 @@ from shared.settings import Settings, read
 PROJECT = "dmz-local"
 STAGES = tuple(SUBSCRIBERS)
 OPERATOR = "operator"
-DATA_SERVICE = "data-service"
-"""Data services in Confidential Space run as this account."""
 _DOWNLOADS = "artifactregistry.googleapis.com"
 _LOOPBACK = re.compile(r"http://127\.0\.0\.1:[0-9]{1,5}", re.ASCII)
 # Foreign credentials and endpoints stay outside: the platform's processes talk to the platform alone.
@@ -40,6 +38,11 @@ _DROPPED = (
 def account(name: str) -> str:
     """E-mail of a service account of the local project."""
     return f"{name}@{PROJECT}.iam.gserviceaccount.com"
+
+
+def data_account(service: str) -> str:
+    """Each data service in Confidential Space runs as an account of its own (terraform/inner/accounts.tf)."""
+    return account(f"data-{service.replace('_', '-')}")
 
 
 def number() -> int:
@@ -86,7 +89,8 @@ def registry_config(layout: Layout, settings: Settings, port: int) -> dict[str, 
     iam[settings.staging_repository] = {"reader": [settings.account("outer"), sync], "writer": [operator]}
     repositories = [{"name": name, "format": kind} for name, kind in zip(private, formats, strict=True)]
     repositories.append({"name": settings.staging_repository, "format": "GENERIC"})
-    iam[settings.image_repository] = {"reader": [account(DATA_SERVICE)], "writer": [operator]}
+    services = [data_account(name) for name in image_specs.data_services()]
+    iam[settings.image_repository] = {"reader": services, "writer": [operator]}
     repositories.append({"name": settings.image_repository, "format": "DOCKER"})
     return {
         "listen": f"127.0.0.1:{port}",
@@ -143,8 +147,11 @@ def confidential_space_config(
     """Configuration of the Confidential Space emulator: a service reads its own nonces and hands in tokens."""
     resource = f"projects/{settings.project}"
     may = {
-        "publish": [f"{resource}/topics/{WITH_TOKENS}"],
-        "pull": [f"{resource}/subscriptions/{nonces_of(name)}" for name in image_specs.data_services()],
+        data_account(name): {
+            "publish": [f"{resource}/topics/{WITH_TOKENS}"],
+            "pull": [f"{resource}/subscriptions/{nonces_of(name)}"],
+        }
+        for name in image_specs.data_services()
     }
     return {
         "listen": f"127.0.0.1:{port}",
@@ -155,7 +162,7 @@ def confidential_space_config(
         "project": settings.project,
         "project_number": number(),
         "zone": settings.zone,
-        "service_accounts": {account(DATA_SERVICE): may},
+        "service_accounts": may,
         "operators": [account(OPERATOR)],
         "registries": {f"{settings.location}-docker.pkg.dev": settings.registry_endpoint},
         "pubsub": f"http://{pubsub}",
@@ -165,6 +172,11 @@ def confidential_space_config(
 def nonces_of(service: str) -> str:
     """The subscription by which a data service learns what to prove."""
     return f"{service}--nonce-issued"
+
+
+def own_nonces(service: str) -> str:
+    """The filter of that subscription: another service could use its nonces up (terraform/outer/topics.tf)."""
+    return f'attributes.service = "{service}"'
 
 
 def outer_hosts(environment: Mapping[str, str]) -> dict[str, str]:

@@ -110,7 +110,7 @@ class Services:
 
     def _launch(self, name: str, reference: str, show: Show) -> None:
         """A Confidential VM as `gcloud compute instances create` makes it, unless the same one is there."""
-        self._pubsub.subscribe(project.nonces_of(name), "nonce-issued", f'attributes.service = "{name}"')
+        self._pubsub.subscribe(project.nonces_of(name), "nonce-issued", project.own_nonces(name))
         vm, wanted = f"data-{name.replace('_', '-')}", self._instance(name, reference)
         headers = {"Authorization": f"Bearer {self._token()}"}
         with httpx.Client(base_url=self._zone, headers=headers, timeout=30, trust_env=False) as client:
@@ -147,7 +147,7 @@ class Services:
             "disks": [{"boot": True, "initializeParams": {"sourceImage": _FAMILY}}],
             "serviceAccounts": [
                 {
-                    "email": project.account(project.DATA_SERVICE),
+                    "email": project.data_account(name),
                     "scopes": ["https://www.googleapis.com/auth/cloud-platform"],
                 }
             ],

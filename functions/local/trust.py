@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from functions.local.layout import Layout
-from functions.local.project import DATA_SERVICE, PROJECT, account, number
+from functions.local.project import PROJECT, data_account, number
 from shared.appraisal.signer import FileSigner, Signer, new_key
 from shared.emulators.confidential_space.issuer import JWKS
 from shared.emulators.confidential_space.keys import ROOT_CERTIFICATE
@@ -96,7 +96,7 @@ def policy(spec: ImageSpec) -> Mapping[str, Any]:
         "hwmodel": ["GCP_INTEL_TDX", "GCP_AMD_SEV"],
         "swversion_minimum": 250000,
         "projects": [{"id": PROJECT, "number": str(number())}],
-        "service_accounts": [account(DATA_SERVICE)],
+        "service_accounts": [data_account(spec.name)],
         "env_overrides": dict.fromkeys(spec.launch_policy.allow_env_override, VALUE),
         "reference": {"rule": "reference", "minimum_builders": len(BUILDERS)},
     }

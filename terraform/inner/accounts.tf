@@ -5,7 +5,9 @@ locals {
   pubsub_agent = "serviceAccount:service-${local.number}@gcp-sa-pubsub.iam.gserviceaccount.com"
   run_agent    = "serviceAccount:service-${local.number}@serverless-robot-prod.iam.gserviceaccount.com"
   vm           = "${google_service_account.vm.account_id}@${var.project}.iam.gserviceaccount.com"
-  data_service = "${google_service_account.data_service.account_id}@${var.project}.iam.gserviceaccount.com"
+
+  # By service.
+  data_services = { for name, one in google_service_account.data_service : name => "${one.account_id}@${var.project}.iam.gserviceaccount.com" }
 }
 
 resource "google_service_account" "vm" {
@@ -15,10 +17,13 @@ resource "google_service_account" "vm" {
   depends_on   = [google_project_service.api]
 }
 
+# Each has its own: what one may read (its nonces), no other may.
 resource "google_service_account" "data_service" {
+  for_each = var.data_services
+
   project      = var.project
-  account_id   = "data-service"
-  display_name = "Package DMZ: data services in Confidential Space"
+  account_id   = "data-${replace(each.key, "_", "-")}" # as functions/local/project.py has it
+  display_name = "Package DMZ: the data service ${each.key} in Confidential Space"
   depends_on   = [google_project_service.api]
 }
 
@@ -34,23 +39,29 @@ resource "google_artifact_registry_repository_iam_member" "vm" {
 }
 
 resource "google_artifact_registry_repository_iam_member" "data_service" {
+  for_each = local.data_services
+
   project    = var.project
   location   = var.outer.location
   repository = google_artifact_registry_repository.images.repository_id
   role       = "roles/artifactregistry.reader"
-  member     = "serviceAccount:${local.data_service}"
+  member     = "serviceAccount:${each.value}"
 }
 
 # Of the project, as neither tokens nor logs have a resource to grant on.
 resource "google_project_iam_member" "data_service" {
-  for_each = toset([
-    "roles/confidentialcomputing.workloadUser", # the launcher asks for tokens
-    "roles/logging.logWriter",                  # the launcher redirects the container's output
-  ])
+  for_each = { for pair in setproduct(keys(local.data_services), local.launcher_roles) : join(" ", pair) => pair }
 
   project = var.project
-  role    = each.key
-  member  = "serviceAccount:${local.data_service}"
+  role    = each.value[1]
+  member  = "serviceAccount:${local.data_services[each.value[0]]}"
+}
+
+locals {
+  launcher_roles = [
+    "roles/confidentialcomputing.workloadUser", # the launcher asks for tokens
+    "roles/logging.logWriter",                  # the launcher redirects the container's output
+  ]
 }
 
 # The inner function makes VMs. TPU nodes have no policies of their own, so this is on the project.

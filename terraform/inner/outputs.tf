@@ -11,7 +11,7 @@ output "data_services" {
 output "identities" {
   description = "Who of this project speaks to the outer one: its variable `inner`, as it is."
   value = {
-    data_services = "serviceAccount:${local.data_service}"
+    data_services = { for name, account in local.data_services : name => "serviceAccount:${account}" }
     deployer      = var.deployer
     function      = module.inner.member
     project       = var.project

@@ -25,7 +25,7 @@ locals {
       services   = ["firestore.googleapis.com", "pubsub.googleapis.com"]
     }
     "reports and tokens" = {
-      identities = ["serviceAccount:${local.data_service}", "serviceAccount:${local.vm}"]
+      identities = [for account in concat(values(local.data_services), [local.vm]) : "serviceAccount:${account}"]
       services   = ["pubsub.googleapis.com"]
     }
     "image" = {

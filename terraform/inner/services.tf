@@ -7,7 +7,7 @@ module "data_service" {
   location          = var.outer.location
   zone              = var.zone
   subnetwork        = "projects/${var.project}/regions/${var.outer.location}/subnetworks/${google_compute_subnetwork.inner.name}"
-  account           = local.data_service
+  account           = local.data_services[each.key]
   image_repository  = google_artifact_registry_repository.images.repository_id
   image_digest      = each.value.image_digest
   confidential_type = each.value.confidential_type

@@ -11,28 +11,30 @@ resource "google_firestore_database" "dmz" {
 }
 
 locals {
-  # Firestore deletes a document some time after its field `expires`; one without it stays. Claims must outlive what
-  # Pub/Sub may deliver or seek again (7 days).
+  # Firestore deletes a document some time after its field `expire_at`; one without it stays. How long each lives, and
+  # what is kept for ever, is shared/retention.py; tests/terraform/test_retention.py compares.
   expiring = toset([
-    "blobs", "chunks", "claims", "endings", "nonce-requests", "nonce-uses", "nonces", "progress", "proved",
-    "shards", "syncs", "token-uses", "verdicts", "vms",
+    "appraisals", "blobs", "chunks", "claims", "endings", "nonce-requests", "nonce-uses", "nonce-values", "nonces",
+    "progress", "proved", "runs", "shards", "slices", "syncs", "token-uses", "verdicts", "vms", "workers",
   ])
 
-  # Never asked for, and large: an index over them costs more than the documents.
+  # Never asked for, and large: an index over them costs more than the documents. Every other field has the index that
+  # Firestore makes by itself, by which all queries of the code are answered: each asks by one field.
   unindexed = {
     "chunks data"      = { collection = "chunks", field = "data" }
     "outbox body"      = { collection = "outbox", field = "body" }
     "verdicts verdict" = { collection = "verdicts", field = "verdict" }
+    "votes vote"       = { collection = "votes", field = "vote" }
   }
 }
 
-resource "google_firestore_field" "expires" {
+resource "google_firestore_field" "expire_at" {
   for_each = local.expiring
 
   project    = var.project
   database   = google_firestore_database.dmz.name
   collection = each.key
-  field      = "expires"
+  field      = "expire_at"
 
   ttl_config {}
 

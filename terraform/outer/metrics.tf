@@ -1,4 +1,4 @@
-# Counted from the stages' own log lines, JSON with `stage` and `severity` (shared/serving.py).
+# Counted from the stages' own log lines, by the field `event` (shared/logs.py).
 
 locals {
   service_logs = "resource.type=\"cloud_run_revision\" AND resource.labels.service_name=(\"attestation\" OR \"outer\" OR \"scanner\" OR \"sync\")"
@@ -6,7 +6,7 @@ locals {
   log_metrics = {
     "dmz/misconfigured" = {
       description = "Events that a stage cannot handle because its own settings are wrong."
-      filter      = "${local.service_logs} AND jsonPayload.stage:* AND severity=ERROR"
+      filter      = "${local.service_logs} AND jsonPayload.event=\"stage-misconfigured\""
     }
     "dmz/refused_attestations" = {
       description = "Tokens that the attestation stage refused."
@@ -14,7 +14,7 @@ locals {
     }
     "dmz/retries" = {
       description = "Deliveries that a stage asked for again."
-      filter      = "${local.service_logs} AND jsonPayload.stage:* AND severity=WARNING"
+      filter      = "${local.service_logs} AND jsonPayload.event=\"delivery-postponed\""
     }
   }
 }

@@ -6,7 +6,7 @@ locals {
     "attestation"            = [module.attestation.member]
     "Cloud Build"            = ["serviceAccount:${local.builder}"]
     "Cloud Scheduler"        = [local.scheduler_agent]
-    "data services"          = var.inner == null ? [] : [var.inner.data_services]
+    "data services"          = sort(values(local.data_services))
     "independent rebuilders" = var.rebuilders
     "inner"                  = var.inner == null ? [] : [var.inner.function]
     "inner VM"               = var.inner == null ? [] : [var.inner.vm]

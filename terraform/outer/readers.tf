@@ -10,12 +10,12 @@ resource "google_pubsub_subscription_iam_member" "dead_letters" {
 }
 
 resource "google_pubsub_subscription_iam_member" "nonces" {
-  for_each = var.inner == null ? {} : google_pubsub_subscription.nonces
+  for_each = { for service, member in local.data_services : service => member if contains(var.data_services, service) }
 
   project      = var.project
-  subscription = each.value.name
+  subscription = google_pubsub_subscription.nonces[each.key].name
   role         = "roles/pubsub.subscriber"
-  member       = var.inner.data_services
+  member       = each.value
 }
 
 # The inner stage's subscriptions live in its own project: Cloud Run's internal ingress takes pushes from there alone.
@@ -30,6 +30,9 @@ resource "google_pubsub_topic_iam_member" "inner_attaches" {
 }
 
 locals {
+  # Service to the account that it runs as in the inner project.
+  data_services = var.inner == null ? {} : var.inner.data_services
+
   # shared/events.py, SUBSCRIBERS["inner"].
   inner_topics = toset(["attestation-appraised", "inner-install-completed", "run-failed", "sweep-requested", "sync-completed"])
 }

@@ -57,6 +57,7 @@ resource "google_pubsub_subscription" "nonces" {
   project                    = var.project
   name                       = "${each.key}--nonce-issued"
   topic                      = google_pubsub_topic.event["nonce-issued"].name
+  filter                     = "attributes.service = \"${each.key}\"" # another service could use its nonces up
   labels                     = local.labels
   ack_deadline_seconds       = 60
   message_retention_duration = "600s"

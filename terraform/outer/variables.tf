@@ -43,8 +43,8 @@ variable "data_services" {
   default     = []
 
   validation {
-    condition     = alltrue([for one in var.data_services : can(regex("^[a-z][a-z0-9_]{1,50}$", one))])
-    error_message = "data_services holds names of image specs (shared/data/images): small letters, digits, underscores."
+    condition     = alltrue([for one in var.data_services : can(regex("^[a-z]([a-z0-9_]{0,17}[a-z0-9])?$", one))])
+    error_message = "A data service is named like its image spec (shared/data/images): lower-case letters, digits and _, at most 19."
   }
 }
 
@@ -79,7 +79,7 @@ variable "image" {
 variable "inner" {
   description = "The output `identities` of terraform/inner: who of the inner project speaks to this one. Null before that project exists."
   type = object({
-    data_services = string
+    data_services = map(string)
     deployer      = string
     function      = string
     project       = string
@@ -90,8 +90,13 @@ variable "inner" {
   default = null
 
   validation {
-    condition     = var.inner == null || alltrue([for name, one in coalesce(var.inner, {}) : name == "project" || can(regex("^(serviceAccount|user|group):[^@ ]+@[^@ ]+$", one))])
+    condition     = var.inner == null || try(alltrue([for one in [var.inner.deployer, var.inner.function, var.inner.pubsub_agent, var.inner.run_agent, var.inner.vm] : can(regex("^(serviceAccount|user|group):[^@ ]+@[^@ ]+$", one))]), false)
     error_message = "inner holds IAM members: serviceAccount:…, for the deployer also user:… or group:…"
+  }
+
+  validation {
+    condition     = var.inner == null || alltrue([for service, one in try(var.inner.data_services, {}) : one == "serviceAccount:data-${replace(service, "_", "-")}@${var.inner.project}.iam.gserviceaccount.com"])
+    error_message = "inner.data_services holds each service's own account in the inner project: with another's it could use up that one's nonces."
   }
 
   validation {

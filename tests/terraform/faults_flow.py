@@ -67,6 +67,27 @@ EVENTS = (
         'role         = "roles/pubsub.viewer"',
         "dead_letters",
     ),
+    Fault(
+        "every service's nonces",
+        "outer/topics.tf",
+        'filter                     = "attributes.service = \\"${each.key}\\""',
+        "",
+        "own_nonces",
+    ),
+    Fault(
+        "nonces by a misspelt attribute",
+        "outer/topics.tf",
+        "attributes.service =",
+        "attributes.services =",
+        "own_nonces",
+    ),
+    Fault(
+        "one service reads another's nonces",
+        "outer/readers.tf",
+        "google_pubsub_subscription.nonces[each.key].name",
+        'google_pubsub_subscription.nonces["collector"].name',
+        "own_nonces",
+    ),
     Fault("no watchdog", "outer/schedule.tf", '"* * * * *"', '"0 * * * *"', "watchdog"),
 )
 

@@ -88,6 +88,15 @@ THINGS = (
         "kept",
     ),
     Fault("claims for ever", "outer/database.tf", '"claims", ', "", "database"),
+    Fault("votes forgotten", "outer/database.tf", '"vms", ', '"vms", "votes", ', "database"),
+    Fault("another field", "outer/database.tf", '= "expire_at"', '= "expires"', "database"),
+    Fault(
+        "a query without its index",
+        "outer/database.tf",
+        'collection = "votes", field = "vote"',
+        'collection = "votes", field = "image"',
+        "indexes",
+    ),
     Fault("no TTL", "outer/database.tf", "ttl_config {}", "", "database"),
     Fault("forgetful bucket", "outer/buckets.tf", "enabled = true", "enabled = false", "kept"),
     Fault(

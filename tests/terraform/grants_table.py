@@ -36,7 +36,7 @@ _NEEDS = (
     ("pubsub.publisher", "topic .*", "outer: outer-vm|inner: inner-vm", "shared/guest/report.py"),
     ("pubsub.publisher", "topic .*", "outer: builder", "functions/ctl/rebuild.py"),
     ("pubsub.publisher", "topic .*", "Google: cloudscheduler", "terraform/outer/schedule.tf"),
-    ("pubsub.publisher", "topic .*", "inner: data-service", "shared/data/images/python/attestation.py"),
+    ("pubsub.publisher", "topic .*", "inner: data-.*", "shared/data/images/python/attestation.py"),
     (
         "pubsub.publisher",
         "topic .*",
@@ -50,7 +50,7 @@ _NEEDS = (
     (
         "pubsub.subscriber",
         "subscription .*--nonce-issued",
-        "inner: data-service",
+        "inner: data-.*",
         "shared/data/images/python/attestation.py",
     ),
     ("pubsub.subscriber", "subscription .*", "Google: pubsub", _MODULE),

@@ -242,8 +242,9 @@ def confidential_space(plan: Plan) -> Iterator[str]:  # 12
         if not (shielded.get("enable_secure_boot") and shielded.get("enable_vtpm")):
             yield f"{one.address} does not boot securely"
         account = one.block("service_account").get("email")
-        if account != f"data-service@{project}.iam.gserviceaccount.com":
-            yield f"{one.address} runs as {account or 'nobody'}"
+        service = str((one.values.get("metadata") or {}).get("tee-env-DMZ_SERVICE"))
+        if account != f"data-{service.replace('_', '-')}@{project}.iam.gserviceaccount.com":
+            yield f"{one.address} runs as {account or 'nobody'}, which is not its own account"
         if not all(str(each.get("subnetwork")).endswith(inside) for each in one.values["network_interface"]):
             yield f"{one.address} is not in the sealed network"
 

@@ -42,7 +42,7 @@ def written(directory: Path) -> None:
 
 
 IDENTITIES = {
-    "data_services": f"serviceAccount:data-service@{PROJECT}.iam.gserviceaccount.com",
+    "data_services": {},
     "deployer": OUTER["inner"]["deployer"],
     "function": f"serviceAccount:inner-stage@{PROJECT}.iam.gserviceaccount.com",
     "project": PROJECT,
@@ -50,7 +50,11 @@ IDENTITIES = {
     "run_agent": f"serviceAccount:service-{NUMBER}@serverless-robot-prod.iam.gserviceaccount.com",
     "vm": f"serviceAccount:inner-vm@{PROJECT}.iam.gserviceaccount.com",
 }
-"""What terraform/inner tells terraform/outer."""
+"""What terraform/inner tells terraform/outer after its first apply."""
+SERVED = IDENTITIES | {
+    "data_services": {SERVICE: f"serviceAccount:data-{SERVICE}@{PROJECT}.iam.gserviceaccount.com"}
+}
+"""And once it has a data service."""
 
 CONTRACT: dict[str, Any] = {
     "dead_letter_topic": f"projects/{OUTER_PROJECT}/topics/dead-letters",

@@ -3,20 +3,20 @@
 1. A topic for each event type. 2. A push subscription for each subscriber. 3. Publishers are those of the code.
 4. Dead letters are held. 5. The environment has the code's settings. 6. The outer VM may do two things.
 7. Nothing reaches the outer network, and from it the web alone is reached. 8. Signing keys are those of the code.
-9. Documents that expire are swept by Firestore, and no query of the code needs an index that is not there.
-10. The watchdog ticks.
+9. Documents that expire are swept by Firestore, and no others. 10. Every query of the code has its index.
+11. The watchdog ticks. 12. A data service hears its own nonces alone.
 """
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
+from functions.local import project
+from shared import retention
 from shared.events import DEAD_LETTERS, PUBLISHERS, SUBSCRIBERS, TYPES, WITH_TOKENS
 from shared.settings import Settings
-from tests.terraform import checks
+from tests.terraform import checks, queries
 from tests.terraform.harness import CHECKOUT
 from tests.terraform.plans import Plan, Resource, grants, resources
 from tests.terraform.variables import MEMBERS, PROJECT
@@ -212,29 +212,40 @@ def database(plan: Plan) -> Iterator[str]:  # 9
         (one.values["collection"], one.values["field"]): one
         for one in resources(plan, "google_firestore_field")
     }
-    for collection in ("claims", "nonces", "nonce-uses", "token-uses", "verdicts", "vms"):
-        one = fields.get((collection, "expires"))
-        if one is None or not one.values.get("ttl_config"):
-            yield f"documents of {collection} are kept for ever: no field expires"
-    for place, filters in _queries(CHECKOUT / "shared/gcp/firestore.py"):
-        if filters > 1:
-            yield f"{place} asks by {filters} fields at once: that needs a composite index in database.tf"
+    swept = {place for place, one in fields.items() if one.values.get("ttl_config")}
+    wanted = {(collection, retention.FIELD) for collection in retention.EXPIRING}
+    yield from (
+        f"documents of {name} are kept for ever: {field} is no TTL" for name, field in sorted(wanted - swept)
+    )
+    yield from (
+        f"documents of {name} go by {field}, which the code does not know"
+        for name, field in sorted(swept - wanted)
+    )
 
 
-def _queries(path: Path) -> Iterator[tuple[str, int]]:
-    """Every query of a file, with the number of fields that it filters and orders by."""
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.FunctionDef):
-            calls = [
-                call.func.attr
-                for call in ast.walk(node)
-                if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute)
-            ]
-            if "where" in calls:
-                yield f"{path.name} {node.name}", sum(name in ("where", "order_by") for name in calls)
+def indexes(plan: Plan) -> Iterator[str]:  # 10
+    """One field has an index by itself, unless it is exempted; several need one that is declared.
+
+    https://firebase.google.com/docs/firestore/query-data/index-overview
+    """
+    exempted = {
+        (one.values["collection"], one.values["field"])
+        for one in resources(plan, "google_firestore_field")
+        if "index_config" in one.values and not one.block("index_config").get("indexes")
+    }
+    declared = {
+        (one.values["collection"], frozenset(each["field_path"] for each in one.values["fields"]))
+        for one in resources(plan, "google_firestore_index")
+    }
+    for one in queries.queries():
+        for field in one.fields:
+            if (one.collection, field) in exempted:
+                yield f"{one.place} asks {one.collection} by {field}, which has no index"
+        if len(one.fields) > 1 and (one.collection, frozenset(one.fields)) not in declared:
+            yield f"{one.place} asks {one.collection} by {', '.join(one.fields)} at once: that needs an index"
 
 
-def watchdog(plan: Plan) -> Iterator[str]:  # 10
+def watchdog(plan: Plan) -> Iterator[str]:  # 11
     jobs = {
         (one.block("pubsub_target").get("topic_name"), one.values["schedule"])
         for one in resources(plan, "google_cloud_scheduler_job")
@@ -242,6 +253,25 @@ def watchdog(plan: Plan) -> Iterator[str]:  # 10
     }
     if (f"projects/{PROJECT}/topics/sweep-requested", "* * * * *") not in jobs:
         yield "the watchdog does not tick every minute"
+
+
+def own_nonces(plan: Plan) -> Iterator[str]:  # 12
+    """Filter and reader of each `SERVICE--nonce-issued`, as functions/local makes it."""
+    readers: dict[str, set[str]] = {}
+    for grant in grants(plan):
+        if grant.role == "roles/pubsub.subscriber":
+            readers.setdefault(grant.on, set()).add(grant.member)
+    accounts = plan["variables"]["inner"]["value"]["data_services"]
+    made = {one.values["name"]: one for one in resources(plan, "google_pubsub_subscription")}
+    for service in plan["variables"]["data_services"]["value"]:
+        name = project.nonces_of(service)
+        if name not in made:
+            yield f"{service} hears no nonces"
+            continue
+        if made[name].values.get("filter") != project.own_nonces(service):
+            yield f"{service} hears {made[name].values.get('filter') or 'the nonces of all services'}"
+        if readers.get(f"pubsub subscription {name}") != {accounts[service]}:
+            yield f"the nonces of {service} are read by {readers.get(f'pubsub subscription {name}')}"
 
 
 OUTER: tuple[checks.Check, ...] = (
@@ -254,5 +284,7 @@ OUTER: tuple[checks.Check, ...] = (
     network,
     signing_keys,
     database,
+    indexes,
     watchdog,
+    own_nonces,
 )

@@ -38,9 +38,9 @@ _NEEDS = (
     ("outer: builder", "artifactregistry.writer", "repository dmz-images", "functions/ctl/image.py", "push"),
     ("inner: inner-vm", "artifactregistry.reader", "repository dmz-generic", _FILES, "/repositories/"),
     ("inner: inner-vm", "artifactregistry.reader", "repository .*", "shared/guest/private.py", "pkg.dev"),
-    ("inner: data-service", "artifactregistry.reader", "repository dmz-images", _LAUNCHED, "tee-image-reference"),
-    ("inner: data-service", "confidentialcomputing.workloadUser", "project .*", _TOKENS, "/v1/token"),
-    ("inner: data-service", "logging.logWriter", "project .*", _LAUNCHED, "tee-container-log-redirect"),
+    ("inner: data-.*", "artifactregistry.reader", "repository dmz-images", _LAUNCHED, "tee-image-reference"),
+    ("inner: data-.*", "confidentialcomputing.workloadUser", "project .*", _TOKENS, "/v1/token"),
+    ("inner: data-.*", "logging.logWriter", "project .*", _LAUNCHED, "tee-container-log-redirect"),
     ("inner: inner-stage", "packageDmzVmKeeper", "project .*", _TPU, "create_node"),
     ("inner: inner-stage", "iam.serviceAccountUser", "account inner-vm", _TPU, "ServiceAccount(email"),
     ("inner: inner-push", "run.servicesInvoker", "service inner", _PUSHED, "push_endpoint"),
@@ -59,8 +59,8 @@ _NEEDS = (
     ("inner: inner-stage", "pubsub.publisher", "topic run-completed", "functions/inner/stage.py", "run-completed"),
     ("inner: inner-stage", "pubsub.publisher", "topic run-failed", "shared/delivery.py", "run-failed"),
     ("inner: inner-vm", "pubsub.publisher", "topic inner-install-completed", "shared/guest/report.py", ":publish"),
-    ("inner: data-service", "pubsub.publisher", "topic attestation-requested", _TOKENS, ":publish"),
-    ("inner: data-service", "pubsub.subscriber", "subscription [a-z_]+--nonce-issued", _TOKENS, ":pull"),
+    ("inner: data-.*", "pubsub.publisher", "topic attestation-requested", _TOKENS, ":publish"),
+    ("inner: data-.*", "pubsub.subscriber", "subscription [a-z_]+--nonce-issued", _TOKENS, ":pull"),
 )  # fmt: skip
 _KINDS = {
     "artifact registry repository": "repository",
@@ -127,7 +127,10 @@ def inside(inner: Plan) -> list[Row]:
 
 
 def outward(outer: Plan) -> list[Row]:
-    members = set(OUTER["inner"].values())
+    given = OUTER["inner"]
+    members = {one for name, one in given.items() if name != "data_services"} | {
+        *given["data_services"].values()
+    }
     return _rows(grant for grant in grants(outer) if grant.member in members)
 
 
@@ -165,7 +168,7 @@ def plans(made: harness.Workspace) -> tuple[Plan, Plan]:
 # The schema stand-in gives every project the same number; Google's agents must not be taken for each other's.
 _AGENTS = {name: variables.OUTER["inner"][name] for name in ("pubsub_agent", "run_agent")}
 OUTER = variables.OUTER | {
-    "inner": inner_variables.IDENTITIES | _AGENTS,
+    "inner": inner_variables.SERVED | _AGENTS,
     "data_services": [inner_variables.SERVICE],
 }
 INNER = inner_variables.INNER | {"eviction": False}

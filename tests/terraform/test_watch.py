@@ -1,39 +1,169 @@
-"""What alerts and TTL policies speak of is in the code; what the code still lacks is listed, and nothing beside."""
+"""What alerts and metrics speak of is what the code does: filters are held against lines that stages really write."""
 
 from __future__ import annotations
 
 import json
-import re
-from typing import Any
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast, get_args
 
 import pytest
+from cloudevents.http import CloudEvent
+from werkzeug.exceptions import ServiceUnavailable
 
-from shared.serving import _log
-from tests.terraform import watch_checks
-from tests.terraform.harness import CHECKOUT
+from shared import logs, serving
+from shared.delivery import Desk
+from shared.errors import Permanent, Transient
+from shared.events import SUBSCRIBERS
+from tests.attestation.world import SERVICE, Attested, silent, token
+from tests.terraform import entries, watch_checks
 from tests.terraform.plans import resources
 
-
-def test_log_lines_have_the_fields_that_metrics_count_by(capsys: pytest.CaptureFixture[str]) -> None:
-    _log("outer", "ERROR", "words")
-    assert set(json.loads(capsys.readouterr().err)) == watch_checks.WRITTEN
+Captured = pytest.CaptureFixture[str]
+METRICS = ["dmz/misconfigured", "dmz/refused_attestations", "dmz/retries"]
 
 
-def test_fields_that_metrics_wait_for_are_not_written_yet(outer_plan: dict[str, Any]) -> None:
-    """Once the attestation stage logs its answers, UNWRITTEN is empty and this test goes."""
-    asked = set()
-    for one in resources(outer_plan, "google_logging_metric"):
-        asked |= set(re.findall(r"jsonPayload\.(\w+)", str(one.values["filter"])))
-    assert asked - watch_checks.WRITTEN == watch_checks.UNWRITTEN
+@pytest.fixture
+def filters(outer_plan: dict[str, Any]) -> dict[str, str]:
+    """Metric to its filter."""
+    return {
+        one.values["name"]: str(one.values["filter"])
+        for one in resources(outer_plan, "google_logging_metric")
+    }
 
 
-def test_collections_that_expire_are_collections_of_the_code(outer_plan: dict[str, Any]) -> None:
-    """A misspelt collection would be kept for ever without a word."""
-    files = [
-        *CHECKOUT.glob("shared/*.py"),
-        *CHECKOUT.glob("shared/gcp/*.py"),
-        *CHECKOUT.glob("functions/*/*.py"),
-    ]
-    code = "\n".join(path.read_text() for path in files)
-    named = {str(one.values["collection"]) for one in resources(outer_plan, "google_firestore_field")}
-    assert {name for name in named if f'"{name}"' not in code} == set()
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[Attested]:
+    made = Attested(tmp_path, answer=silent)
+    made.agreed()
+    yield made
+    made.bus.close()
+
+
+def counted(filters: dict[str, str], line: str, service: str) -> set[str]:
+    return {name for name, words in filters.items() if entries.fits(words, entries.entry(line, service))}
+
+
+def written(captured: Captured, event: str) -> list[str]:
+    lines = [line for line in captured.readouterr().err.splitlines() if line.startswith("{")]
+    return [line for line in lines if json.loads(line).get("event") == event]
+
+
+def test_each_metric_is_of_an_event_that_stages_log(filters: dict[str, str]) -> None:
+    asked = {words.partition('jsonPayload.event="')[2].partition('"')[0] for words in filters.values()}
+    assert sorted(filters) == METRICS
+    assert asked == set(get_args(logs.Event))
+
+
+def test_a_refused_token_is_counted(world: Attested, filters: dict[str, str], capsys: Captured) -> None:
+    told = world.ask()
+    spoilt = token(told)[:-8] + "AAAAAAAA"
+    world.hand_in(told, spoilt)
+    assert world.appraised()[-1].decision == "refused"
+    (line,) = written(capsys, "attestation-appraised")
+    assert counted(filters, line, "attestation") == {"dmz/refused_attestations"}
+    said = json.loads(line)
+    assert (said["severity"], said["stage"], said["service"]) == ("WARNING", "attestation", SERVICE)
+    assert said["policy"] == world.result(world.appraised()[-1]).policy
+    failed = world.result(world.appraised()[-1]).failed
+    assert said["failed_checks"] == [f"{check.number} {check.name}" for check in failed] != []
+    assert failed[0].name in said["message"]
+
+
+def test_an_accepted_token_is_not_counted(world: Attested, filters: dict[str, str], capsys: Captured) -> None:
+    told = world.ask()
+    world.hand_in(told)
+    assert world.appraised()[-1].decision == "accepted"
+    (line,) = written(capsys, "attestation-appraised")
+    assert counted(filters, line, "attestation") == set()
+    said = json.loads(line)
+    assert (said["severity"], said["accepted"], said["failed_checks"]) == ("INFO", True, [])
+
+
+def test_no_line_holds_a_token_or_a_nonce(world: Attested, capsys: Captured) -> None:
+    told = world.ask()
+    handed = token(told)
+    world.hand_in(told, handed)
+    other = world.ask()
+    world.hand_in(other, handed)  # a token that is used twice, for a nonce that is not in it
+    lines = "\n".join(written(capsys, "attestation-appraised"))
+    assert lines.count("\n") == 1
+    for secret in (
+        handed,
+        *handed.split("."),
+        *(each[name] for each in (told, other) for name in ("nonce", "nonce_id")),
+    ):
+        assert secret not in lines
+
+
+@pytest.mark.parametrize(
+    ("trouble", "event", "metric"),
+    [
+        (Transient("The store is away."), "delivery-postponed", "dmz/retries"),
+        (Permanent("DMZ_X is wrong."), "stage-misconfigured", "dmz/misconfigured"),
+    ],
+)
+@pytest.mark.parametrize("stage", sorted(SUBSCRIBERS.keys() - {"inner"}))
+def test_a_delivery_that_fails_is_counted(
+    stage: str,
+    trouble: Exception,
+    event: str,
+    metric: str,
+    filters: dict[str, str],
+    capsys: Captured,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def deliver(_delivery: object) -> None:
+        raise trouble
+
+    monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "p")
+    handle = serving.entry_point(stage, lambda _settings: cast(Desk, SimpleNamespace(deliver=deliver)))
+    with pytest.raises(ServiceUnavailable):
+        handle(_message())
+    (line,) = written(capsys, event)
+    assert counted(filters, line, stage) == {metric}
+    assert counted(filters, line, "somebody-elses") == set()
+    assert json.loads(line)["message"] == str(trouble)
+
+
+def _message() -> CloudEvent:
+    attributes = {
+        "type": "google.cloud.pubsub.topic.v1.messagePublished",
+        "source": "//pubsub/projects/p/topics/sweep-requested",
+    }
+    return CloudEvent(
+        attributes, {"message": {"data": "e30=", "messageId": "1", "publishTime": "2026-11-22T00:00:00Z"}}
+    )
+
+
+def test_every_field_that_metrics_ask_for_is_written(filters: dict[str, str], capsys: Captured) -> None:
+    """And `watch_checks` knows no field that a line does not have."""
+    logs.line("attestation-appraised", "INFO", "words", "attestation", accepted=True)
+    (line,) = written(capsys, "attestation-appraised")
+    assert set(json.loads(line)) == watch_checks.WRITTEN
+    assert set().union(*(entries.fields(words) for words in filters.values())) <= watch_checks.WRITTEN
+
+
+def test_the_reader_of_filters_tells_apart() -> None:
+    line = json.dumps({"severity": "ERROR", "event": "e", "accepted": False, "text": "false"})
+    found = entries.entry(line, "outer")
+    for words in (
+        'jsonPayload.event="e"',
+        "severity=ERROR",
+        "jsonPayload.accepted=false AND jsonPayload.event:*",
+        'resource.labels.service_name=("inner" OR "outer") AND resource.type="cloud_run_revision"',
+    ):
+        assert entries.fits(words, found), words
+    for words in (
+        'jsonPayload.event="f"',
+        "jsonPayload.severity=ERROR",
+        "jsonPayload.accepted=true",
+        "jsonPayload.text=false",
+        'jsonPayload.accepted="false"',
+        "jsonPayload.absent:*",
+        'resource.labels.service_name=("inner" OR "sync") AND jsonPayload.event="e"',
+    ):
+        assert not entries.fits(words, found), words
+    with pytest.raises(ValueError, match="does not know"):
+        entries.fits('jsonPayload.event=~"e"', found)

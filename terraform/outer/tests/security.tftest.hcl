@@ -21,7 +21,7 @@ variables {
   project              = "dmz-outer-test"
 
   inner = {
-    data_services = "serviceAccount:data-service@dmz-inner-test.iam.gserviceaccount.com"
+    data_services = { collector = "serviceAccount:data-collector@dmz-inner-test.iam.gserviceaccount.com" }
     deployer      = "group:deployers@example.com"
     function      = "serviceAccount:inner-stage@dmz-inner-test.iam.gserviceaccount.com"
     project       = "dmz-inner-test"
@@ -140,6 +140,19 @@ run "tokens_are_not_dead_letters" {
   assert {
     condition     = local.pushed["attestation"]["attestation-requested"].credentials && length([for stage, topics in local.pushed : stage if length([for topic, one in topics : topic if one.credentials]) > 0]) == 1
     error_message = "attestation-requested, and it alone, carries credentials."
+  }
+}
+
+run "a_data_service_hears_its_own_nonces_alone" {
+  command = plan
+
+  assert {
+    condition     = google_pubsub_subscription.nonces["collector"].filter == "attributes.service = \"collector\""
+    error_message = "The service hears nonces of other services."
+  }
+  assert {
+    condition     = google_pubsub_subscription_iam_member.nonces["collector"].member == "serviceAccount:data-collector@dmz-inner-test.iam.gserviceaccount.com"
+    error_message = "Somebody else reads the service's nonces."
   }
 }
 

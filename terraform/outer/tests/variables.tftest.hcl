@@ -66,13 +66,48 @@ run "a_stranger_as_inner" {
   command = plan
   variables {
     inner = {
-      data_services = "allUsers"
+      data_services = {}
+      deployer      = "allUsers"
+      function      = "serviceAccount:inner-stage@dmz-inner-test.iam.gserviceaccount.com"
+      project       = "dmz-inner-test"
+      pubsub_agent  = "serviceAccount:service-2@gcp-sa-pubsub.iam.gserviceaccount.com"
+      run_agent     = "serviceAccount:service-2@serverless-robot-prod.iam.gserviceaccount.com"
+      vm            = "serviceAccount:inner-vm@dmz-inner-test.iam.gserviceaccount.com"
+    }
+  }
+  expect_failures = [var.inner]
+}
+
+run "a_stranger_as_data_service" {
+  command = plan
+  variables {
+    inner = {
+      data_services = { collector = "allUsers" }
       deployer      = "group:deployers@example.com"
       function      = "serviceAccount:inner-stage@dmz-inner-test.iam.gserviceaccount.com"
       project       = "dmz-inner-test"
       pubsub_agent  = "serviceAccount:service-2@gcp-sa-pubsub.iam.gserviceaccount.com"
       run_agent     = "serviceAccount:service-2@serverless-robot-prod.iam.gserviceaccount.com"
       vm            = "serviceAccount:inner-vm@dmz-inner-test.iam.gserviceaccount.com"
+    }
+  }
+  expect_failures = [var.inner]
+}
+
+run "one_account_for_two_services" {
+  command = plan
+  variables {
+    inner = {
+      data_services = {
+        aggregator = "serviceAccount:data-aggregator@dmz-inner-test.iam.gserviceaccount.com"
+        collector  = "serviceAccount:data-aggregator@dmz-inner-test.iam.gserviceaccount.com"
+      }
+      deployer     = "group:deployers@example.com"
+      function     = "serviceAccount:inner-stage@dmz-inner-test.iam.gserviceaccount.com"
+      project      = "dmz-inner-test"
+      pubsub_agent = "serviceAccount:service-2@gcp-sa-pubsub.iam.gserviceaccount.com"
+      run_agent    = "serviceAccount:service-2@serverless-robot-prod.iam.gserviceaccount.com"
+      vm           = "serviceAccount:inner-vm@dmz-inner-test.iam.gserviceaccount.com"
     }
   }
   expect_failures = [var.inner]
@@ -138,7 +173,7 @@ run "one_project_for_both" {
   command = plan
   variables {
     inner = {
-      data_services = "serviceAccount:data-service@dmz-outer-test.iam.gserviceaccount.com"
+      data_services = { collector = "serviceAccount:data-collector@dmz-outer-test.iam.gserviceaccount.com" }
       deployer      = "group:deployers@example.com"
       function      = "serviceAccount:inner-stage@dmz-outer-test.iam.gserviceaccount.com"
       project       = "dmz-outer-test"

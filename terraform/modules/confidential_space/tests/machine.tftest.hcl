@@ -1,7 +1,7 @@
 mock_provider "google" {}
 
 variables {
-  account          = "data-service@dmz-inner-test.iam.gserviceaccount.com"
+  account          = "data-aggregator@dmz-inner-test.iam.gserviceaccount.com"
   events_project   = "dmz-outer-test"
   image_digest     = "sha256:05b3abf2579a5eb66403cd78be557fd860633a1fe2103c7642030defe32c657f"
   image_repository = "dmz-images"
