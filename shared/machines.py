@@ -1,8 +1,7 @@
 """The life of a run's VM, which the outer and the inner stage share: asked for, reported, ended.
 
-A VM's record is `vms/<name>`: {run_id, kind, report_token, report, carried, lock, workers, operation, asked, deadline,
-state: asked|reported|ended}. Its name follows from the run, so a request that is delivered again finds the VM that it
-made. Once it has left the state `asked`, no VM is made for it any more. Once it has ended, `ended` says when.
+How it is asked for, and what its record `vms/<name>` holds, stands in `shared.creation`. Once a VM has left the state
+`asked`, none is made for it any more. Once it has ended, `ended` says when.
 """
 
 from __future__ import annotations
@@ -10,28 +9,30 @@ from __future__ import annotations
 import base64
 import hmac
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from shared import worker_reports
+from shared.creation import KIND_LABEL, RUN_LABEL, Creation, Kind, attempt_name, vm_name
 from shared.delivery import ENDED, Outcome, fail
 from shared.errors import DmzError, Permanent, Transient, Untrusted
-from shared.events import Event, InnerInstallCompleted, OuterInstallCompleted, derived_id, report_id
+from shared.events import Event, InnerInstallCompleted, OuterInstallCompleted, derived_id
 from shared.guest.config import InterpreterConfig, Wheel, WorkloadConfig
 from shared.model import costs
 from shared.model.manifest import ClaimedManifest
 from shared.model.value import printable
 from shared.model.workload import Workload
-from shared.ports import Create, Document, Put, Store, Vm, Vms, VmSpec
+from shared.ports import Create, Document, Progress, Put, Store, Unreachable, Vm, Vms
 
-Kind = Literal["outer", "inner"]
-RUN_LABEL, KIND_LABEL = "dmz-run", "dmz-kind"
+__all__ = ["KIND_LABEL", "RUN_LABEL", "Kind", "Machines", "vm_name"]
+
 _UNSEEN = 120.0
 """Seconds after which a VM that was asked for must be visible."""
 _MAX_CLAIM = 16 * 1024 * 1024
 """Bytes: 20,000 packages have some 6 MB. What is read takes some thirty times as much memory."""
-_GONE = ("PREEMPTED", "TERMINATED", "STOPPED")
+_LOST = ("PREEMPTED", "SUSPENDED")
+"""Taken away by the service: SUSPENDED is what a queued request of a preempted VM is."""
+_GONE = ("TERMINATED", "STOPPED")
 
 
 def broken(kind: Kind, tail: str) -> str:
@@ -43,10 +44,6 @@ def broken(kind: Kind, tail: str) -> str:
     return f"The install on the {kind} VM failed, in the VM's own words: {words}. Its last lines say more."
 
 
-def vm_name(kind: Kind, run_id: str) -> str:
-    return f"dmz-{kind}-{run_id.removeprefix('run-')}"
-
-
 @dataclass(frozen=True)
 class Machines:
     """The VMs of one kind."""
@@ -55,56 +52,14 @@ class Machines:
     store: Store
     vms: Vms
     clock: Callable[[], float]
-    secret: Callable[[], str]
+    creation: Creation
     grace: float = 300.0
     """Seconds for boot and report beyond the workload's own limit."""
-
-    def record(self, event: Event, minutes: int, lock: str = "", workers: int = 1) -> Document:
-        """The VM's record with its secret, made once: a second delivery gets what the first one wrote.
-
-        `workers`: hosts that a slice of its type has.
-        """
-        name = vm_name(self.kind, event.run_id)
-        if found := self.store.get("vms", name):
-            return found
-        token, now = self.secret(), self.clock()
-        fields = {
-            "run_id": event.run_id,
-            "kind": self.kind,
-            "report_token": token,
-            "report": report_id(event.run_id, self.topic, token, event.replay_id),
-            "carried": carried(event),
-            "lock": lock,
-            "workers": workers,
-            "operation": "",
-            "asked": now,
-            "deadline": now + minutes * 60 + self.grace,
-            "state": "asked",
-        }
-        self.store.put([Create("vms", name, fields)])
-        return fields
 
     @property
     def topic(self) -> str:
         """Where these VMs report."""
         return f"{self.kind}-install-completed"
-
-    def create(
-        self, record: Document, accelerator_type: str, runtime_version: str, metadata: dict[str, str]
-    ) -> None:
-        """Ask for the VM and return; one that exists already is the one that an earlier delivery asked for.
-
-        A VM that has reported may be gone already: a late duplicate must not make another.
-        """
-        if record["state"] != "asked":
-            return
-        name = vm_name(self.kind, record["run_id"])
-        labels = {RUN_LABEL: record["run_id"], KIND_LABEL: self.kind}
-        operation = self.vms.create(
-            VmSpec(name, self.kind, accelerator_type, runtime_version, metadata, labels)
-        )
-        if operation:
-            self.store.put([Put("vms", name, {"operation": operation}, merge=True)])
 
     def authenticate(self, event: Event, report: OuterInstallCompleted | InnerInstallCompleted) -> Document:
         """The record of the VM whose report this is.
@@ -128,17 +83,22 @@ class Machines:
             )
         return record
 
-    def reported(self, run_id: str) -> Put:
-        return Put("vms", vm_name(self.kind, run_id), {"state": "reported"}, merge=True)
+    def reported(self, record: Document) -> tuple[Put, Create]:
+        """Stands in the batch that believes the report of a VM that stays: no other is made in its place any more."""
+        name = vm_name(self.kind, record["run_id"])
+        return Put("vms", name, {"state": "reported"}, merge=True), self.creation.last(record)
 
     def end(self, run_id: str) -> None:
         """Delete the VM for certain: a TPU left running costs money."""
         name = vm_name(self.kind, run_id)
+        record = self.store.get("vms", name)
+        if record is None:
+            return  # no VM was ever asked for
         # Written first: a VM that is gone and still owes its report would look as if it had vanished.
-        if record := self.store.get("vms", name):
-            fields = {"state": "ended", "ended": record.get("ended") or self.clock()}
-            self.store.put([Put("vms", name, fields, merge=True), *self.bill(record | fields)])
-        self.vms.delete(name)
+        fields = {"state": "ended", "ended": record.get("ended") or self.clock()}
+        self.store.put([Put("vms", name, fields, merge=True), *self.bill(record | fields)])
+        # Read again: whoever changes the zone from now on sees that it has ended, and deletes what he makes.
+        self.vms.delete(name, str((self.store.get("vms", name) or record)["zone"]))
 
     def bill(self, record: Document) -> tuple[Put, ...]:
         """What the run's document learns of the VM's cost, until its end or now."""
@@ -160,55 +120,100 @@ class Machines:
                     yield name, fail(event, str(record["run_id"]), stage, reason, "", self.clock())
             except DmzError as error:
                 troubles.append(error)
-        for vm in self.vms.all():
+        for vm in self._listed(troubles):
             try:
-                if vm.labels.get(KIND_LABEL) == self.kind and self._is_idle(vm):
-                    self._end_again(vm.name)
+                if vm.labels.get(KIND_LABEL) == self.kind and vm.state != "DELETING":
+                    self._look_after(vm)
             except DmzError as error:
                 troubles.append(error)
         if troubles:
             raise Transient(f"{len(troubles)} {self.kind} VMs could not be looked after: {troubles[0]}")
 
-    def _end_again(self, name: str) -> None:
-        """Delete a VM that should be gone: it has lived, and cost, until now."""
-        if record := self.store.get("vms", name):
+    def _listed(self, troubles: list[DmzError]) -> Sequence[Vm]:
+        """What there is, as far as it can be seen."""
+        try:
+            return self.vms.all()
+        except Unreachable as error:
+            troubles.append(error)
+            return error.found
+
+    def _look_after(self, vm: Vm) -> None:
+        """Delete a VM without a reason to live.
+
+        1. It is elsewhere than its record says: made for an attempt that was given up. 2. Its run has ended or is
+        unknown, and it is not the inner VM of a completed run that keeps it. 3. That one too once it was preempted: it
+        never starts again, and stays listed until it is deleted. 4. Its work is done while the run goes on.
+        """
+        run_id = vm.labels.get(RUN_LABEL, "")
+        run = self.store.get("runs", run_id) or {"state": "failed"}
+        record = self.store.get("vms", vm.name)
+        if record is not None and vm.zone != record["zone"]:  # 1
+            self.vms.delete(vm.name, vm.zone)
+            return
+        kept = run.get("state") == "completed" and run.get("after") == "keep" and self.kind == "inner"
+        if kept and vm.state not in _LOST:
+            return
+        if not kept and run.get("state") not in ENDED and (record or {}).get("state") != "ended":
+            return
+        if record is not None:  # it has lived, and cost, until now
             fields = {"state": "ended", "ended": self.clock()}
-            self.store.put([Put("vms", name, fields, merge=True), *self.bill(record | fields)])
-        self.vms.delete(name)
+            lost = Put("runs", run_id, {"machines": {self.kind: {"lost": vm.state.lower()}}}, merge=True)
+            self.store.put(
+                [
+                    Put("vms", vm.name, fields, merge=True),
+                    *self.bill(record | fields),
+                    *([lost] if kept else []),
+                ]
+            )
+        self.vms.delete(vm.name, vm.zone)  # 2, 3, 4
 
     def _silent(self, name: str, record: Document) -> str:
-        """Why a VM will not report; empty while it still may."""
-        asked = bool(record["operation"])
-        if asked and (words := self.vms.failure(str(record["operation"]))):
-            return f"The {self.kind} VM {name} could not be created: {words}"
-        vm = self.vms.get(name)
-        if (self.store.get("vms", name) or record)["state"] != "asked":
-            return ""  # it reported while we looked
+        """Why a VM will not report; empty while it still may. Asks in the next zone if this one gave none."""
+        try:
+            return self._looked_for(name, record)
+        except Permanent as error:  # the next zone refuses it for good, say
+            return str(error)
+
+    def _looked_for(self, name: str, record: Document) -> str:
+        if len(record["tried"]) >= len(record["zones"]):
+            return self.creation.exhausted(record)
+        request = self.creation.request(record)
+        progress = self.vms.progress(request) if request else Progress("unknown")
+        vm = self.vms.get(name, record["zone"])
+        now = self.store.get("vms", name) or record
+        if now["state"] != "asked" or len(now["tried"]) != len(record["tried"]):
+            return ""  # it reported, or somebody asked elsewhere, while we looked
+        if vm is not None and vm.state in _LOST:
+            return self._taken(name, record, vm.state)
+        if progress.state == "failed" and progress.elsewhere:
+            return self.creation.again(record, progress.reason)
+        if progress.state == "failed":
+            return self.creation.failed(record, progress.reason)
         if vm is not None and vm.state in _GONE:
             return (
                 f"The {self.kind} VM {name} was {vm.state.lower()} before it reported; request the run again."
             )
-        if vm is None and asked and self.clock() > float(record["asked"]) + min(_UNSEEN, self.grace):
+        unseen = vm is None and self.clock() > float(record["asked"]) + min(_UNSEEN, self.grace)
+        if unseen and not request:
+            return self.creation.ask(record)  # whoever meant to died
+        if unseen and progress.state != "waiting":
             return f"The {self.kind} VM {name} vanished before it reported; request the run again."
-        if self.clock() > float(record["deadline"]):
-            absent = worker_reports.absent(self.store, name, record, vm) if self.kind == "inner" else ""
+        if self.clock() > self.creation.deadline(self.creation.seen(record) if vm else record):
+            slice_name = attempt_name(self.kind, record)
+            absent = worker_reports.absent(self.store, slice_name, record, vm) if self.kind == "inner" else ""
             return (
                 f"The {self.kind} VM {name} was silent too long{absent}; read its serial console, or raise "
                 "install_minutes."
             )
         return ""
 
-    def _is_idle(self, vm: Vm) -> bool:
-        """1. Its run has ended or is unknown, and it is not the inner VM of a completed run that keeps it. 2. Or its
-        work is done while the run goes on."""
-        if vm.state == "DELETING":
-            return False
-        run_id = vm.labels.get(RUN_LABEL, "")
-        run = self.store.get("runs", run_id) or {"state": "failed"}
-        record = self.store.get("vms", vm.name) or {}
-        if run.get("state") == "completed" and run.get("after") == "keep" and self.kind == "inner":
-            return False
-        return run.get("state") in ENDED or record.get("state") == "ended"
+    def _taken(self, name: str, record: Document, state: str) -> str:
+        """A Spot VM that was preempted before it reported: the next zone may have another one."""
+        if len(record["zones"]) == 1:
+            return f"The {self.kind} VM {name} was {state.lower()} before it reported; request the run again."
+        lives = {str(len(record["tried"])): costs.life(record, self.clock())}
+        self.store.put([Put("vms", name, {"lives": lives}, merge=True)])
+        return self.creation.again(record, f"it was {state.lower()} before it reported")
 
     def _state(self, run_id: str) -> str:
         return str((self.store.get("runs", run_id) or {}).get("state", ""))
@@ -246,9 +251,3 @@ def workload_config(workload: Workload) -> WorkloadConfig:
         install_minutes=workload.install_minutes,
         interpreter=InterpreterConfig(python.version, python.url, python.sha256) if python else None,
     )
-
-
-def carried(event: Event) -> dict[str, str]:
-    """What travels down the chain through the VM."""
-    pairs = {"replay-id": event.replay_id, "traceparent": event.traceparent}
-    return {key: value for key, value in pairs.items() if value}

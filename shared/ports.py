@@ -376,7 +376,7 @@ class Vms(Protocol):
         ...
 
     def all(self) -> Sequence[Vm]:
-        """VMs and waiting requests of all zones. Unreachable if a zone did not answer: nothing is said of what is there."""
+        """VMs and waiting requests of all zones; Unreachable if one did not answer: what is there is not known."""
         ...
 
     def delete(self, name: str, zone: str) -> None:

@@ -7,11 +7,12 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from shared.creation import Creation, Kind
 from shared.delivery import Desk, Outcome
 from shared.events import Event
 from shared.gcp.firestore import FirestoreBlobs, FirestoreStore
 from shared.gcp.tpu import TpuVms
-from shared.machines import Kind, Machines
+from shared.machines import Machines
 from shared.ports import Blobs, Bus, Store, Vms
 from shared.settings import Settings
 
@@ -29,7 +30,11 @@ class Ports:
 
     def machines(self, kind: Kind) -> Machines:
         grace = float(self.settings.report_grace_seconds)
-        return Machines(kind, self.store, self.vms, self.clock, self.secret, grace)
+        return Machines(kind, self.store, self.vms, self.clock, self.creation(kind), grace)
+
+    def creation(self, kind: Kind) -> Creation:
+        grace, home = float(self.settings.report_grace_seconds), self.settings.zone
+        return Creation(kind, self.store, self.blobs, self.vms, self.clock, self.secret, home, grace)
 
 
 def google(settings: Settings, kind: Kind) -> Ports:

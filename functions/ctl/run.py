@@ -247,8 +247,9 @@ class _Run:
             if not self._started:
                 if made.state == "completed":
                     ended = {"ended": time.time()}
+                    zone = str((connection.documents.get("vms", vm) or {}).get("zone", ""))
                     connection.documents.put([Put("vms", vm, ended, merge=True)])
-                    connection.vms.delete(vm)
+                    connection.vms.delete(vm, zone)
                 self._services.mend(Services(self._request.layout, up))
             return
         if self._started:

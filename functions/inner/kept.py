@@ -7,19 +7,19 @@ that has processed data for a year must not go because nobody wrote to its run.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from shared import machines, retention
 from shared.delivery import Outcome
 from shared.errors import Permanent, Transient
 from shared.model.value import Digest
-from shared.ports import Document, Put
+from shared.ports import Document, Put, Unreachable, Vm
 from shared.vm_stages import Ports
 
 
 def renewals(ports: Ports) -> Iterator[tuple[str, Outcome]]:
     """For each kept VM whose run was last written long ago: everything of that run written anew."""
-    for vm in ports.vms.all():
+    for vm in _listed(ports):
         run_id = vm.labels.get(machines.RUN_LABEL, "")
         if vm.labels.get(machines.KIND_LABEL) != "inner" or vm.state == "DELETING":
             continue
@@ -33,6 +33,14 @@ def renewals(ports: Ports) -> Iterator[tuple[str, Outcome]]:
             _written_anew(run_id, run, ports)
             fields = {"renewed": now}
             yield f"{run_id}-renewed-{last:.0f}", Outcome((Put("runs", run_id, fields, merge=True),))
+
+
+def _listed(ports: Ports) -> Sequence[Vm]:
+    """What can be seen; that a zone did not answer is told by the watchdog (`Machines.sweep`)."""
+    try:
+        return ports.vms.all()
+    except Unreachable as error:
+        return error.found
 
 
 def _written_anew(run_id: str, run: Document, ports: Ports) -> None:

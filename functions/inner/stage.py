@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from functions.inner import decide, entry, kept
 from shared import machines, worker_reports
+from shared.creation import attempt_name
 from shared.delivery import Outcome, fail
 from shared.errors import Untrusted
 from shared.events import (
@@ -58,12 +59,18 @@ def _start(event: Event, data: SyncCompleted, run: Document, ports: Ports) -> Ou
     workload = Workload.read(ports.blobs.get(run["workload_digest"]), "The stored workload")
     lock = Lock.read(ports.blobs.get(data.lock), f"The lock {data.lock}")
     workers = accelerators.hosts(workload.accelerator_type)
-    record = ports.machines("inner").record(event, workload.install_minutes, data.lock, workers)
+    creation = ports.creation("inner")
+    record = creation.begun(event.run_id) or creation.begin(
+        event,
+        workload,
+        lambda record: decide.metadata(event, workload, lock, record, ports.settings),
+        data.lock,
+        workers,
+    )
     if record["lock"] != data.lock:
         return Outcome()  # a replay made another lock; the VM that there is installs the first one
-    metadata = decide.metadata(event, workload, lock, record, ports.settings)
-    ports.machines("inner").create(record, workload.accelerator_type, workload.runtime_version, metadata)
-    return Outcome()
+    reason = creation.ask(record)
+    return fail(event, event.run_id, "inner", reason, "", ports.clock()) if reason else Outcome()
 
 
 def _appraise(event: Event, report: InnerInstallCompleted, run: Document, ports: Ports) -> Outcome:
@@ -73,7 +80,8 @@ def _appraise(event: Event, report: InnerInstallCompleted, run: Document, ports:
     if run.get("state") != "running":
         return Outcome()
     vm = machines.vm_name("inner", run_id)
-    workers = Slice(ports.store, vm, worker_reports.expected(record, ports.vms.get(vm)))
+    hosts = worker_reports.expected(record, ports.vms.get(vm, record["zone"]))
+    workers = Slice(ports.store, attempt_name("inner", record), hosts)
     workers.check(report.worker)
     if workers.is_closed():
         return Outcome()
@@ -92,13 +100,18 @@ def _appraise(event: Event, report: InnerInstallCompleted, run: Document, ports:
         *workers.closing(),
         *decide.learned(run_id, results, workers.hosts, remains),
         entry.learned(run_id, remains, record, ports.settings),
-        *((ports.machines("inner").reported(run_id), *ports.machines("inner").bill(record)) if remains else ()),
+        *(_stays(record, ports) if remains else ()),
     )
     if run.get("data_services"):
         first = str(run["data_services"][0])
         waiting = decide.attesting(run_id, first, record["lock"], remains, now, _patience(ports))
         return Outcome((*known, *waiting), (decide.question(event, first, ports.secret(), now),))
     return _completed(event, known, record["lock"], remains, "inner", now)
+
+
+def _stays(record: Document, ports: Ports) -> tuple[Write, ...]:
+    kept_vms = ports.machines("inner")
+    return *kept_vms.reported(record), *kept_vms.bill(record)
 
 
 def _result(report: InnerInstallCompleted, record: Document, workers: Slice, ports: Ports) -> Document:

@@ -21,6 +21,8 @@ from shared.settings import Settings
 
 REPORT = "outer-install-completed"
 _MAX_PYTHON = 20_000
+_LONGEST = 28 * 24 * 60
+"""Minutes."""
 
 
 def new_run(workload: Workload, stored: Digest, cost: Document, now: float) -> dict[str, Any]:
@@ -33,6 +35,7 @@ def new_run(workload: Workload, stored: Digest, cost: Document, now: float) -> d
         "after": workload.after,
         "data_services": list(workload.data_services),
         "install_minutes": workload.install_minutes,
+        "queue_minutes": workload.queue_minutes,
         "requested": now,
         "cost": cost,
         "stages": {"outer": {"started": now}},
@@ -119,9 +122,13 @@ def _twice(manifest: ClaimedManifest) -> str:
 def overdue(run: Mapping[str, Any], now: float) -> str:
     """Why a run that still goes on is taken for stuck; empty if it may go on.
 
-    Two VMs may take `install_minutes` each, everything else an hour.
+    Two VMs may wait in a queue and take `install_minutes` each, everything else an hour. Each zone that gave none, or
+    took one away, gives the VM that is asked for elsewhere the same time again, and ten minutes for noticing. No run
+    takes longer than four weeks: what its document names is kept a month longer than itself (`shared.retention`).
     """
-    minutes = 2 * float(run.get("install_minutes", 45)) + 60
+    each = float(run.get("install_minutes", 45)) + float(run.get("queue_minutes", 0))
+    tried = sum(len(machine.get("tried", ())) for machine in run.get("machines", {}).values())
+    minutes = min(2 * each + 60 + tried * (each + 10), _LONGEST)
     if now <= float(run.get("requested", now)) + minutes * 60:
         return ""
     return (

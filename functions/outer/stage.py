@@ -46,10 +46,12 @@ def _start(event: Event, request: RunRequested, ports: Ports) -> Outcome:
         cost = decide.cost(workload, prices.read(ports.settings.prices), ports.settings)
         # Never over an existing one: a worker that was thought dead would set a run back that has gone on.
         ports.store.put([Create("runs", run_id, decide.new_run(workload, stored, cost, now))])
-    record = ports.machines("outer").record(event, workload.install_minutes)
-    metadata = decide.metadata(event, workload, record, ports.settings)
-    ports.machines("outer").create(record, workload.accelerator_type, workload.runtime_version, metadata)
-    return Outcome()
+    creation = ports.creation("outer")
+    record = creation.begun(run_id) or creation.begin(
+        event, workload, lambda record: decide.metadata(event, workload, record, ports.settings)
+    )
+    reason = creation.ask(record)
+    return fail(event, run_id, "outer", reason, "", ports.clock()) if reason else Outcome()
 
 
 def _built_in(name: str) -> Workload:

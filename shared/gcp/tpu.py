@@ -1,8 +1,13 @@
-"""TPU VMs through the Cloud TPU API (https://cloud.google.com/tpu/docs/reference/rest/v2/projects.locations.nodes)."""
+"""TPU VMs through the Cloud TPU API (https://cloud.google.com/tpu/docs/reference/rest/v2/projects.locations.nodes).
+
+A VM is a node, or a node that a queued resource of the same name makes when there is room for it
+(https://cloud.google.com/tpu/docs/queued-resources). The permissions for both are those of nodes (tpu.nodes.*).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
 
@@ -11,20 +16,22 @@ from google.api_core import exceptions
 from google.cloud import tpu_v2
 from google.cloud.tpu_v2.services.tpu.transports import TpuGrpcTransport
 
+from shared.gcp import tpu_messages as messages
 from shared.gcp.errors import translated
-from shared.ports import Vm, VmSpec
+from shared.model.value import printable
+from shared.ports import NoCapacity, Progress, Unreachable, Vm, VmSpec
 from shared.settings import Settings
 
 _TIMEOUT = 60.0
-_SCOPE = "https://www.googleapis.com/auth/cloud-platform"
+_TOO_FAST = "RATE_LIMIT_EXCEEDED"
+"""The reason (google.rpc.ErrorInfo) of a call that came too often: it has the code of a zone without capacity."""
 
 
 class TpuVms:
-    """Port `Vms` for the one zone that the settings name."""
+    """Port `Vms` for the project that the settings name. Their zone is meant where none is given."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._parent = f"projects/{settings.project}/locations/{settings.zone}"
 
     @cached_property
     def _client(self) -> Any:
@@ -34,58 +41,122 @@ class TpuVms:
         return tpu_v2.TpuClient(transport=TpuGrpcTransport(channel=channel))
 
     def create(self, spec: VmSpec) -> str:
-        outer = spec.kind == "outer"
-        node = tpu_v2.Node(
-            accelerator_type=spec.accelerator_type,
-            runtime_version=spec.runtime_version,
-            network_config=tpu_v2.NetworkConfig(
-                network=self._settings.outer_network if outer else self._settings.inner_network,
-                enable_external_ips=outer,
-            ),
-            service_account=tpu_v2.ServiceAccount(email=self._settings.account(spec.kind), scope=[_SCOPE]),
-            metadata=dict(spec.metadata),
-            labels=dict(spec.labels),
-        )
-        with translated(f"Creating the VM {spec.name}"):
+        parent = self._parent(spec.zone)
+        with translated(f"Creating the VM {spec.name} in {messages.zone_of(parent)}"), _capacity():
+            if messages.queued(spec):
+                return self._queue(spec, parent)
+            made = messages.node(spec, self._settings)
             try:
                 creation = self._client.create_node(
-                    parent=self._parent, node_id=spec.name, node=node, timeout=_TIMEOUT
+                    parent=parent, node_id=spec.name, node=made, timeout=_TIMEOUT
                 )
             except exceptions.AlreadyExists:
                 return ""
             return str(creation.operation.name)
 
-    def get(self, name: str) -> Vm | None:
+    def progress(self, request: str) -> Progress:
+        """Of an operation; or of a queued resource, behind whose name the operation stands that made it."""
+        name, _, creation = request.partition(" ")
+        with translated(f"Looking up the request {name}"):
+            if "/queuedResources/" not in name:
+                return self._operation(name)
+            try:
+                return messages.request(self._client.get_queued_resource(name=name, timeout=_TIMEOUT))
+            except exceptions.NotFound:
+                return self._operation(creation) if creation else Progress("unknown")
+
+    def get(self, name: str, zone: str) -> Vm | None:
         with translated(f"Looking up the VM {name}"):
             try:
-                return _vm(self._client.get_node(name=f"{self._parent}/nodes/{name}", timeout=_TIMEOUT))
+                return messages.vm(
+                    self._client.get_node(name=f"{self._parent(zone)}/nodes/{name}", timeout=_TIMEOUT)
+                )
             except exceptions.NotFound:
                 return None
 
-    def failure(self, operation: str) -> str:
-        with translated(f"Looking up the operation {operation}"):
-            try:
-                found = self._client.get_operation({"name": operation}, timeout=_TIMEOUT)
-            except exceptions.NotFound:
-                return ""
-            return str(found.error.message) if found.done and found.HasField("error") else ""
-
     def all(self) -> Sequence[Vm]:
+        everywhere = self._parent("-")
         with translated("Listing the VMs"):
-            return [_vm(node) for node in self._client.list_nodes(parent=self._parent, timeout=_TIMEOUT)]
+            nodes, dark = _listed(self._client.list_nodes, everywhere, "nodes")
+            requests, dark_too = _listed(self._client.list_queued_resources, everywhere, "queued_resources")
+        vms = [messages.vm(node) for node in nodes]
+        there = {(vm.zone, vm.name) for vm in vms}
+        vms += [vm for vm in map(messages.waiting, requests) if (vm.zone, vm.name) not in there]
+        if unreachable := sorted({*dark, *dark_too}):
+            raise Unreachable(
+                f"The TPU API could not reach {', '.join(unreachable)}: what is there is not known and may cost money.",
+                vms,
+            )
+        return vms
 
-    def delete(self, name: str) -> None:
+    def delete(self, name: str, zone: str) -> None:
+        """The queued resource with its node; the node by itself if there is no such request."""
+        parent = self._parent(zone)
         with translated(f"Deleting the VM {name}"):
+            if self._delete_request(f"{parent}/queuedResources/{name}"):
+                return
             try:
-                self._client.delete_node(name=f"{self._parent}/nodes/{name}", timeout=_TIMEOUT)
+                self._client.delete_node(name=f"{parent}/nodes/{name}", timeout=_TIMEOUT)
             except exceptions.NotFound:
                 return
             except exceptions.FailedPrecondition:
                 # Deleting what is being deleted already is refused, and is what was asked for.
-                vm = self.get(name)
+                vm = self.get(name, zone)
                 if vm is not None and vm.state != "DELETING":
                     raise
 
+    def _queue(self, spec: VmSpec, parent: str) -> str:
+        name = f"{parent}/queuedResources/{spec.name}"
+        try:
+            creation = self._client.create_queued_resource(
+                parent=parent,
+                queued_resource_id=spec.name,
+                queued_resource=messages.queued_resource(spec, self._settings, parent),
+                timeout=_TIMEOUT,
+            )
+        except exceptions.AlreadyExists:
+            return name
+        return f"{name} {creation.operation.name}"
 
-def _vm(node: Any) -> Vm:
-    return Vm(node.name.rsplit("/", 1)[-1], tpu_v2.Node.State(node.state).name, dict(node.labels))
+    def _operation(self, name: str) -> Progress:
+        try:
+            return messages.operation(self._client.get_operation({"name": name}, timeout=_TIMEOUT))
+        except exceptions.NotFound:
+            return Progress("unknown")
+
+    def _delete_request(self, name: str) -> bool:
+        """False if there is no such request. With `force` its node goes first, whatever state both are in."""
+        request = tpu_v2.DeleteQueuedResourceRequest(name=name, force=True)
+        try:
+            self._client.delete_queued_resource(request=request, timeout=_TIMEOUT)
+        except exceptions.NotFound:
+            return False
+        except exceptions.FailedPrecondition:
+            found = self._client.get_queued_resource(name=name, timeout=_TIMEOUT)
+            if found.state.state != tpu_v2.QueuedResourceState.State.DELETING:
+                raise
+        return True
+
+    def _parent(self, zone: str) -> str:
+        return f"projects/{self._settings.project}/locations/{zone or self._settings.zone}"
+
+
+def _listed(method: Callable[..., Any], parent: str, field: str) -> tuple[list[Any], list[str]]:
+    """Everything on every page, and the places that were not reached."""
+    found: list[Any] = []
+    dark: list[str] = []
+    for page in method(parent=parent, timeout=_TIMEOUT).pages:
+        found += getattr(page, field)
+        dark += (place.rsplit("/", 1)[-1] for place in page.unreachable)
+    return found, dark
+
+
+@contextmanager
+def _capacity() -> Iterator[None]:
+    """Raise NoCapacity for a zone without room, and for a quota that is used up there."""
+    try:
+        yield
+    except exceptions.ResourceExhausted as error:
+        if error.reason == _TOO_FAST:
+            raise
+        raise NoCapacity(printable(" ".join(str(error.message).split()), 500)) from error

@@ -3,50 +3,131 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from shared.errors import Permanent
+from shared.errors import Permanent, Transient
 from shared.model import accelerators
 from shared.model.lock import LockedArchive, LockedPython
 from shared.model.value import sha256
-from shared.ports import Stored, Vm, VmSpec
+from shared.ports import NoCapacity, Progress, Stored, Unreachable, Vm, VmSpec
+from shared.settings import Settings
+
+HOME = Settings(project="").zone
 
 
 class MemoryVms:
-    """Twin of `shared.gcp.tpu.TpuVms`. `created` counts every VM that was ever made."""
+    """Twin of `shared.gcp.tpu.TpuVms`. `created` counts every VM that was ever made, `asked` every call for one.
 
-    def __init__(self) -> None:
+    `full` are zones that refuse at the call, `short` those whose creations fail later, `crowded` those where a request
+    with a queue waits until `grant`; `dark` are zones that do not answer.
+    """
+
+    def __init__(self, booted: Callable[[VmSpec], None] = lambda _: None) -> None:
         self._lock = threading.Lock()
-        self._vms: dict[str, Vm] = {}
+        self._booted = booted
+        self._vms: dict[tuple[str, str], Vm] = {}
+        self._waiting: dict[tuple[str, str], VmSpec] = {}
         self.specs: dict[str, VmSpec] = {}
         self.created: list[str] = []
-        self.failures: dict[str, str] = {}
+        self.asked: list[tuple[str, str]] = []
+        self.requests: dict[str, Progress] = {}
+        self.full: set[str] = set()
+        self.short: set[str] = set()
+        self.crowded: set[str] = set()
+        self.dark: set[str] = set()
 
     def create(self, spec: VmSpec) -> str:
+        place = (spec.zone, spec.name)
+        request = f"operations/{spec.zone}/{spec.name}"
         with self._lock:
-            if spec.name in self._vms:
+            self.asked.append(place)
+            self._answers(spec.zone)
+            if place in self._vms or place in self._waiting:
                 return ""
-            workers = accelerators.hosts(spec.accelerator_type)
-            self._vms[spec.name] = Vm(spec.name, "READY", dict(spec.labels), workers=workers)
-            self.specs[spec.name] = spec
-            self.created.append(spec.name)
-            return f"operations/{spec.name}"
+            if spec.zone in self.full:
+                raise NoCapacity(_no_capacity(spec.zone))
+            self.requests[request] = Progress("made")
+            if spec.zone in self.short:
+                self.requests[request] = Progress("failed", _no_capacity(spec.zone), elsewhere=True)
+                return request
+            if spec.queue_minutes and spec.zone in self.crowded:
+                self.requests[request] = Progress("waiting")
+                self._waiting[place] = spec
+                return request
+            self._make(spec)
+        self._booted(spec)
+        return request
 
-    def get(self, name: str) -> Vm | None:
+    def grant(self, name: str, zone: str = HOME) -> None:
+        """The request's turn has come."""
         with self._lock:
-            return self._vms.get(name)
+            spec = self._waiting.pop((zone, name))
+            self.requests[f"operations/{zone}/{name}"] = Progress("made")
+            self._make(spec)
+        self._booted(spec)
 
-    def failure(self, operation: str) -> str:
-        return self.failures.get(operation, "")
+    def expire(self, name: str, zone: str = HOME) -> None:
+        """The request has waited for as long as it may."""
+        self.requests[f"operations/{zone}/{name}"] = Progress(
+            "failed", "The request expired.", elsewhere=True
+        )
+
+    def progress(self, request: str) -> Progress:
+        return self.requests.get(request, Progress("unknown"))
+
+    def get(self, name: str, zone: str = HOME) -> Vm | None:
+        with self._lock:
+            self._answers(zone)
+            return self._vms.get((zone, name))
 
     def all(self) -> Sequence[Vm]:
         with self._lock:
-            return list(self._vms.values())
+            waiting = [
+                Vm(spec.name, "WAITING_FOR_RESOURCES", dict(spec.labels), spec.zone)
+                for spec in self._waiting.values()
+            ]
+            found = [vm for vm in (*self._vms.values(), *waiting) if vm.zone not in self.dark]
+            if self.dark:
+                raise Unreachable(f"{', '.join(sorted(self.dark))} did not answer.", found)
+            return found
 
-    def delete(self, name: str) -> None:
+    def delete(self, name: str, zone: str = HOME) -> None:
         with self._lock:
-            self._vms.pop(name, None)
+            self._answers(zone)
+            self._vms.pop((zone, name), None)
+            self._waiting.pop((zone, name), None)
+
+    def become(self, name: str, state: str, zone: str = HOME) -> None:
+        """The service says so of a VM."""
+        with self._lock:
+            self._vms[zone, name] = replace(self._vms[zone, name], state=state)
+
+    def have(self, name: str, workers: int, zone: str = HOME) -> None:
+        """The API names so many endpoints."""
+        with self._lock:
+            self._vms[zone, name] = replace(self._vms[zone, name], workers=workers)
+
+    def add(self, vm: Vm) -> None:
+        """A VM that nobody here asked for."""
+        with self._lock:
+            self._vms[vm.zone or HOME, vm.name] = replace(vm, zone=vm.zone or HOME)
+
+    def _make(self, spec: VmSpec) -> None:
+        workers = accelerators.hosts(spec.accelerator_type)
+        made = Vm(spec.name, "READY", dict(spec.labels), spec.zone, workers)
+        self._vms[spec.zone, spec.name] = made
+        self.specs[spec.name] = spec
+        self.created.append(spec.name)
+
+    def _answers(self, zone: str) -> None:
+        if zone in self.dark:
+            raise Transient(f"{zone} does not answer.")
+
+
+def _no_capacity(zone: str) -> str:
+    return f'There is no more capacity in the zone "{zone}".'
 
 
 class MemoryRegistry:

@@ -13,6 +13,7 @@ from shared.errors import Permanent, Transient
 from shared.events import Delivery
 from shared.guest.config import Config
 from shared.machines import KIND_LABEL, RUN_LABEL, vm_name
+from shared.memory.machines import HOME
 from shared.ports import Put, Vm
 from tests.stages import guests
 from tests.stages.world import WORKLOAD, World
@@ -26,7 +27,7 @@ def silent(_config: object) -> None:
 
 def full(world: World) -> None:
     """From now on the service has no capacity."""
-    world.vms.capacity = False
+    world.vms.short.add(HOME)
 
 
 def failed(world: World, run_id: str) -> str:
@@ -147,8 +148,8 @@ def test_a_report_under_way_while_the_watchdog_looks_is_not_taken_for_a_vanished
     delete = world.vms.delete
     ticks: list[str] = []
 
-    def deleted(name: str) -> None:
-        delete(name)
+    def deleted(name: str, zone: str) -> None:
+        delete(name, zone)
         if not ticks:
             ticks.append(name)
             world.ahead = 600
@@ -166,10 +167,10 @@ def test_a_vm_that_ends_between_two_looks_of_the_watchdog_has_not_vanished(world
     run_id = world.request()
     get = world.vms.get
 
-    def ended_meanwhile(name: str) -> Vm | None:
+    def ended_meanwhile(name: str, zone: str) -> Vm | None:
         world.store.put([Put("vms", name, {"state": "ended"}, merge=True)])
         world.vms.delete(name)
-        return get(name)
+        return get(name, zone)
 
     world.vms.get = ended_meanwhile  # type: ignore[method-assign]
     world.ahead = 600
@@ -289,10 +290,10 @@ def test_one_vm_that_cannot_be_deleted_does_not_keep_the_others_alive(world: Wor
         world.vms.add(Vm(f"orphan-{number}", "READY", {RUN_LABEL: "run-000000000000", KIND_LABEL: "outer"}))
     delete = world.vms.delete
 
-    def deleted(name: str) -> None:
+    def deleted(name: str, zone: str) -> None:
         if name == "orphan-0":
             raise Permanent("Deleting was refused.")
-        delete(name)
+        delete(name, zone)
 
     world.vms.delete = deleted  # type: ignore[method-assign]
     world.outer = silent

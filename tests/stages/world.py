@@ -33,7 +33,7 @@ from shared.model.value import sha256
 from shared.model.verdict import Policy
 from shared.model.workload import OwnWheel, Workload
 from shared.policy.read import find
-from shared.ports import Document, Vm, VmSpec
+from shared.ports import Document, VmSpec
 from shared.settings import Settings
 from tests.stages import guests
 from tests.support import built, claims
@@ -55,37 +55,6 @@ WORKLOAD = Workload(
     smoke="true",
     wheels=(OwnWheel(path=OWN.filename, sha256=OWN.sha256),),
 )
-
-
-class WorldVms(MemoryVms):
-    """VMs that boot: whoever listens hears of each."""
-
-    def __init__(self, booted: Callable[[VmSpec], None]) -> None:
-        super().__init__()
-        self._booted = booted
-        self.capacity = True
-
-    def create(self, spec: VmSpec) -> str:
-        operation = super().create(spec)
-        if operation and not self.capacity:
-            self.delete(spec.name)
-            self.failures[operation] = 'There is no more capacity in the zone "us-central1-a".'
-        elif operation:
-            self._booted(spec)
-        return operation
-
-    def become(self, name: str, state: str) -> None:
-        with self._lock:
-            self._vms[name] = replace(self._vms[name], state=state)
-
-    def have(self, name: str, workers: int) -> None:
-        """The API names so many endpoints."""
-        with self._lock:
-            self._vms[name] = replace(self._vms[name], workers=workers)
-
-    def add(self, vm: Vm) -> None:
-        with self._lock:
-            self._vms[vm.name] = vm
 
 
 @dataclass
@@ -115,7 +84,7 @@ class World:
     def __post_init__(self) -> None:
         self.settings = Settings(project="test", shard_bytes="7000000")
         self.store, self.blobs = MemoryStore(), MemoryBlobs()
-        self.registry, self.vms = MemoryRegistry(), WorldVms(self._boot)
+        self.registry, self.vms = MemoryRegistry(), MemoryVms(self._boot)
         self.bus = MemoryBus(copies=self.copies, max_delay=self.max_delay, seed=self.seed)
         self._once = itertools.count(1)
         self._guard = threading.Lock()
