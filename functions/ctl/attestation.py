@@ -7,7 +7,9 @@ import json
 import sys
 from collections.abc import Mapping
 
+from functions.ctl import voting
 from functions.ctl.appraise import UNUSABLE, read_file, read_references, read_time
+from functions.local.layout import Layout
 from shared.appraisal import builders, federation, policy, votes
 from shared.errors import Permanent
 from shared.model.reference import ReferenceValue
@@ -15,10 +17,18 @@ from shared.model.reference import ReferenceValue
 AGREED, NOT_AGREED = 0, 1
 
 
-def attestation(arguments: argparse.Namespace) -> int:
+def attestation(arguments: argparse.Namespace, layout: Layout) -> int:
     """Exit codes: 0 done or agreed, 1 undecided or disputed, 2 unusable input."""
     try:
-        return {"reference": _reference, "export": _export}[arguments.action](arguments)
+        match arguments.action:
+            case "reference":
+                return _reference(arguments)
+            case "export":
+                return _export(arguments)
+            case "builders":
+                return voting.builders(arguments)
+            case _:
+                return voting.publish(arguments, layout)
     except Permanent as error:
         print(f"dmz: {error}", file=sys.stderr)
         return UNUSABLE

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from functions.local.layout import CHECKOUT
 
+LINT = "lint"
 _TOOLS = (
     ("ruff check", ("ruff", "check", "--quiet")),
     ("ruff format", ("ruff", "format", "--check", "--quiet")),
@@ -18,11 +19,14 @@ _TOOLS = (
 
 
 def check(pytest_arguments: Sequence[str]) -> int:
-    """0 if everything passes. With arguments only pytest runs, with these."""
-    failed = [] if pytest_arguments else [name for name, command in _TOOLS if not _passes(name, command)]
-    tests = subprocess.run(
-        (sys.executable, "-m", "pytest", *pytest_arguments), cwd=CHECKOUT, check=False
-    ).returncode
+    """0 if everything passes. `lint` alone: all but the tests; with other arguments only pytest runs, with these."""
+    lint = [*pytest_arguments] == [LINT]
+    failed = (
+        [name for name, command in _TOOLS if not _passes(name, command)]
+        if lint or not pytest_arguments
+        else []
+    )
+    tests = 0 if lint else _tests(pytest_arguments)
     if failed:
         print(
             f"dmz: these found something to mend: {', '.join(failed)} (their words stand above).",
@@ -30,6 +34,10 @@ def check(pytest_arguments: Sequence[str]) -> int:
         )
         return 1
     return tests
+
+
+def _tests(arguments: Sequence[str]) -> int:
+    return subprocess.run((sys.executable, "-m", "pytest", *arguments), cwd=CHECKOUT, check=False).returncode
 
 
 def _passes(name: str, command: Sequence[str]) -> bool:

@@ -157,7 +157,7 @@ def _dispatch(arguments: argparse.Namespace) -> int:
     if arguments.command == "attestation":
         from functions.ctl import attestation
 
-        return attestation.attestation(arguments)
+        return attestation.attestation(arguments, layout(os.environ))
     places = layout(os.environ)
     match arguments.command:
         case "match":

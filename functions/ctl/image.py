@@ -54,6 +54,8 @@ def image(arguments: argparse.Namespace, layout: Layout) -> int:
             return _publish(arguments, layout)
         case "verify":
             return _verify(arguments)
+        case "smoke":
+            return _smoke(arguments)
         case _:
             return _run(arguments)
 
@@ -153,6 +155,14 @@ def _verify(arguments: argparse.Namespace) -> int:
     return 1
 
 
+def _smoke(arguments: argparse.Namespace) -> int:
+    from functions.ctl.smoke import smoke
+
+    if not _is_layout(str(arguments.layout)):
+        raise BadInput(f"{arguments.layout} is no image layout: ./dmz image build services --out DIR.")
+    return smoke(arguments.layout)
+
+
 def _run(arguments: argparse.Namespace) -> int:
     from shared.image.run import run
 
@@ -163,7 +173,8 @@ def _run(arguments: argparse.Namespace) -> int:
             raise BadInput(f"--env takes NAME=VALUE, not '{printable(pair, 100)}'.")
     if not _is_layout(str(given.layout)):
         raise BadInput(f"{given.layout} is no image layout: build one with ./dmz image build SPEC --out DIR.")
-    return run(given.layout, env=dict(pair.split("=", 1) for pair in pairs), args=words)
+    env = dict(pair.split("=", 1) for pair in pairs)
+    return run(given.layout, env=env, args=words, read_only=given.read_only)
 
 
 def line(built: BuiltImage) -> str:

@@ -69,12 +69,14 @@ def register(commands: Commands) -> None:
     verify.add_argument("one", type=Path, metavar="A")
     verify.add_argument("other", type=Path, metavar="B")
     verify.add_argument("--explain", action="store_true", help="name the first thing that differs")
+    smoke = actions.add_parser("smoke", help="start every stage of the services' image, and ask it")
+    smoke.add_argument("layout", type=Path, metavar="DIR", help="what ./dmz image build services --out wrote")
     run = actions.add_parser("run", help="run an image in a sandbox", usage=RUN)
     run.add_argument("--env", action="append", default=[], metavar="NAME=VALUE", help=argparse.SUPPRESS)
     run.add_argument("words", nargs=argparse.REMAINDER, metavar="DIR", help="of the layout")
 
 
-RUN = "./dmz image run DIR [--env NAME=VALUE]... [-- ARGUMENT...]"
+RUN = "./dmz image run DIR [--env NAME=VALUE]... [--read-only] [-- ARGUMENT...]"
 
 
 def run_words(given: list[str]) -> tuple[argparse.Namespace, list[str] | None]:
@@ -86,6 +88,7 @@ def run_words(given: list[str]) -> tuple[argparse.Namespace, list[str] | None]:
     parser = argparse.ArgumentParser(prog="./dmz image run", usage=RUN)
     parser.add_argument("layout", type=Path)
     parser.add_argument("--env", action="append", default=[])
+    parser.add_argument("--read-only", action="store_true")
     return parser.parse_args(own), arguments
 
 

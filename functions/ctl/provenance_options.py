@@ -28,6 +28,12 @@ exit codes: 0 built and signed, 1 failed, 2 bad input (nothing was built)"""
 _EXPORT_MORE = """\
 Prints JSON for Terraform (jsondecode): `provider` for google_iam_workload_identity_pool_provider, and for each image
 digest the principal set and condition of a google_kms_crypto_key_iam_member."""
+_BUILDERS_MORE = """\
+A KEY is a file (a public key in PEM, or a private one whose public half is taken) or gcpkms://... for a key version of
+Cloud KMS.
+
+example:
+  ./dmz attestation builders https://a.example/builder=a.pem https://b.example/builder=gcpkms://... > builders.yaml"""
 _REFERENCE_MORE = """\
 Prints the reference value as JSON, for ./dmz appraise and ./dmz attestation export.
 
@@ -68,6 +74,23 @@ def register(commands: Commands) -> None:
         )
     )
 
+    _builders(
+        actions.add_parser(
+            "builders",
+            help="a policy of builders from their keys",
+            description="Print builders.yaml: who votes, and how many must agree (all, unless --threshold says less).",
+            epilog=_BUILDERS_MORE,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+    )
+    _publish(
+        actions.add_parser(
+            "publish",
+            help="publish signed builds",
+            description="Publish image-built with what ./dmz rebuild has signed; publishing twice changes nothing.",
+        )
+    )
+
 
 def _rebuild(added: argparse.ArgumentParser) -> None:
     added.add_argument(
@@ -91,6 +114,20 @@ def _rebuild(added: argparse.ArgumentParser) -> None:
     added.add_argument(
         "--new-key", type=Path, metavar="FILE", help="make a key, print its public half, do nothing else"
     )
+
+
+def _builders(added: argparse.ArgumentParser) -> None:
+    added.add_argument("builders", nargs="+", metavar="URI=KEY", help="a builder and its key")
+    added.add_argument("--threshold", type=int, metavar="N", help="so many must agree (default: all)")
+    added.add_argument(
+        "--days", type=int, default=90, metavar="N", help="so long a vote counts (default: 90)"
+    )
+
+
+def _publish(added: argparse.ArgumentParser) -> None:
+    added.add_argument("envelopes", nargs="+", type=Path, metavar="ENVELOPE", help="what ./dmz rebuild wrote")
+    added.add_argument("--config", required=True, type=Path, metavar="FILE", help="the image's configuration")
+    added.add_argument("--to", required=True, metavar="PROJECT|local", help="where")
 
 
 def _reference(added: argparse.ArgumentParser) -> None:

@@ -29,7 +29,7 @@ from shared.errors import Permanent
 from shared.events import Event, ImageBuilt, derived_id, timestamp
 from shared.image import spec as specs
 from shared.image.inputs import Cache
-from shared.image.make import Made, make
+from shared.image.make import make
 from shared.image.revision import revision, tree
 from shared.model.provenance import Build
 from shared.model.value import printable
@@ -79,7 +79,7 @@ def rebuild(arguments: argparse.Namespace, layout: Layout, inputs: Cache | None 
         print(envelope)
     _say(_told(statement.read(payload), signer))
     if publish:
-        publish(event(made, envelope, config_json, time.time()))
+        publish(event(made.spec.name, envelope, config_json, time.time()))
         _say(f"Published {_TOPIC} to {arguments.publish}.")
     return 0
 
@@ -98,10 +98,10 @@ def _cache(instead: Path) -> Iterator[None]:
             os.environ["XDG_CACHE_HOME"] = before
 
 
-def event(made: Made, envelope: str, config_json: str, now: float) -> Event:
+def event(image: str, envelope: str, config_json: str, now: float) -> Event:
     """The event that carries a vote; the same vote is the same event."""
     data = ImageBuilt.check(
-        {"image": made.spec.name, "envelope": envelope, "config": config_json}, f"The event {_TOPIC}"
+        {"image": image, "envelope": envelope, "config": config_json}, f"The event {_TOPIC}"
     )
     return Event(
         type=_TOPIC,
@@ -153,12 +153,11 @@ def _given(
     for file in (arguments.out, arguments.config):
         if file and (file.is_dir() or not os.access(file.parent, os.W_OK | os.X_OK)):
             raise Permanent(f"{file} cannot be written: name a file in a directory that you may write to.")
-    return path, signer, _publisher(arguments.publish, layout), named
+    return path, signer, publisher(arguments.publish, layout) if arguments.publish else None, named
 
 
-def _publisher(to: str, layout: Layout) -> Publish | None:
-    if not to:
-        return None
+def publisher(to: str, layout: Layout) -> Publish:
+    """Publishes to the Google Cloud project `to`, or to the local platform; Permanent if that is not up."""
     if to != LOCAL:
         from shared.gcp.pubsub import PubSubBus
 

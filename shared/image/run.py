@@ -108,6 +108,14 @@ def described(config: Document, env: Mapping[str, str], args: Sequence[str] | No
     )
 
 
+def sandboxed(root: Path, process: Process) -> list[str]:
+    """The command that runs a process of an unpacked image on this machine's network, writing to nothing but /tmp.
+
+    For several processes from one root; whoever ends the command ends the process.
+    """
+    return ["bwrap", *_options(root, process, "host", read_only=True), "--", *process.argv]
+
+
 def _texts(config: Mapping[str, Any], name: str) -> list[str]:
     value = config.get(name) or []
     if not isinstance(value, list) or not all(isinstance(text, str) and "\0" not in text for text in value):
