@@ -71,7 +71,6 @@ def find(name_or_path: str, folder: Path, what: str) -> Path:
 class _Plain(yaml.SafeLoader):
     """YAML without aliases, which can grow without bound, and without a key that stands twice. A date is text."""
 
-
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):
             mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
