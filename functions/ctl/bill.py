@@ -80,7 +80,7 @@ def shown(
     zone = vm.zone or str(record.get("zone", "")) or (costs.zone_of(terms, record) if terms else "")
     words += [zone, terms.provisioning if terms else ""]
     words.append(f"{age(now - float(record['asked']))} old")
-    kept = run.get("state") == "completed" and record.get("kind") == "inner"
+    kept = (run.get("state"), run.get("after"), record.get("kind")) == ("completed", "keep", "inner")
     words.append(f"{'kept' if kept else 'at work'} (after: {run.get('after', 'unknown')})")
     line = "  " + printable(", ".join(filter(None, words)), 400)
     yield f"{line}: {_so_far(vm, record, terms, now, paid)}"
