@@ -60,8 +60,8 @@ def _given(arguments: argparse.Namespace) -> steps.Given:
         raise BadInput(
             "--image must be named by its digest, NAME@sha256:…: a tag can be moved to an image that nobody judged."
         )
-    files = (str(path.resolve()) for path in (arguments.outer_vars, arguments.inner_vars))
-    return steps.Given(*files, bucket=arguments.state_bucket, image=arguments.image)
+    outer, inner = (str(path.resolve()) for path in (arguments.outer_vars, arguments.inner_vars))
+    return steps.Given(outer, inner, arguments.state_bucket, arguments.image)
 
 
 def _ask(given: steps.Given) -> Callable[[], None]:
