@@ -17,7 +17,9 @@ from shared.settings import Settings
 
 Note = tuple[str, str]
 """A line of the summary: its name and its text."""
-_ENDED = ("PREEMPTED", "TERMINATED", "STOPPED")
+_ENDED = ("PREEMPTED", "SUSPENDED", "TERMINATED", "STOPPED", "DELETING")
+_AWAITED = ("ACCEPTED", "WAITING_FOR_RESOURCES")
+"""States of a queued request that costs nothing yet."""
 
 
 def estimate(workload: Workload, settings: Settings, paid: bool) -> str:
@@ -94,6 +96,8 @@ def _so_far(vm: Vm, record: Mapping[str, Any], terms: costs.Terms | None, now: f
     cost = costs.of_record(terms, {**record, "zone": vm.zone or record.get("zone", "")}, now)
     if cost.amount is None or cost.rate is None:
         return _said(cost.why, paid, "is") + "."
+    if vm.state in _AWAITED:
+        return _said(f"nothing so far, {costs.rate(cost.rate, terms)} once it is there", paid, "is") + "."
     more = "" if vm.state in _ENDED else f", {costs.rate(cost.rate, terms)} from now on"
     return _said(f"at most {costs.money(cost.amount, terms)} so far{more}", paid, "is") + "."
 

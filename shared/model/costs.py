@@ -125,6 +125,8 @@ def estimated(terms: Terms, seconds: float, kept: bool) -> str:
     each = f"{terms.accelerator_type} ({chips}), {terms.provisioning} in {where}"
     minutes = math.ceil(seconds / 60)
     text = f"at most {money(cost.amount, terms)} for two VMs: {each}, at most {minutes} minutes each"
+    if terms.provisioning == "spot" and len(terms.zones) > 1:
+        text += ", and as much for each that is preempted and asked for again"
     if kept:
         text += f"; from then on {rate(cost.rate / 2, terms)} while the inner VM is kept"
     return f"{text} (prices of {terms.date})"
@@ -146,18 +148,20 @@ def of_run(run: Mapping[str, Any]) -> Terms | None:
 
 def of_record(terms: Terms, record: Mapping[str, Any], now: float) -> Cost:
     """Of the VM whose record in `vms` this is, until its end or `now`, and of those that were preempted before it."""
-    present = vm(terms, zone_of(terms, record), _since(record), float(record.get("ended") or now))
-    before = [
-        vm(terms, str(life["zone"]), float(life["asked"]), float(life["until"]))
-        for life in record.get("lives", {}).values()
-    ]
-    whole = total([present, *before])
-    return Cost(whole.amount, present.rate, whole.why)
+    lives = list(record.get("lives", {}).values())
+    spans = [(str(each["zone"]), float(each["since"]), float(each["until"])) for each in lives]
+    zone = zone_of(terms, record)
+    if not any(
+        each["asked"] == record["asked"] for each in lives
+    ):  # the last one may have been preempted too
+        spans.append((zone, _since(record), float(record.get("ended") or now)))
+    whole = total([vm(terms, *span) for span in spans])
+    return Cost(whole.amount, terms.rate(zone), whole.why)
 
 
 def life(record: Mapping[str, Any], now: float) -> dict[str, Any]:
-    """One of the record's `lives`: of a VM that is given up at `now`, as another takes its place."""
-    return {"zone": record["zone"], "asked": _since(record), "until": now}
+    """One of the record's `lives`: of a VM that is given up at `now`, as another may take its place."""
+    return {"zone": record["zone"], "asked": record["asked"], "since": _since(record), "until": now}
 
 
 def _since(record: Mapping[str, Any]) -> float:

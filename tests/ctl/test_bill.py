@@ -133,6 +133,8 @@ def test_a_vm_at_work_cannot_be_entered_and_a_preempted_one_costs_no_more() -> N
     assert "at work (after: keep)" in line
     (line,) = shown(begun(), Vm(NAME, "PREEMPTED", {}, "us-central1-a"), records()["inner"], HOUR)
     assert line.endswith("at most 0.60 USD so far.")
+    (line,) = shown(begun(), Vm(NAME, "WAITING_FOR_RESOURCES", {}, "us-central1-a"), records()["inner"], HOUR)
+    assert line.endswith("nothing so far, 1.20 USD an hour once it is there.")
 
 
 def test_a_vm_of_which_nothing_is_known_is_shown_too() -> None:

@@ -54,6 +54,14 @@ def test_spot_has_prices_of_its_own() -> None:
     assert "0.244926 USD an hour" in found
 
 
+def test_whoever_is_preempted_and_asked_for_again_costs_again() -> None:
+    more = "and as much for each that is preempted"
+    two = {"zones": [ZONE, "us-central1-b"]}
+    assert more in costs.estimated(terms(provisioning="spot", **two), 3600, True)
+    assert more not in costs.estimated(terms(provisioning="spot"), 3600, True)
+    assert more not in costs.estimated(terms(**two), 3600, True)
+
+
 def test_of_several_zones_the_dearest_counts() -> None:
     found = terms(zones=["us-central1-a", "europe-west4-b", "us-central1-b"])
     assert costs.estimate(found, 3600).amount == 2 * 8 * Decimal("1.56")
