@@ -91,7 +91,38 @@ class _Said:
     entries: tuple[tuple[Affected, Answer], ...]
 
 
+@dataclass(frozen=True)
+class Records:
+    """Ids of the records about one package, as the database writes them."""
+
+    affected: tuple[str, ...]
+    undecided: tuple[str, ...]
+    """Those of flaws of which none of their records could be decided to touch the package."""
+
+
+def records_about(wanted: Query, records: Iterable[Record]) -> Records:
+    """As `match`, but record by record: what a finding sums up under its best-known name."""
+    affected: list[str] = []
+    undecided: list[str] = []
+    for group in _groups(_said(wanted, records)):
+        kinds = {one.record.id: {answer.affected for _, answer in one.entries} for one in group}
+        touching = [id for id, found in kinds.items() if "yes" in found]
+        affected += touching
+        if touching:
+            continue
+        silent = not any("no" in found for found in kinds.values())  # as in `_finding`
+        undecided += [
+            id for id, found in kinds.items() if "undecided" in found or ("silent" in found and silent)
+        ]
+    return Records(tuple(sorted(affected)), tuple(sorted(undecided)))
+
+
 def _findings(wanted: Query, records: Iterable[Record]) -> tuple[Finding, ...]:
+    findings = (_finding(wanted, group) for group in _groups(_said(wanted, records)))
+    return tuple(sorted((found for found in findings if found is not None), key=lambda found: found.id))
+
+
+def _said(wanted: Query, records: Iterable[Record]) -> list[_Said]:
     said = []
     for record in sorted(records, key=lambda record: record.id):
         if record.withdrawn:
@@ -103,8 +134,7 @@ def _findings(wanted: Query, records: Iterable[Record]) -> tuple[Finding, ...]:
         )
         if entries:
             said.append(_Said(record, entries))
-    findings = (_finding(wanted, group) for group in _groups(said))
-    return tuple(sorted((found for found in findings if found is not None), key=lambda found: found.id))
+    return said
 
 
 def _answer(wanted: Query, record: Record, entry: Affected) -> Answer:

@@ -10,7 +10,7 @@ import time
 import zipfile
 import zlib
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -85,11 +85,12 @@ class ZipAdvisories:
             if (found := query(package, release)) is not None:
                 wanted[found.ecosystem.split(":")[0]].add(found)
         records = [
-            record for ecosystem in sorted(wanted) for record in self._records(ecosystem, wanted[ecosystem])
+            record for ecosystem in sorted(wanted) for record in self.records(ecosystem, wanted[ecosystem])
         ]
         return match(packages, release, records)
 
-    def _records(self, ecosystem: str, queries: set[Query]) -> Iterator[osv.Record]:
+    def records(self, ecosystem: str, queries: Collection[Query]) -> Iterator[osv.Record]:
+        """The records of the zip of `ecosystem` that are about any of the queries' packages."""
         names = {found.name for found in queries}
         scopes = {found.ecosystem for found in queries}
         zipped = self._zip(ecosystem)
