@@ -40,6 +40,12 @@ class Fuse:
         self.calls: list[str] = []
         self.blown = ""
 
+    def arm(self, at: int) -> None:
+        """Count anew from here."""
+        with self._lock:
+            self.calls.clear()
+            self._at = at
+
     def through(self, name: str, port: Any) -> Any:
         """`port`, with the fuse in every call."""
         return _Fused(name, port, self)

@@ -1,0 +1,369 @@
+"""A slice of several hosts installs on each of them and reports as one: no order, duplicate or death changes that."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import random
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from functions.inner import slices
+from shared.errors import Transient
+from shared.guest import worker
+from shared.guest.config import Config
+from shared.machines import vm_name
+from shared.model.workload import Workload
+from shared.ports import Document
+from tests.stages import guests
+from tests.stages.world import WORKLOAD, World
+
+Make = Callable[..., World]
+TYPES = {1: "v5litepod-1", 2: "v5p-16", 4: "v5litepod-16"}
+"""A type by the number of its hosts."""
+
+
+def silent(_config: Config) -> None:
+    """A VM that keeps its reports back, so that the test can send them."""
+
+
+def slice_of(hosts: int, **changes: Any) -> Workload:
+    return WORKLOAD.model_copy(update={"accelerator_type": TYPES[hosts]} | changes)
+
+
+def begun(world: World, hosts: int, **changes: Any) -> tuple[str, Config]:
+    """A run whose inner VM has booted: the run, and what its hosts were told."""
+    world.inner = silent
+    run_id = world.request(slice_of(hosts, **changes))
+    config = world.configs[vm_name("inner", run_id)]
+    assert config.workers == hosts
+    return run_id, config
+
+
+def of(world: World, config: Config, number: int, **changes: Any) -> guests.Payload:
+    """The report of one host."""
+    return world.install_inner(config) | {"worker": number} | changes
+
+
+def broken(payload: guests.Payload) -> guests.Payload:
+    return payload | {"smoke": {"exit_code": 3, "seconds": 0.5, "tail": "no TPU\n"}}
+
+
+def send(world: World, config: Config, *payloads: guests.Payload, times: int = 1) -> None:
+    for payload in payloads * times:
+        world.report(config, payload)
+    world.quiet()
+
+
+def ended_once(world: World, run_id: str, state: str) -> Document:
+    run = world.run(run_id)
+    assert run["state"] == state, run
+    mine = [each for each in world.events(f"run-{state}") if each.run_id == run_id]
+    assert len(mine) == 1
+    assert (world.store.get("endings", run_id) or {})["state"] == state
+    return run
+
+
+@pytest.mark.parametrize("hosts", [1, 2, 4])
+def test_in_every_order_and_told_twice_the_last_one_completes_the_run(world: World, hosts: int) -> None:
+    found = []
+    for order in itertools.permutations(range(hosts)):
+        run_id, config = begun(world, hosts)
+        for number in order:
+            run = world.run(run_id)
+            assert (run["state"], run["stage"], "inner" in run) == ("running", "inner", False)
+            assert (world.store.get("vms", vm_name("inner", run_id)) or {})["state"] == "asked"
+            send(world, config, of(world, config, number), times=2)
+        run = ended_once(world, run_id, "completed")
+        assert (world.store.get("vms", vm_name("inner", run_id)) or {})["state"] == "reported"
+        found.append({key: value for key, value in run["inner"].items() if key not in ("vm", "enter")})
+    assert world.bus.dead == []
+    assert world.raised == []
+    assert all(each == found[0] for each in found)
+    assert (found[0]["installed"], found[0]["missing"], found[0]["egress"]) == (12, [], "denied")
+    assert sorted(found[0].get("workers", {})) == ([str(n) for n in range(hosts)] if hosts > 1 else [])
+
+
+def test_a_single_host_leaves_what_it_always_did(world: World) -> None:
+    run_id, config = begun(world, 1)
+    send(world, config, world.install_inner(config))
+    run = ended_once(world, run_id, "completed")
+    assert "workers" not in run["inner"]
+    assert {"installed", "missing", "unexpected", "egress", "egress_probes", "smoke", "seconds", "vm"} <= set(
+        run["inner"]
+    )
+    assert world.store.find("workers", "vm", vm_name("inner", run_id)) == []
+    assert world.store.get("slices", vm_name("inner", run_id)) is None
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_all_at_once_three_times_each_and_shuffled(make: Make, seed: int) -> None:
+    world = make(copies=3, max_delay=0.1, seed=seed)
+    run_id, config = begun(world, 4)
+    payloads = [of(world, config, number) for number in range(4)]
+    random.Random(seed).shuffle(payloads)  # noqa: S311 - to be repeated, not to be secret
+    send(world, config, *payloads)
+    run = ended_once(world, run_id, "completed")
+    assert sorted(run["inner"]["workers"]) == ["0", "1", "2", "3"]
+    assert world.bus.dead == []
+    # Two that see the last result at once: one closes, and the other is told so and comes again.
+    assert all(isinstance(e, Transient) and "exists already" in str(e) for e in world.raised), world.raised
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_data_service_is_asked_once_however_many_workers_there_are(make: Make, seed: int) -> None:
+    world = make(copies=2, max_delay=0.1, seed=seed)
+    run_id, config = begun(world, 4, data_services=("model_updater",))
+    send(world, config, *(of(world, config, number) for number in range(4)))
+    run = world.run(run_id)
+    assert (run["state"], run["stage"]) == ("running", "attestation")
+    assert len(world.events("nonce-requested")) == 1
+    send(world, config, *(of(world, config, number) for number in range(4)))
+    assert len(world.events("nonce-requested")) == 1
+
+
+# --- how many must report ---
+
+
+FORGED: dict[str, Any] = {
+    "one too high": 4,
+    "far too high": 9_999,
+    "beyond any slice": 10_000,
+    "negative": -1,
+    "text": "1",
+    "truth": True,
+    "half": 0.5,
+    "nothing": None,
+}
+
+
+@pytest.mark.parametrize("what", FORGED)
+def test_a_forged_number_is_kept_and_counts_for_nobody(world: World, what: str) -> None:
+    run_id, config = begun(world, 4)
+    send(world, config, *(of(world, config, number) for number in (0, 1, 2)))
+    send(world, config, of(world, config, 0, worker=FORGED[what]))
+    assert len(world.bus.dead) == 1
+    assert world.run(run_id)["state"] == "running"
+    send(world, config, of(world, config, 3))
+    assert sorted(ended_once(world, run_id, "completed")["inner"]["workers"]) == ["0", "1", "2", "3"]
+
+
+def test_a_single_host_has_no_second_worker(world: World) -> None:
+    run_id, config = begun(world, 1)
+    send(world, config, broken(of(world, config, 1)))
+    ((_, _, reason),) = world.bus.dead
+    assert "names worker 1 of the VM" in reason
+    assert world.run(run_id)["state"] == "running"
+
+
+def test_an_outer_vm_has_no_workers_to_report(world: World) -> None:
+    world.outer = silent
+    run_id = world.request(slice_of(4))
+    (config,) = world.configs.values()
+    send(world, config, world.install(config) | {"worker": 1})
+    assert len(world.bus.dead) == 1
+    assert world.run(run_id)["state"] == "running"
+
+
+def test_one_worker_cannot_speak_for_all(world: World) -> None:
+    """The same host again and again, with replay ids of its own making: still one of four."""
+    run_id, config = begun(world, 4)
+    for replay in ("", "a", "b", "c", "d"):
+        world.report(config, of(world, config, 0), **({"replay-id": replay} if replay else {}))
+    world.quiet()
+    assert world.run(run_id)["state"] == "running"
+    assert [
+        fields["worker"] for _, fields in world.store.find("workers", "vm", vm_name("inner", run_id))
+    ] == [0]
+
+
+@pytest.mark.parametrize(("table", "api", "needed"), [(1, 2, 2), (4, 1, 4), (2, 4, 4)])
+def test_the_more_of_table_and_api_must_report(world: World, table: int, api: int, needed: int) -> None:
+    run_id, config = begun(world, table)
+    world.vms.have(vm_name("inner", run_id), api)
+    for number in range(needed):
+        assert world.run(run_id)["state"] == "running"
+        send(world, config, of(world, config, number))
+    ended_once(world, run_id, "completed")
+
+
+def test_a_vm_that_the_api_has_lost_is_held_to_its_type(world: World) -> None:
+    run_id, config = begun(world, 2)
+    world.vms.delete(vm_name("inner", run_id))
+    send(world, config, of(world, config, 1))
+    assert world.run(run_id)["state"] == "running"
+
+
+# --- what they say ---
+
+
+@pytest.mark.parametrize("first", ["good", "bad"])
+def test_a_worker_tells_one_tale(world: World, first: str) -> None:
+    run_id, config = begun(world, 2)
+    good = of(world, config, 1)
+    tales = [good, broken(good)] if first == "good" else [broken(good), good]
+    for tale in tales:
+        send(world, config, tale)
+    send(world, config, of(world, config, 0))
+    ended_once(world, run_id, "completed" if first == "good" else "failed")
+
+
+def test_a_first_tale_that_was_kept_counts_though_its_stage_died(world: World) -> None:
+    """Its result was written, its delivery never finished; what comes again under its name says something else."""
+    run_id, config = begun(world, 2)
+    finish = world.store.finish
+
+    def dying(*_given: Any, **_named: Any) -> None:
+        raise Transient("It died.")
+
+    world.store.finish = dying  # type: ignore[method-assign]
+    desk = world.desks["inner"]
+    with pytest.raises(Transient):
+        desk.deliver(guests.delivery(config, broken(of(world, config, 1))))
+    world.store.finish = finish  # type: ignore[method-assign]
+    assert world.run(run_id)["state"] == "running"
+    send(world, config, of(world, config, 1))
+    run = ended_once(world, run_id, "failed")
+    assert run["reason"].startswith("Worker 1 (of 0 to 1): The smoke command failed")
+
+
+def unsealed(payload: guests.Payload) -> guests.Payload:
+    return payload | {"egress": "open"}
+
+
+def fallen(payload: guests.Payload) -> guests.Payload:
+    return payload | {
+        "state": "failed",
+        "installed": None,
+        "smoke": None,
+        "tail": "2026-11-22T00:00:00Z dmz: failed: The disk is full.\n",
+    }
+
+
+BAD: dict[str, tuple[Callable[[guests.Payload], guests.Payload], str, bool]] = {
+    "smoke": (broken, "The smoke command failed on the inner VM (3)", True),
+    "open": (unsealed, "The inner VM is not sealed", True),
+    "install": (fallen, "in the VM's own words: The disk is full", False),
+    "inventory": (lambda payload: payload | {"installed": "{}"}, "is not base64 of gzip", False),
+}
+
+
+@pytest.mark.parametrize("when", range(4))
+@pytest.mark.parametrize("how", BAD)
+def test_the_first_bad_worker_ends_the_run_and_is_named(world: World, how: str, when: int) -> None:
+    spoil, words, is_known = BAD[how]
+    run_id, config = begun(world, 4)
+    order = [0, 1, 3]
+    order.insert(when, 2)
+    for number in order:
+        payload = of(world, config, number)
+        send(world, config, spoil(payload) if number == 2 else payload, times=2)
+    run = ended_once(world, run_id, "failed")
+    assert run["reason"].startswith("Worker 2 (of 0 to 3): ")
+    assert words in run["reason"]
+    assert world.vms.all() == []
+    if how != "inventory":
+        told = sorted(int(number) for number in run.get("inner", {}).get("workers", {}))
+        assert told == sorted(order[:when] + ([2] if is_known else []))
+
+
+def test_what_one_worker_has_too_much_is_seen_and_shown(world: World) -> None:
+    run_id, config = begun(world, 2)
+    whole = world.inside(config)
+    debian = whole.debian[0].model_copy(update={"name": "netcat", "source_name": "netcat"})
+    more = whole.model_copy(update={"debian": (*whole.debian, debian)})
+    send(world, config, of(world, config, 0))
+    send(world, config, of(world, config, 1, installed=guests.pack(more)))
+    run = ended_once(world, run_id, "failed")
+    assert "Worker 1 (of 0 to 1): The inner VM holds deb netcat" in run["reason"]
+    workers = run["inner"]["workers"]
+    assert [len(workers[number]["unexpected"]) for number in ("0", "1")] == [0, 1]
+    assert run["inner"]["unexpected"] == workers["1"]["unexpected"]
+    assert (workers["0"]["installed"], workers["1"]["installed"]) == (12, 13)
+
+
+# --- the watchdog ---
+
+
+@pytest.mark.parametrize(
+    ("reported", "words"),
+    [
+        ((0, 3), "silent too long (1 and 2 of its 4 workers, counted from 0, did not report)"),
+        ((0, 1, 2), "silent too long (3 of its 4 workers, counted from 0, did not report)"),
+        ((), "silent too long (0, 1, 2 and 3 of its 4 workers, counted from 0, did not report)"),
+    ],
+)
+def test_the_watchdog_names_who_did_not_report(world: World, reported: tuple[int, ...], words: str) -> None:
+    run_id, config = begun(world, 4)
+    send(world, config, *(of(world, config, number) for number in reported))
+    world.ahead = WORKLOAD.install_minutes * 60 + 1000
+    world.sweep()
+    assert words in ended_once(world, run_id, "failed")["reason"]
+
+
+def test_the_watchdog_says_of_a_single_host_what_it_always_did(world: World) -> None:
+    run_id, _ = begun(world, 1)
+    world.ahead = WORKLOAD.install_minutes * 60 + 1000
+    world.sweep()
+    assert "was silent too long; read its serial console" in ended_once(world, run_id, "failed")["reason"]
+
+
+# --- what the guest and the system call a report ---
+
+
+@pytest.mark.parametrize("replay_id", ["", "again"])
+def test_what_a_host_calls_its_report_is_what_the_system_knows_it_by(world: World, replay_id: str) -> None:
+    world.inner = silent
+    run_id = world.request(slice_of(4), {"replay-id": replay_id} if replay_id else None)
+    config = world.configs[vm_name("inner", run_id)]
+    ids = []
+    for number in range(4):
+        told = worker.placed(config, worker.Worker(number, 4))
+        ids.append(told.event_id)
+        send(world, told, of(world, told, number))
+        claim = world.store.claim(f"inner:inner-install-completed:{told.event_id}", 0.0, 1.0)
+        assert claim.state == "done"
+    assert len(set(ids)) == 4
+    ended_once(world, run_id, "completed")
+
+
+# --- what fits ---
+
+
+def worst(number: int, items: int = 200) -> Document:
+    names = [f"pip /opt/{'x' * 120} package-{number}-{n} 1.0 sha256:{'0' * 64}" for n in range(items)]
+    return {
+        "installed": 20_000,
+        "missing": names,
+        "unexpected": names,
+        "egress": "denied",
+        "egress_probes": [{"probe": "tcp", "target": "a", "open": False, "outcome": "b" * 100}] * 20,
+        "smoke": {"exit_code": number % 2, "seconds": float(number), "tail": "ü" * 16_384},
+        "seconds": {"apt": float(number)},
+    }
+
+
+@pytest.mark.parametrize("hosts", [2, 64, 1536])
+def test_the_largest_slice_fits_a_document(hosts: int) -> None:
+    fields = slices.summary({number: worst(number) for number in range(hosts)})
+    assert len(json.dumps(fields, ensure_ascii=False).encode()) < 900_000
+    assert len(fields["workers"]) == hosts
+    assert fields["missing"]
+    assert all(each["smoke"]["exit_code"] == int(n) % 2 for n, each in fields["workers"].items())
+    assert (fields["smoke"]["exit_code"], fields["smoke"]["seconds"]) == (1, 1.0)
+    assert fields["seconds"] == {"apt": float(hosts - 1)}
+
+
+def test_a_slice_that_works_says_so_of_each_and_shows_the_slowest_smoke_test() -> None:
+    found = {
+        n: worst(n, 0) | {"smoke": {"exit_code": 0, "seconds": 5.0 - n, "tail": f"{n}"}} for n in range(3)
+    }
+    fields = slices.summary(found)
+    assert fields["smoke"] == {"exit_code": 0, "seconds": 5.0, "tail": "0"}
+    assert [each["smoke"]["tail"] for each in fields["workers"].values()] == ["0", "1", "2"]
+    found[1]["egress"] = "open"
+    assert slices.summary(found)["egress"] == "open"
+    found[2]["smoke"] = None
+    assert slices.summary(found)["smoke"] is None
