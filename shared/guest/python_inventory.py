@@ -51,7 +51,7 @@ def environments(owned: Owned, root: Path = Path("/")) -> list[Entry]:
             if some:
                 packages = [_distribution(path) for path in some]
                 found.append(_environment(site, _site_version(site), False, managed, packages))
-    found = python_tree.complete(found, root)
+    found = python_tree.complete(found)
     return sorted(found, key=lambda each: (each["path"], each["managed_by_dpkg"]))
 
 

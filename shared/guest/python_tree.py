@@ -19,45 +19,44 @@ from shared.guest import dpkg_inventory, record, strays
 from shared.guest.untar import Held
 
 ROOT = Path("/opt/dmz/python")
-_INDEX = "opt/dmz/python.json"
+INDEX = Path("/opt/dmz/python.json")
 
 Entry = dict[str, Any]
 
 
-def save(version: str, held: Held, machine: Path = Path("/")) -> None:
+def save(version: str, held: Held) -> None:
     """Keep what the archive held, for the inventories."""
     text = json.dumps({"version": version, "files": held}, sort_keys=True)
-    (machine / _INDEX).write_text(text, encoding="utf-8")
+    INDEX.write_text(text, encoding="utf-8")
 
 
-def version(machine: Path = Path("/")) -> str:
+def version() -> str:
     """Full version of the workload's own interpreter, like 3.12.11; empty if it brings none."""
-    found = _read(machine)
+    found = _read()
     return str(found["version"]) if found else ""
 
 
-def complete(environments: list[Entry], machine: Path = Path("/")) -> list[Entry]:
+def complete(environments: list[Entry]) -> list[Entry]:
     """The environments with the interpreter's own among them, whatever is installed there, and its strays told."""
-    found = _read(machine)
+    found = _read()
     if found is None:
         return environments
-    root = machine / ROOT.relative_to("/")
     minor = re.sub(r"^(3\.[0-9]+).*", r"\1", found["version"])
     own = {
-        "path": str(root / f"lib/python{minor}/site-packages"),
+        "path": str(ROOT / f"lib/python{minor}/site-packages"),
         "python": found["version"],
         "virtual": False,
         "managed_by_dpkg": False,
         "packages": [],
     }
     there = [each for each in environments if each["path"] == own["path"]]
-    entry = (there[0] if there else own) | {"strays": _strays(root, found["files"])}
+    entry = (there[0] if there else own) | {"strays": _strays(ROOT, found["files"])}
     return [each for each in environments if each["path"] != own["path"]] + [entry]
 
 
-def _read(machine: Path) -> Entry | None:
+def _read() -> Entry | None:
     try:
-        found: Entry = json.loads((machine / _INDEX).read_text("utf-8"))
+        found: Entry = json.loads(INDEX.read_text("utf-8"))
     except FileNotFoundError:
         return None
     return found
@@ -83,8 +82,9 @@ def _is_the_installers(path: str, dist_infos: set[str]) -> bool:
 
 
 def _sites(root: Path) -> Iterator[Path]:
-    for folder, folders, _ in os.walk(root, followlinks=False):
-        yield from (Path(folder, name) for name in folders if name in ("site-packages", "dist-packages"))
+    for folder, _, _ in os.walk(root, followlinks=False):
+        if folder.endswith(("/site-packages", "/dist-packages")):
+            yield Path(folder)
 
 
 def _what(path: str) -> str:
