@@ -4,7 +4,8 @@
     preempt             Spot nodes that Google takes back: ids, or full names where ids repeat; each once, as soon as it
                         is READY, until it is named anew
 
-Without the file all is as configured. Write it beside and rename it: what is not valid is said in the log, and skipped.
+Without the file all is as configured; a platform that starts removes what an earlier one was told. Write it beside and
+rename it: what is not valid is said in the log, and skipped.
 """
 
 import json
@@ -26,6 +27,7 @@ class Control:
 
     def __init__(self, state: Path, configured: Collection[str], capacity: Capacity, nodes: Nodes) -> None:
         self._path, self._configured = state / FILE, frozenset(configured)
+        self._path.unlink(missing_ok=True)
         self._capacity, self._nodes = capacity, nodes
         self._text: str | None = None
         self._preempt: frozenset[str] = frozenset()

@@ -194,6 +194,13 @@ def test_a_file_takes_capacity_away_and_gives_it_back(
     until(lambda: refused("e", "us-central1-c"))
 
 
+def test_a_platform_does_not_obey_what_an_earlier_one_was_told(start: Start, tmp_path: Path) -> None:
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state/control.json").write_text('{"no_capacity_zones": ["us-central1-a"]}')
+    create(client_of(start().port))
+    assert not (tmp_path / "state/control.json").exists()
+
+
 def test_a_file_preempts_each_named_node_once(client: tpu_v2.TpuClient, platform: TpuPlatform) -> None:
     spot = {"scheduling_config": {"spot": True}}
     control(platform, {"preempt": ["vm"]})
