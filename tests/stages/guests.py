@@ -112,7 +112,7 @@ def install(
             Environment(
                 path=environment.path,
                 python=environment.python,
-                virtual=True,
+                virtual=environment.virtual,
                 managed_by_dpkg=False,
                 packages=tuple(packages),
             )
