@@ -24,6 +24,7 @@ PROJECT = "dmz-local"
 STAGES = tuple(SUBSCRIBERS)
 OPERATOR = "operator"
 _DOWNLOADS = "artifactregistry.googleapis.com"
+_RESERVATION = re.compile(r"([a-z]+-[a-z]+[0-9]+-[a-z])/([a-z][a-z0-9-]{0,62})=([1-9][0-9]{0,3})", re.ASCII)
 _LOOPBACK = re.compile(r"http://127\.0\.0\.1:[0-9]{1,5}", re.ASCII)
 # Foreign credentials and endpoints stay outside: the platform's processes talk to the platform alone.
 _DROPPED = (
@@ -137,6 +138,8 @@ def tpu_config(
             **mirrors,
         },
         **_shortages(environment),
+        **_reservations(environment),
+        **_max_hosts(environment),
         "pubsub": f"http://{pubsub}",
     }
 
@@ -210,11 +213,34 @@ def _shortages(environment: Mapping[str, str]) -> dict[str, Any]:
     return {"no_capacity_zones": zones} if zones else {}
 
 
+def _reservations(environment: Mapping[str, str]) -> dict[str, Any]:
+    """DMZ_RESERVATIONS, `ZONE/NAME=NODES,...`: what workloads with `provisioning: reserved` find."""
+    found: dict[str, dict[str, int]] = {}
+    for word in filter(None, (each.strip() for each in environment.get("DMZ_RESERVATIONS", "").split(","))):
+        match = _RESERVATION.fullmatch(word)
+        if not match:
+            raise Permanent(
+                f"DMZ_RESERVATIONS holds '{printable(word, 100)}': write ZONE/NAME=NODES, like us-central1-a/mine=2."
+            )
+        found.setdefault(match[1], {})[match[2]] = int(match[3])
+    return {"reservations": found} if found else {}
+
+
+def _max_hosts(environment: Mapping[str, str]) -> dict[str, Any]:
+    """DMZ_MAX_HOSTS: how many VMs one slice may have here; the emulator has a default."""
+    given = environment.get("DMZ_MAX_HOSTS", "")
+    if given and not re.fullmatch(r"[1-9][0-9]{0,3}", given, re.ASCII):
+        raise Permanent(f"DMZ_MAX_HOSTS must be a number of VMs, not '{printable(given, 40)}'.")
+    return {"max_hosts": int(given)} if given else {}
+
+
 def check(environment: Mapping[str, str]) -> None:
     """Permanent if a DMZ_ variable is wrong."""
     prices.read(settings(environment, tpu=1, registry=1).prices)
     outer_hosts(environment)
     _outer_internet(environment)
+    _reservations(environment)
+    _max_hosts(environment)
 
 
 def port_base(environment: Mapping[str, str]) -> int | None:

@@ -22,6 +22,8 @@ def networks(tmp_path: Path, **environment: str) -> dict[str, Any]:
     return {
         "outer": parsed.networks["dmz-outer"],
         "zones": parsed.no_capacity_zones,
+        "reservations": parsed.reservations,
+        "hosts": parsed.max_hosts,
         "inner": parsed.networks["dmz-inner"],
     }
 
@@ -44,6 +46,27 @@ def test_a_mirror_on_this_machine_is_for_outer_vms_alone(tmp_path: Path) -> None
 
 def test_zones_without_capacity_are_told(tmp_path: Path) -> None:
     assert networks(tmp_path, DMZ_NO_CAPACITY_ZONES="a-b1-c, d-e2-f")["zones"] == {"a-b1-c", "d-e2-f"}
+
+
+def test_reservations_and_the_size_of_slices_are_told(tmp_path: Path) -> None:
+    found = networks(tmp_path, DMZ_RESERVATIONS="us-central1-a/mine=2, us-central1-a/b=1", DMZ_MAX_HOSTS="3")
+    assert (found["reservations"], found["hosts"]) == ({"us-central1-a": {"mine": 2, "b": 1}}, 3)
+    assert (networks(tmp_path)["reservations"], networks(tmp_path)["hosts"]) == ({}, 8)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"DMZ_RESERVATIONS": "mine=2"},
+        {"DMZ_RESERVATIONS": "us-central1-a/mine"},
+        {"DMZ_RESERVATIONS": "us-central1-a/mine=0"},
+        {"DMZ_MAX_HOSTS": "0"},
+        {"DMZ_MAX_HOSTS": "many"},
+    ],
+)
+def test_what_is_no_reservation_and_no_number_of_vms_is_said(given: dict[str, str]) -> None:
+    with pytest.raises(Permanent, match=next(iter(given))):
+        project.check(given)
 
 
 @pytest.mark.parametrize(
