@@ -22,6 +22,7 @@ module "inner" {
     DMZ_INNER_NETWORK         = var.network
     DMZ_INNER_PROJECT         = var.project
     DMZ_INNER_SERVICE_ACCOUNT = local.vm
+    DMZ_INNER_SUBNETWORK      = google_compute_subnetwork.inner.name
     DMZ_LOCATION              = var.outer.location
     DMZ_PYTHON_REPOSITORY     = var.python_repository
     DMZ_SEALED_BY             = local.sealed_by

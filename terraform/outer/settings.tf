@@ -12,6 +12,7 @@ locals {
     location                = var.location
     outer_network           = google_compute_network.outer.name
     outer_service_account   = local.outer_vm
+    outer_subnetwork        = google_compute_subnetwork.outer.name
     staging_repository      = google_artifact_registry_repository.staging.repository_id
     zone                    = var.zone
   }
@@ -24,7 +25,8 @@ locals {
 
   # terraform/inner makes them; their names are the defaults of shared/settings.py.
   of_inner = toset([
-    "generic_repository", "image_repository", "inner_network", "inner_service_account", "python_repository", "sealed_by",
+    "generic_repository", "image_repository", "inner_network", "inner_service_account", "inner_subnetwork",
+    "python_repository", "sealed_by",
   ])
 
   # For stand-ins on one machine; on Google Cloud these stay empty.

@@ -132,6 +132,7 @@ def test_the_function_gets_settings_that_it_reads(inner_plan: dict[str, Any]) ->
     assert settings.inner_project == variables.PROJECT
     assert settings.account("inner") == f"inner-vm@{variables.PROJECT}.iam.gserviceaccount.com"
     assert settings.sealed_by == _output(inner_plan, "sealed_by")
+    assert {settings.inner_subnetwork} == _named(inner_plan, "google_compute_subnetwork", "name")
 
 
 def test_names_are_those_of_the_code(inner_plan: dict[str, Any]) -> None:
