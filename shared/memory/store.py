@@ -181,7 +181,8 @@ class MemoryBlobs:
     def expire(self, now: float) -> None:
         """Delete what has ended by `now`."""
         for digest in [digest for digest, end in self._ends.items() if end <= now]:
-            del self._content[digest], self._ends[digest]
+            self._content.pop(digest, None)
+            del self._ends[digest]
 
     def get(self, digest: Digest) -> bytes:
         if digest not in self._content:

@@ -56,6 +56,7 @@ ROLES = {
     "roles/pubsub.subscriber",
     "roles/run.servicesInvoker",
     "roles/storage.legacyBucketReader",
+    "roles/storage.objectCreator",
     "roles/storage.objectUser",
     "roles/storage.objectViewer",
 }

@@ -178,10 +178,18 @@ WATCHES = (
     Fault(
         "a field that no log has",
         "outer/metrics.tf",
-        "jsonPayload.stage:* AND severity=ERROR",
+        'jsonPayload.event=\\"stage-misconfigured\\"',
         "jsonPayload.level=3",
         "log_metrics",
     ),
+    Fault(
+        "an event that nobody logs",
+        "outer/metrics.tf",
+        'event=\\"attestation-appraised\\"',
+        'event=\\"attestation-refused\\"',
+        "log_metrics",
+    ),
+    Fault("every appraisal alarms", "outer/metrics.tf", " AND jsonPayload.accepted=false", "", "log_metrics"),
     Fault("money spent unseen", "outer/budget.tf", '"FORECASTED_SPEND"', '"CURRENT_SPEND"', "money"),
 )
 

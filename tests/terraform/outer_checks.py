@@ -199,6 +199,7 @@ def signing_keys(plan: Plan) -> Iterator[str]:  # 8
     may = {(grant.member, grant.on) for grant in grants(plan) if grant.role == "roles/cloudkms.signer"}
     wanted = {
         (MEMBERS["Cloud Build"][0], "kms crypto key builder"),
+        (MEMBERS["Cloud Build"][1], "kms crypto key rebuilder"),
         (MEMBERS["attestation"][0], "kms crypto key verification-summaries"),
     }
     yield from (

@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from tests.terraform import variables
+from tests.terraform import faults_builders, variables
+from tests.terraform.builder_checks import BUILDERS
 from tests.terraform.checks import EVERYWHERE
 from tests.terraform.fault import Fault
 from tests.terraform.faults_access import ACCESS
@@ -24,8 +25,8 @@ from tests.terraform.harness import Done, Workspace
 from tests.terraform.outer_checks import OUTER
 from tests.terraform.watch_checks import WATCH
 
-FAULTS = ACCESS + FLOW + MADE
-CHECKS = EVERYWHERE + OUTER + WATCH
+FAULTS = ACCESS + FLOW + MADE + faults_builders.BUILDERS
+CHECKS = EVERYWHERE + OUTER + BUILDERS + WATCH
 _AT_A_TIME = 2
 Outcome = tuple[Done, dict[str, Any]]
 

@@ -40,7 +40,7 @@ FIRST: dict[str, Any] = {"operators": ["group:operators@example.com"], "project"
 _OUTER = f"{PROJECT}.iam.gserviceaccount.com"
 MEMBERS: dict[str, list[str]] = {
     "attestation": [f"serviceAccount:attestation-stage@{_OUTER}"],
-    "Cloud Build": [f"serviceAccount:builder@{_OUTER}"],
+    "Cloud Build": [f"serviceAccount:builder@{_OUTER}", f"serviceAccount:rebuilder@{_OUTER}"],
     "Cloud Scheduler": ["serviceAccount:service-123456789012@gcp-sa-cloudscheduler.iam.gserviceaccount.com"],
     "data services": list(OUTER["inner"]["data_services"].values()),
     "independent rebuilders": OUTER["rebuilders"],

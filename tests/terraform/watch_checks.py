@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, get_args
 
+from shared.logs import Event
 from tests.terraform.plans import Plan, Resource, resources
 
 TROUBLES = (
@@ -44,6 +45,11 @@ def log_metrics(plan: Plan) -> Iterator[str]:  # 2
         asked = set(re.findall(r"jsonPayload\.(\w+)", str(one.values["filter"])))
         for field in sorted(asked - WRITTEN):
             yield f"{one.address} counts by {field}, which no log line has"
+        for name in re.findall(r'jsonPayload\.event="([^"]*)"', str(one.values["filter"])) or ["anything"]:
+            if name not in get_args(Event):
+                yield f"{one.address} counts {name}, which no stage logs"
+        if one.values["name"] == "dmz/refused_attestations" and "accepted" not in asked:
+            yield f"{one.address} counts accepted attestations too"
 
 
 def money(plan: Plan) -> Iterator[str]:  # 3
