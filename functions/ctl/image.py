@@ -54,6 +54,8 @@ def image(arguments: argparse.Namespace, layout: Layout) -> int:
             return _publish(arguments, layout)
         case "verify":
             return _verify(arguments)
+        case "revision":
+            return _revision(arguments)
         case "smoke":
             return _smoke(arguments)
         case _:
@@ -153,6 +155,14 @@ def _verify(arguments: argparse.Namespace) -> int:
     if arguments.explain:
         print(difference.sentence)
     return 1
+
+
+def _revision(arguments: argparse.Namespace) -> int:
+    from shared.image.revision import revision
+
+    spec, path = _spec(arguments.spec)
+    print(revision(spec, path))
+    return 0
 
 
 def _smoke(arguments: argparse.Namespace) -> int:

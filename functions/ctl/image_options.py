@@ -69,6 +69,10 @@ def register(commands: Commands) -> None:
     verify.add_argument("one", type=Path, metavar="A")
     verify.add_argument("other", type=Path, metavar="B")
     verify.add_argument("--explain", action="store_true", help="name the first thing that differs")
+    revision = actions.add_parser(
+        "revision", help="print what the sources of an image are called in a statement"
+    )
+    revision.add_argument("spec", metavar="SPEC")
     smoke = actions.add_parser("smoke", help="start every stage of the services' image, and ask it")
     smoke.add_argument("layout", type=Path, metavar="DIR", help="what ./dmz image build services --out wrote")
     run = actions.add_parser("run", help="run an image in a sandbox", usage=RUN)

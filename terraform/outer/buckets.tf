@@ -7,6 +7,7 @@ locals {
   buckets = {
     advisories = 90  # what is known about packages, a copy of OSV's own bucket
     builds     = 1   # sources on their way to Cloud Build
+    provenance = 730 # what builders signed about images; nothing in it expires
     policies   = 730 # admission and appraisal policies, builders' keys
   }
 }
@@ -90,7 +91,24 @@ resource "google_storage_bucket_iam_member" "policies_editor" {
 }
 
 resource "google_storage_bucket_iam_member" "builds_reader" {
+  for_each = { builder = local.builder, rebuilder = local.rebuilder }
+
   bucket = google_storage_bucket.dmz["builds"].name
+  role   = "roles/storage.objectViewer"
+  member = "serviceAccount:${each.value}"
+}
+
+# Builders add to what was signed; nobody of them can change or delete it.
+resource "google_storage_bucket_iam_member" "provenance_writer" {
+  for_each = { builder = local.builder, rebuilder = local.rebuilder }
+
+  bucket = google_storage_bucket.dmz["provenance"].name
+  role   = "roles/storage.objectCreator"
+  member = "serviceAccount:${each.value}"
+}
+
+resource "google_storage_bucket_iam_member" "provenance_reader" {
+  bucket = google_storage_bucket.dmz["provenance"].name
   role   = "roles/storage.objectViewer"
   member = "serviceAccount:${local.builder}"
 }

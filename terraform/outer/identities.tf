@@ -15,9 +15,19 @@ resource "google_service_account" "builder" {
   depends_on   = [google_project_service.api]
 }
 
+# The other of the two builders: it signs what it has built from the same source, and pushes nothing.
+resource "google_service_account" "rebuilder" {
+  project      = var.project
+  account_id   = "rebuilder"
+  display_name = "Package DMZ: Cloud Build, the second build of each image"
+  depends_on   = [google_project_service.api]
+}
+
 locals {
   builder  = "${google_service_account.builder.account_id}@${var.project}.iam.gserviceaccount.com"
   outer_vm = "${google_service_account.outer_vm.account_id}@${var.project}.iam.gserviceaccount.com"
+
+  rebuilder = "${google_service_account.rebuilder.account_id}@${var.project}.iam.gserviceaccount.com"
 }
 
 # Creating a VM that runs as this account asks for it; no other account may be given to a VM.
@@ -44,7 +54,9 @@ resource "google_project_iam_member" "vm_keeper" {
 
 # Cloud Build writes its log as the account that it runs as; logs have no resource to grant on.
 resource "google_project_iam_member" "builder_logs" {
+  for_each = { builder = local.builder, rebuilder = local.rebuilder }
+
   project = var.project
   role    = "roles/logging.logWriter"
-  member  = "serviceAccount:${local.builder}"
+  member  = "serviceAccount:${each.value}"
 }

@@ -1,4 +1,4 @@
-# What Cloud Build signs its statements with, and the attestation stage its verification summaries. The private halves
+# What the two builders on Cloud Build sign their statements with, each its own, and the attestation stage its verification summaries. The private halves
 # never leave Cloud KMS; shared/gcp/kms.py asks for signatures and for the public key.
 
 resource "google_kms_key_ring" "dmz" {
@@ -9,7 +9,7 @@ resource "google_kms_key_ring" "dmz" {
 }
 
 resource "google_kms_crypto_key" "signing" {
-  for_each = toset(["builder", "verification-summaries"])
+  for_each = toset(["builder", "rebuilder", "verification-summaries"])
 
   name                       = each.key
   key_ring                   = google_kms_key_ring.dmz.id
@@ -31,6 +31,7 @@ resource "google_kms_crypto_key" "signing" {
 locals {
   signers = {
     "builder"                = "serviceAccount:${local.builder}"
+    "rebuilder"              = "serviceAccount:${local.rebuilder}"
     "verification-summaries" = module.attestation.member
   }
 
@@ -38,12 +39,15 @@ locals {
     for role in ["roles/cloudkms.publicKeyViewer", "roles/cloudkms.signer"] : "${key} ${role}" => { key = key, member = member, role = role }
   }]...)
 
+  # The builder compares before it pushes: it verifies what the rebuilder has signed.
+  verifiers = { "rebuilder cloudkms.publicKeyViewer builder" = { key = "rebuilder", member = "serviceAccount:${local.builder}", role = "roles/cloudkms.publicKeyViewer" } }
+
   # A version is one key for good; what a key's newest version is changes.
   signing_key = { for name, key in google_kms_crypto_key.signing : name => "gcpkms://projects/${var.project}/locations/${var.location}/keyRings/${google_kms_key_ring.dmz.name}/cryptoKeys/${key.name}/cryptoKeyVersions/1" }
 }
 
 resource "google_kms_crypto_key_iam_member" "signer" {
-  for_each = local.grants_on_keys
+  for_each = merge(local.grants_on_keys, local.verifiers)
 
   crypto_key_id = google_kms_crypto_key.signing[each.value.key].id
   role          = each.value.role

@@ -35,6 +35,21 @@ output "policies_bucket" {
   value       = google_storage_bucket.dmz["policies"].name
 }
 
+output "provenance_bucket" {
+  description = "Bucket with what builders signed about images (cloudbuild.yaml, _PROVENANCE)."
+  value       = google_storage_bucket.dmz["provenance"].name
+}
+
+output "rebuilder" {
+  description = "E-mail of the account that the second build of each image runs as."
+  value       = local.rebuilder
+}
+
+output "rebuilder_key" {
+  description = "Key version that the second builder signs its statements with."
+  value       = local.signing_key["rebuilder"]
+}
+
 output "repository" {
   description = "Where Cloud Build pushes the image of the services."
   value       = "${var.location}-docker.pkg.dev/${var.project}/${google_artifact_registry_repository.services.repository_id}"

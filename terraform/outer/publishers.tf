@@ -4,7 +4,7 @@ locals {
   # PUBLISHERS' words to IAM members. A set is empty while nobody is named, or while the inner project is not there.
   publishers = {
     "attestation"            = [module.attestation.member]
-    "Cloud Build"            = ["serviceAccount:${local.builder}"]
+    "Cloud Build"            = ["serviceAccount:${local.builder}", "serviceAccount:${local.rebuilder}"]
     "Cloud Scheduler"        = [local.scheduler_agent]
     "data services"          = sort(values(local.data_services))
     "independent rebuilders" = var.rebuilders
