@@ -82,8 +82,8 @@ class World:
     generic: GenericFile = FETCHED
 
     def __post_init__(self) -> None:
-        self.settings = Settings(project="test", shard_bytes="7000000")
-        self.store, self.blobs = MemoryStore(), MemoryBlobs()
+        self.settings = Settings(project="test", shard_bytes=7000000)
+        self.store, self.blobs = MemoryStore(self.clock), MemoryBlobs(self.clock)
         self.registry, self.vms = MemoryRegistry(), MemoryVms(self._boot)
         self.bus = MemoryBus(copies=self.copies, max_delay=self.max_delay, seed=self.seed)
         self._once = itertools.count(1)
