@@ -57,7 +57,7 @@ def service(environment: Mapping[str, str]) -> Service:
     port = environment.get("PORT", str(_PORT))
     if not re.fullmatch(r"[1-9][0-9]{0,4}", port) or int(port) > 65535:
         raise Permanent(f"PORT is '{printable(port, 40)}' and must be a port from 1 to 65535.")
-    read(environment)  # 2
+    read(environment, found[1])  # 2
     return Service(found[1], FUNCTIONS / found[1] / "main.py", int(port))
 
 
