@@ -174,7 +174,6 @@ class Deployment:
             project=contract["project"],
             location=contract["location"],
             repository=outputs["repository"],
-            builder=outputs["builder"],
             builds_bucket=outputs["builds_bucket"],
             revision=revision,
         )

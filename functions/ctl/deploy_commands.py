@@ -51,10 +51,7 @@ class Runner:
     def run(self, command: Command) -> int:
         """Its exit code (that of what failed first); what it says is shown, or goes to its file."""
         if not command.to:
-            process = self._start(command.words, None, None)
-            with _patient(process):
-                process.wait()
-            return process.returncode
+            return self._done(command.words, None, None)[0]
         code, output = self._filtered(command)
         if code == 0:
             _replace(self.root / command.to, output)
@@ -66,50 +63,64 @@ class Runner:
         return code, output.decode(errors="replace")
 
     def _filtered(self, command: Command) -> tuple[int, bytes]:
-        first = self._start(command.words, None, subprocess.PIPE)
-        code, output = self._collect(first, b"")
+        code, output = self._done(command.words, None, subprocess.PIPE)
         if code or not command.filter:
             return code, output
-        return self._collect(self._start(command.filter, subprocess.PIPE, subprocess.PIPE), output)
+        return self._done(command.filter, output, subprocess.PIPE)
 
-    def _start(self, words: Sequence[str], stdin: int | None, stdout: int | None) -> subprocess.Popen[bytes]:
-        try:
-            return subprocess.Popen(
-                words,
-                cwd=self.root,
-                env=dict(self.environment),
-                stdin=subprocess.DEVNULL if stdin is None else stdin,
-                stdout=stdout,
-            )
-        except OSError as error:
-            raise Permanent(f"{words[0]} cannot be started ({error.strerror}).") from error
+    def _done(self, words: Sequence[str], given: bytes | None, stdout: int | None) -> tuple[int, bytes]:
+        with _patient() as patience:
+            try:
+                process = subprocess.Popen(
+                    words,
+                    cwd=self.root,
+                    env=dict(self.environment),
+                    stdin=subprocess.DEVNULL if given is None else subprocess.PIPE,
+                    stdout=stdout,
+                )
+            except OSError as error:
+                raise Permanent(f"{words[0]} cannot be started ({error.strerror}).") from error
+            patience.started(process)
+            output, _ = process.communicate(given)
+        return process.returncode, output or b""
 
-    def _collect(self, process: subprocess.Popen[bytes], given: bytes) -> tuple[int, bytes]:
-        with _patient(process):
-            output, _ = process.communicate(given or None)
-        return process.returncode, output
+
+class _Patience:
+    """Passes on to a command what is asked of us, from before it is there."""
+
+    def __init__(self) -> None:
+        self.asked = False
+        self._passed_on = False
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def started(self, process: subprocess.Popen[bytes]) -> None:
+        self._process = process
+        if self._passed_on:
+            process.send_signal(signal.SIGINT)
+
+    def hear(self, number: int, _: FrameType | None) -> None:
+        self.asked = True
+        # A terminal sends Ctrl-C to the command itself.
+        if number == signal.SIGTERM or not os.isatty(0):
+            self._passed_on = True
+            if self._process:
+                self._process.send_signal(signal.SIGINT)
 
 
 @contextmanager
-def _patient(process: subprocess.Popen[bytes]) -> Iterator[None]:
+def _patient() -> Iterator[_Patience]:
     """Ctrl-C and SIGTERM are the command's: Terraform ends what it has begun, writes its state and frees the lock.
 
-    Afterwards KeyboardInterrupt is raised. A terminal sends Ctrl-C to the command itself; anything else is passed on.
+    Afterwards KeyboardInterrupt is raised.
     """
-    asked: list[int] = []
-
-    def heard(number: int, _: FrameType | None) -> None:
-        asked.append(number)
-        if number == signal.SIGTERM or not os.isatty(0):
-            process.send_signal(signal.SIGINT)
-
-    before = {number: signal.signal(number, heard) for number in (signal.SIGINT, signal.SIGTERM)}
+    patience = _Patience()
+    before = {number: signal.signal(number, patience.hear) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield
+        yield patience
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-    if asked:
+    if patience.asked:
         raise KeyboardInterrupt
 
 

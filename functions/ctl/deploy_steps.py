@@ -50,14 +50,11 @@ class Place:
     project: str
     location: str
     repository: str
-    builder: str
     builds_bucket: str
     revision: str
 
 
-SHELL = Place(
-    *(Expanded(f"${name}") for name in ("project", "location", "repository", "builder", "bucket", "revision"))
-)
+SHELL = Place(*(Expanded(f"${name}") for name in ("project", "location", "repository", "bucket", "revision")))
 """The same as a plan shows it, with a shell's variables that `naming` sets."""
 
 
@@ -72,8 +69,8 @@ def before(given: Given) -> tuple[Step, ...]:
 
 
 def build(place: Place) -> Step:
-    """The image of this commit; by the service account that may push it and sign for it."""
-    return Step("image build", (_submit(place),))
+    """The image of this commit, by two builders (cloudbuild.yaml): the second waits for the first one's statement."""
+    return Step("image build", (_submit(place, ",_ROLE=rebuilder", "--async"), _submit(place, "")))
 
 
 def after(given: Given, image: str) -> tuple[Step, ...]:
@@ -123,7 +120,7 @@ def typed(given: Given) -> Iterator[str]:
         yield from _shown(step)
     image = given.image
     if not image:
-        yield "# image build; not needed if the digest of this commit's image can be read already"
+        yield "# image build, by two builders; not needed if the digest of this commit's image can be read already"
         yield from naming()
         yield from _shown(build(SHELL), named=False)
         yield f"digest=$({digest(SHELL).typed()})"
@@ -141,7 +138,6 @@ def naming() -> Iterator[str]:
     yield f"project=$({one} -json contract | jq -r .project)"
     yield f"location=$({one} -json contract | jq -r .location)"
     yield f"repository=$({one} -raw repository)"
-    yield f"builder=$({one} -raw builder)"
     yield f"bucket=$({one} -raw builds_bucket)"
     yield f"revision=$({revision().typed()})"
 
@@ -152,16 +148,15 @@ def _shown(step: Step, *, named: bool = True) -> Iterator[str]:
     yield from (command.typed() for command in step.commands)
 
 
-def _submit(place: Place) -> Command:
-    account = _joined("projects/", place.project, "/serviceAccounts/", place.builder)
+def _submit(place: Place, role: str, *more: str) -> Command:
     return Command(
         (
             *("gcloud", "builds", "submit", ".", "--config=cloudbuild.yaml"),
             _joined("--project=", place.project),
             _joined("--region=", place.location),
-            _joined("--service-account=", account),
             _joined("--gcs-source-staging-dir=gs://", place.builds_bucket, "/source"),
-            _joined("--substitutions=_REPOSITORY=", place.repository, ",_REVISION=", place.revision),
+            _joined("--substitutions=_REVISION=", place.revision, role),
+            *more,
             "--quiet",
         )
     )

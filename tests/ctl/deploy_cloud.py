@@ -80,11 +80,9 @@ class Cloud:
             "name": f"projects/{project}/locations/{location}/builds/x",
         }
         self.builds.append(made)
-        if digest:
-            substitutions = given["substitutions"]
-            host, owner, repository = substitutions["_REPOSITORY"].split("/")
-            region = host.removesuffix("-docker.pkg.dev")
-            named = f"projects/{owner}/locations/{region}/repositories/{repository}"
+        substitutions = given["substitutions"]
+        if digest and substitutions["_ROLE"] == "builder":
+            named = f"projects/{project}/locations/{location}/repositories/dmz-services"
             self.images.append((named, substitutions["_REVISION"], digest))
         return made
 

@@ -21,11 +21,6 @@ BUCKET = "dmz-state"
 OUTER = {"project": "dmz-outer-test", "operators": ["group:operators@example.com"]}
 INNER = {"project": "dmz-inner-test", "deployer": "group:deployers@example.com"}
 STATES = {(BUCKET, f"package-dmz/{project}/default.tfstate") for project in ("outer", "inner")}
-_BUILD = {
-    "steps": [{"name": "nothing"}],
-    "options": {"logging": "CLOUD_LOGGING_ONLY"},
-    "substitutions": {"_REPOSITORY": "", "_REVISION": ""},
-}
 # The command line's own checkout is this one; a test deploys from another.
 _MAIN = """
 import functools, sys
@@ -106,10 +101,9 @@ def world(folder: Path, providers: Mapping[str, str]) -> Iterator[World]:
 
 
 def checkout(root: Path) -> Path:
-    """A commit of terraform/ with a cloudbuild.yaml that nobody carries out."""
+    """A commit of terraform/ with a cloudbuild.yaml that gcloud reads and nobody carries out."""
     shutil.copytree(harness.TERRAFORM, root / "terraform", ignore=shutil.ignore_patterns(*harness.OPERATORS))
-    (root / "cloudbuild.yaml").write_text(json.dumps(_BUILD))
-    for name in (".gcloudignore", ".gitignore"):
+    for name in (".gcloudignore", ".gitignore", "cloudbuild.yaml"):
         shutil.copy(CHECKOUT / name, root)
     git = ("git", "-C", root, "-c", "user.name=Test", "-c", "user.email=test@example.com")
     dates = dict.fromkeys(("GIT_AUTHOR_DATE", "GIT_COMMITTER_DATE"), "2026-11-22T00:00:00Z")

@@ -68,9 +68,8 @@ def test_a_deployment_ends_with_an_empty_plan_and_another_checkout_takes_nothing
     assert f"Deployed {IMAGE}" in done.stdout
     assert "sealed by route only" in done.stdout
     deployed(cloud_world)
-    (build,) = cloud_world.cloud.builds
-    account = "projects/dmz-outer-test/serviceAccounts/builder@dmz-outer-test.iam.gserviceaccount.com"
-    assert build["serviceAccount"] == account
+    assert [build["substitutions"]["_ROLE"] for build in cloud_world.cloud.builds] == ["rebuilder", "builder"]
+    assert {build["projectId"] for build in cloud_world.cloud.builds} == {OUTER["project"]}
     names = sent(cloud_world)
     assert "cloudbuild.yaml" in names
     assert [name for name in names if ".terraform" in name or "auto.tfvars" in name or ".git/" in name] == []
@@ -80,12 +79,13 @@ def test_a_deployment_ends_with_an_empty_plan_and_another_checkout_takes_nothing
     assert done.returncode == 0, done.stdout
     applied = re.findall(r"Resources: (\d+) added, (\d+) changed, (\d+) destroyed", done.stdout)
     assert applied == [("0", "0", "0")] * 4
-    assert len(cloud_world.cloud.builds) == 1
+    assert len(cloud_world.cloud.builds) == 2
 
 
 def sent(made: World) -> list[str]:
     """The files that Cloud Build was sent."""
-    ((_, archive),) = (value for (_, name), value in made.cloud.objects.items() if name.startswith("source/"))
+    archives = (value for (_, name), value in made.cloud.objects.items() if name.startswith("source/"))
+    _, archive = next(archives)
     with tarfile.open(fileobj=io.BytesIO(gzip.decompress(archive))) as files:
         return files.getnames()
 
@@ -107,7 +107,8 @@ def test_killed_before_the_last_command_of_any_step_it_goes_on(cloud_world: Worl
         assert at < 60
     assert len(codes) > 8
     deployed(cloud_world)
-    assert len(cloud_world.cloud.builds) == 1
+    roles = [build["substitutions"]["_ROLE"] for build in cloud_world.cloud.builds]
+    assert roles.count("builder") == 1
     done = cloud_world.deploy("--yes")
     assert done.returncode == 0, done.stdout
 
