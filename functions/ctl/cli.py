@@ -104,7 +104,8 @@ exit codes: 0 completed, 1 failed, 2 bad input (nothing was started), 130 interr
 
 environment:
   DMZ_HOME    where state is kept (default: .dmz in the checkout)
-  DMZ_PORTS   the first of consecutive ports to use (default: any that are free)"""
+  DMZ_PORTS   the first of consecutive ports to use (default: any that are free)
+  DMZ_PRICES  a price list of TPUs of your own (default: shared/data/prices/google-cloud-tpu.yaml)"""
 
 
 def main(words: list[str] | None = None) -> int:
