@@ -5,7 +5,8 @@ from __future__ import annotations
 import itertools
 import json
 import random
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from shared.guest import worker
 from shared.guest.config import Config
 from shared.machines import vm_name
 from shared.model.workload import Workload
-from shared.ports import Document
+from shared.ports import Create, Document, Write
 from tests.stages import guests
 from tests.stages.world import WORKLOAD, World
 
@@ -124,6 +125,29 @@ def test_a_data_service_is_asked_once_however_many_workers_there_are(make: Make,
     assert len(world.events("nonce-requested")) == 1
 
 
+@pytest.mark.parametrize("services", [(), ("model_updater",)], ids=["completing", "asking a data service"])
+def test_two_that_see_the_last_result_at_once_go_on_once(world: World, services: tuple[str, ...]) -> None:
+    run_id, config = begun(world, 2, data_services=services)
+    both, put = threading.Barrier(2, timeout=60), world.store.put
+
+    def meeting(writes: Sequence[Write]) -> None:
+        put(writes)
+        if any(isinstance(write, Create) and write.collection == "workers" for write in writes):
+            both.wait()
+
+    world.store.put = meeting  # type: ignore[method-assign]
+    send(world, config, of(world, config, 0), of(world, config, 1))
+    assert [str(error) for error in world.raised] == [
+        f"slices/{vm_name('inner', run_id)}-closed exists already; somebody else wrote it first."
+    ]
+    assert world.bus.dead == []
+    if services:
+        assert world.run(run_id)["stage"] == "attestation"
+        assert len(world.events("nonce-requested")) == 1
+    else:
+        ended_once(world, run_id, "completed")
+
+
 # --- how many must report ---
 
 
@@ -173,6 +197,7 @@ def test_one_worker_cannot_speak_for_all(world: World) -> None:
     for replay in ("", "a", "b", "c", "d"):
         world.report(config, of(world, config, 0), **({"replay-id": replay} if replay else {}))
     world.quiet()
+    assert [reason.endswith("the first one counts.") for _, _, reason in world.bus.dead] == [True] * 4
     assert world.run(run_id)["state"] == "running"
     assert [
         fields["worker"] for _, fields in world.store.find("workers", "vm", vm_name("inner", run_id))
