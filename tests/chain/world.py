@@ -106,6 +106,10 @@ class World:
         self.web.routes[path] = hold.around(self.web.routes[path])
         return hold
 
+    def offer(self, url: str, content: bytes) -> None:
+        """From now on `url`, which is below HOST, gives `content`."""
+        self.web.routes[urlsplit(url).path] = Reply(content)
+
     def fetched(self, path: str) -> int:
         """How often the stages have asked for it."""
         return len([request for request in self.web.asked(path) if from_stage(request)])
