@@ -32,7 +32,7 @@ from functions.sync import main as sync
 from functions.sync import stage as sync_stage
 from shared import judgement, vm_stages
 from shared.delivery import Desk
-from shared.errors import DmzError, Transient
+from shared.errors import DmzError, Permanent, Transient
 from shared.events import TYPES, Delivery
 from shared.gcp.registry import ArtifactRegistry
 from shared.gcp.tpu import TpuVms
@@ -141,7 +141,11 @@ class _Handler(BaseHTTPRequestHandler):
         topic = str(body.get("topic", "")).rpartition("/")[2]
         if not match or match[2] or topic not in TYPES:
             return self._answer({"error": "not found"}, 404)
-        self.twins.bus.pulled.setdefault(match[1], PullSubscription(topic))
+        try:
+            made = PullSubscription(topic, filter=str(body.get("filter", "")))
+        except Permanent as error:
+            return self._answer({"error": {"code": 400, "message": str(error)}}, 400)
+        self.twins.bus.pulled.setdefault(match[1], made)
         return self._answer(body)
 
     def _pulled(self, name: str, method: str, body: dict[str, Any]) -> None:

@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import itertools
+import re
 import threading
 import time
 from collections.abc import Iterable
 
+from shared.errors import Permanent
 from shared.events import Delivery
 
 ACK_SECONDS = 60.0
+_FILTER = re.compile(r'attributes\.([A-Za-z_][A-Za-z0-9_]*) = "([^"\\]*)"')
+"""The one form in use of https://cloud.google.com/pubsub/docs/subscription-message-filter."""
 
 
 class PullSubscription:
-    """Messages of one topic since it was made."""
+    """Messages of one topic since it was made, as far as `filter` takes them; Permanent for one of another form."""
 
-    def __init__(self, topic: str, ack_seconds: float = ACK_SECONDS) -> None:
+    def __init__(self, topic: str, ack_seconds: float = ACK_SECONDS, filter: str = "") -> None:
+        found = _FILTER.fullmatch(filter)
+        if filter and not found:
+            raise Permanent(f'The subscription filter {filter} is not of the form attributes.NAME = "VALUE".')
         self.topic = topic
+        self._asks = (found[1], found[2]) if found else None
         self._ack_seconds = ack_seconds
         self._changed = threading.Condition()
         self._waiting: list[Delivery] = []
@@ -24,6 +32,9 @@ class PullSubscription:
         self._ids = itertools.count(1)
 
     def put(self, delivery: Delivery) -> None:
+        """What the filter does not take is as good as acknowledged."""
+        if self._asks and delivery.attributes.get(self._asks[0]) != self._asks[1]:
+            return
         with self._changed:
             self._waiting.append(delivery)
             self._changed.notify()

@@ -12,6 +12,7 @@ from functions.local import project
 from functions.local.layout import Layout
 from shared.emulators.tpu import parse_config
 from shared.errors import Permanent
+from shared.image import spec as image_specs
 
 
 def networks(tmp_path: Path, **environment: str) -> dict[str, Any]:
@@ -103,3 +104,14 @@ def test_every_supported_release_has_its_apt_repository(tmp_path: Path) -> None:
 def test_internet_is_yes_or_no(tmp_path: Path) -> None:
     with pytest.raises(Permanent, match="DMZ_OUTER_INTERNET must be yes or no"):
         networks(tmp_path, DMZ_OUTER_INTERNET="false")
+
+
+def test_each_data_service_reads_its_own_nonces_alone(tmp_path: Path) -> None:
+    settings = project.settings({}, tpu=1, registry=2)
+    made = project.confidential_space_config(Layout(tmp_path, tmp_path), settings, 1, 2, "pubsub:1", tmp_path)
+    services = image_specs.data_services()
+    assert {who: may["pull"] for who, may in made["service_accounts"].items()} == {
+        project.data_account(name): [f"projects/{settings.project}/subscriptions/{project.nonces_of(name)}"]
+        for name in services
+    }
+    assert len(made["service_accounts"]) == len(services) > 0

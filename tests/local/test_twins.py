@@ -11,13 +11,13 @@ from types import SimpleNamespace
 import httpx
 import pytest
 
-from functions.local import backing, memory, twins
+from functions.local import backing, memory, project, twins
 from functions.local.layout import layout
 from functions.local.ports import choose
 from functions.local.pubsub import PubSub
 from functions.local.twins import Twins
 from shared.errors import Permanent, Transient
-from shared.events import Delivery, RunRequested
+from shared.events import Delivery, Event, NonceIssued, RunRequested
 from shared.memory.bus import MemoryBus
 from shared.memory.store import MemoryBlobs, MemoryStore
 from shared.ports import Put
@@ -134,3 +134,27 @@ def test_a_pulled_message_comes_again_until_it_is_acknowledged(served: tuple[Sim
     httpx.post(f"{base}:acknowledge", json={"ackIds": [again["ackId"]]})
     assert parts.bus.pulled["service--nonce-issued"].pull(0.3) is None
     assert httpx.post(f"{base}-not:pull", json={}).status_code == 404
+
+
+def test_a_data_service_hears_its_own_nonces_alone(served: tuple[SimpleNamespace, str]) -> None:
+    """Another service could use them up. Google's emulator takes a filter and ignores it."""
+    parts, address = served
+    pubsub = PubSub(address, "dmz-local")
+    for service in ("aggregator", "collector"):
+        pubsub.subscribe(project.nonces_of(service), "nonce-issued", project.own_nonces(service))
+    for service, nonce in (("aggregator", "1"), ("collector", "2"), ("aggregator", "3")):
+        data = NonceIssued(
+            service=service, nonce_id=nonce * 16, nonce=nonce * 10, audience="a", token_type="PKI", expires=1
+        )
+        parts.bus.publish(Event("nonce-issued", nonce, "/t", "2026-11-22T00:00:00Z", data))
+    heard = {}
+    for service in ("aggregator", "collector"):
+        subscription = parts.bus.pulled[project.nonces_of(service)]
+        found = [subscription.pull(0) for _ in range(3)]
+        heard[service] = [one[1].attributes["ce-id"] for one in found if one]
+    assert heard == {"aggregator": ["1", "3"], "collector": ["2"]}
+
+
+def test_a_filter_of_another_form_is_refused(served: tuple[SimpleNamespace, str]) -> None:
+    with pytest.raises(Permanent, match="not of the form"):
+        PubSub(served[1], "dmz-local").subscribe("odd", "nonce-issued", "hasPrefix(attributes.service, 'a')")
