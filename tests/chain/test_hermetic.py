@@ -34,6 +34,10 @@ def ran(system: System, tmp_path_factory: pytest.TempPathFactory) -> dict[str, A
     (line,) = [line for line in done.stdout.splitlines() if BLOCKED in line]
     assert "GHSA-courier" in line
     assert FIXED in line
+    told = done.stdout.splitlines()
+    assert [line for line in told if line.startswith("cost: on Google Cloud at most 2.0")], done.stdout
+    assert [line for line in told if line.startswith("  cost        on Google Cloud at most 0.")], done.stdout
+    assert [line for line in told if line.startswith("  seal        sealed by the VM's own network")], done.stdout
     found: dict[str, Any] = report
     return found
 
@@ -127,6 +131,9 @@ def test_the_documents_tell_the_same_story(ran: dict[str, Any], system: System) 
     for kind, state in (("outer", "ended"), ("inner", "reported")):
         record = system.get("vms", vm_name(kind, run_id))
         assert (record["kind"], record["state"], record["run_id"]) == (kind, state, run_id)
+        assert record["ended"] > record["asked"]
+        assert run["cost"]["vms"][kind]["at_most"].endswith(" USD")
+    assert run["inner"]["enter"] == f"./dmz enter {vm_name('inner', run_id)}"
     claims = dict(system.connection.documents.find("claims", "done", True))
     stages = [key.split(":")[0] for key in claims]
     assert {stage: stages.count(stage) for stage in set(stages)} == {

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -180,6 +183,17 @@ def test_the_runs_document_says_how_the_kept_vm_is_entered_and_what_seals_it(wor
     )
     assert inner["sealed_by"] == ""
     assert inner["installed"] > 0
+
+
+def test_gcloud_takes_the_command_that_is_written_down() -> None:
+    """Against the installed SDK, without an account; its stable track has no `--tunnel-through-iap`."""
+    if not shutil.which("gcloud"):
+        pytest.skip("gcloud is not installed")
+    line = entry.command("dmz-inner-1", "us-central1-a", Settings("outside", inner_project="inside"))
+    words = ("gcloud", "meta", "lint-gcloud-commands", f"--command-string={line}")
+    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=300)
+    (found,) = json.loads(done.stdout)
+    assert (found["success"], found["error_message"]) == (True, None)
 
 
 def test_what_is_entered_is_where_the_vm_is() -> None:
