@@ -1,9 +1,11 @@
 """The tree of the interpreter that a workload brings: what its archive put there, and what came later.
 
-An interpreter imports from all of its tree, so all of it is compared, the standard library as well as what pip put
-beside it. Not looked at: `__pycache__`, in which nothing is imported without the source beside it; what the RECORD of
-an installed distribution lists with a hash (`shared.guest.intact` holds it to that); and the installer's own files of
-a `.dist-info`.
+An interpreter imports from all of its library, so all of it is compared, not the site directories alone. Not looked at,
+beyond what `shared.guest.strays` leaves out:
+1. What the RECORD of an installed distribution lists in its site directory with a hash: `shared.guest.intact` holds it
+   to that.
+2. Scripts and data that a RECORD lists outside its site directory, as far as nothing imports them: below `lib`, and
+   the interpreter's own programs, the archive alone counts, as no digest covers those rows.
 """
 
 from __future__ import annotations
@@ -65,7 +67,8 @@ def _read() -> Entry | None:
 def _strays(root: Path, files: Held) -> list[str]:
     """Paths of what the archive did not hold, or held otherwise."""
     sites = list(_sites(root))
-    covered = {path for site in sites for path in strays.listed(site)}
+    covered = {path for site in sites for path in strays.listed(site)}  # 1
+    covered |= {path for site in sites for path in _beside(root, site)}  # 2
     dist_infos = {str(path) for site in sites for path in site.glob("*.dist-info")}
     return sorted(
         strays.shown(path)
@@ -79,6 +82,15 @@ def _strays(root: Path, files: Held) -> list[str]:
 def _is_the_installers(path: str, dist_infos: set[str]) -> bool:
     folder, _, name = path.rpartition("/")
     return folder in dist_infos and name in record.INSTALLER_FILES
+
+
+def _beside(root: Path, site: Path) -> Iterator[str]:
+    """What RECORDs list outside their site directory, but for the library and the interpreter's own programs."""
+    kept = tuple(f"{root}/{each}" for each in ("lib/", "lib64/", "bin/python"))
+    for row in strays.rows(site):
+        path = os.path.normpath(f"{site}/{row}")
+        if record.place_of(row) is None and path.startswith(f"{root}/") and not path.startswith(kept):
+            yield path
 
 
 def _sites(root: Path) -> Iterator[Path]:

@@ -74,7 +74,7 @@ def parse(record_text: str) -> list[Row]:
 def kept(rows: Iterable[Row], dist_info_name: str) -> Iterator[Row]:
     """The rows that every installer takes over as they are (rules 1 and 2)."""
     for path, algorithm_and_hash, size in rows:
-        place = _place(path)
+        place = place_of(path)
         if place is None or not algorithm_and_hash or place.endswith(".pyc"):
             continue
         directory, _, name = place.rpartition("/")
@@ -102,7 +102,7 @@ def from_wheel(record_text: str, dist_info_name: str) -> str:
     return from_installed(record_text, dist_info_name)
 
 
-def _place(path: str) -> str | None:
+def place_of(path: str) -> str | None:
     """Where in the site directory the file goes; None if elsewhere (rules 1 and 2)."""
     parts = path.split("/")
     if path.startswith("/") or ".." in parts:

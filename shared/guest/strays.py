@@ -41,15 +41,20 @@ def shown(path: str) -> str:
 
 
 def listed(site: Path) -> Iterator[str]:
-    """What the RECORDs of a site directory list with a hash: only that is part of a RECORD's canonical digest."""
+    """What the RECORDs of a site directory list below it, with a hash: only that is part of a canonical digest."""
+    for path in rows(site):
+        if (place := record.place_of(path)) is not None:
+            yield os.path.normpath(f"{site}/{place}")
+
+
+def rows(site: Path) -> Iterator[str]:
+    """Paths that the RECORDs of a site directory list with a hash, as they spell them."""
     for dist_info in site.glob("*.dist-info"):
         try:
-            rows = record.parse((dist_info / "RECORD").read_bytes().decode())
+            found = record.parse((dist_info / "RECORD").read_bytes().decode())
         except (OSError, ValueError):
             continue  # its distribution has no digest either
-        for path, hash_, _ in rows:
-            if hash_:
-                yield os.path.normpath(f"{site}/{path}")
+        yield from (path for path, hash_, _ in found if hash_)
 
 
 def present(site: Path) -> Iterator[str]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
+import hashlib
 import io
 import json
 import os
@@ -292,6 +294,33 @@ def test_whatever_else_lies_in_it_is_a_stray(there: Path) -> None:
         act(python_tree.ROOT / path)
         wanted.add(str(python_tree.ROOT / path))
         assert claimed(there, before)["strays"] == sorted(wanted), name
+
+
+@pytest.mark.parametrize(
+    ("path", "covered"),
+    [
+        ("bin/tool", True),
+        ("share/man/tool.1", True),
+        ("bin/python3", False),
+        (f"lib/python{MADE.minor}/sitecustomize.py", False),
+        (f"{SITE}/evil.py", False),
+    ],
+)
+def test_a_record_covers_nothing_that_is_imported_from_elsewhere(
+    there: Path, path: str, covered: bool
+) -> None:
+    """Rows that lead out of the site directory are in no digest: whoever adds one is not seen by that."""
+    before, file = taken(there), python_tree.ROOT / path
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.unlink(missing_ok=True)
+    file.write_bytes(content := b"#!/bin/sh\n")
+    digest = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=").decode()
+    (dist_info,) = (python_tree.ROOT / SITE).glob("pip-*.dist-info")
+    with (dist_info / "RECORD").open("a") as record:
+        record.write(f"../../../{path},sha256={digest},{len(content)}\n")
+    entry = claimed(there, before)
+    assert entry["strays"] == ([] if covered else [str(file)])
+    assert entry["packages"][0]["in_base"] is True
 
 
 def test_a_changed_file_of_a_package_is_not_the_packages(there: Path) -> None:

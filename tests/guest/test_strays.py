@@ -95,6 +95,15 @@ def test_a_row_without_a_hash_covers_nothing(site: Path) -> None:
     assert names(site) == ["evil.py"]
 
 
+@pytest.mark.parametrize("row", ["lib/../evil.py", "../{site}/evil.py", "{place}/evil.py"])
+def test_a_row_that_leads_out_of_the_site_covers_nothing(site: Path, row: str) -> None:
+    """Nor is it in a digest, wherever it leads in the end."""
+    with (site / "lib-1.0.dist-info/RECORD").open("a") as file:
+        file.write(row.format(site=site.name, place=site) + ",sha256=x,\n")
+    (site / "evil.py").write_bytes(b"")
+    assert names(site) == ["evil.py"]
+
+
 def test_a_link_to_a_folder_is_one_and_is_not_followed(site: Path, tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "elsewhere/x.py").write_bytes(b"")
