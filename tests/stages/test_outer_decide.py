@@ -7,6 +7,7 @@ import pytest
 from functions.outer.decide import check_manifest, overdue
 from shared.errors import Permanent
 from shared.model.manifest import ClaimedManifest
+from shared.retention import DAY, RUN_DAYS, WITH_RUN_DAYS
 from tests.support.claims import debian, environment, manifest, python
 from tests.support.market import Market
 
@@ -35,6 +36,23 @@ def test_a_run_may_take_two_installs_and_an_hour(minutes: int, limit: int) -> No
     assert f"stuck in the stage sync: it has not ended within {limit} minutes" in overdue(
         run, 1001.0 + limit * 60
     )
+
+
+def test_each_zone_and_the_queue_give_a_run_more_time() -> None:
+    run = {"stage": "outer", "requested": 0.0, "install_minutes": 10, "queue_minutes": 100}
+    assert overdue(run, 280 * 60) == ""
+    assert "within 280 minutes" in overdue(run, 281 * 60)
+    run["machines"] = {"outer": {"zone": "c", "tried": [{}, {}]}, "inner": {"zone": "b", "tried": [{}]}}
+    assert overdue(run, (280 + 3 * 120) * 60) == ""
+    assert "within 640 minutes" in overdue(run, 641 * 60)
+
+
+def test_no_run_outlives_what_its_document_names() -> None:
+    run = {"stage": "outer", "requested": 0.0, "install_minutes": 240, "queue_minutes": 7 * 24 * 60}
+    run["machines"] = {"outer": {"zone": "c", "tried": [{}] * 19}}
+    assert overdue(run, 28 * DAY) == ""
+    assert overdue(run, 28 * DAY + 1)
+    assert WITH_RUN_DAYS - RUN_DAYS > 28
 
 
 def test_a_run_of_which_nobody_knows_when_it_began_is_left_alone() -> None:
