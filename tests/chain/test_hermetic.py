@@ -37,7 +37,9 @@ def ran(system: System, tmp_path_factory: pytest.TempPathFactory) -> dict[str, A
     told = done.stdout.splitlines()
     assert [line for line in told if line.startswith("cost: on Google Cloud at most 2.0")], done.stdout
     assert [line for line in told if line.startswith("  cost        on Google Cloud at most 0.")], done.stdout
-    assert [line for line in told if line.startswith("  seal        sealed by the VM's own network")], done.stdout
+    assert [line for line in told if line.startswith("  seal        sealed by the VM's own network")], (
+        done.stdout
+    )
     found: dict[str, Any] = report
     return found
 

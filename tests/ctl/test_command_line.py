@@ -130,7 +130,11 @@ BAD = {
     "a port that is taken": ([], {"DMZ_PORTS": "{taken}"}, "is taken"),
     "a state directory in a file": ([], {"DMZ_HOME": "{tmp}/bad.yaml/x"}, "cannot be made"),
     "a state directory that is a file": ([], {"DMZ_HOME": "{tmp}/bad.yaml"}, "cannot be made"),
-    "a price list that is none": ([], {"DMZ_PRICES": "{tmp}/bad.yaml"}, "must be a mapping with at least currency"),
+    "a price list that is none": (
+        [],
+        {"DMZ_PRICES": "{tmp}/bad.yaml"},
+        "must be a mapping with at least currency",
+    ),
     "hosts for outer VMs": ([], {"DMZ_OUTER_HOSTS": "pypi.org=x"}, "DMZ_OUTER_HOSTS holds"),
     "a shard of no size": ([], {"DMZ_SHARD_BYTES": "big"}, "DMZ_SHARD_BYTES must be a whole number"),
 }
