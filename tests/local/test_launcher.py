@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -115,6 +116,58 @@ def test_missing_system_packages_are_named_in_one_line_where_apt_is_not_allowed(
     assert answer.returncode == 1
     last = answer.stderr.splitlines()[-1]
     assert last.startswith("dmz: install these system packages, then try again: mmdebstrap slirp4netns ")
+
+
+@pytest.fixture
+def machine(checkout: Path, tmp_path: Path) -> Path:
+    """A PATH with every system package that a test needs, and no Terraform."""
+    directory = tmp_path / "bin"
+    directory.mkdir()
+    source = (checkout / "dmz").read_text()
+    packages = re.findall(r"^(?:vms|images|tests)='([^']*)'", source, re.MULTILINE)
+    programs = [pair.partition(":")[0] for pair in " ".join(packages).split()]
+    assert {"mmdebstrap", "zstd"} <= {*programs}
+    for tool in {*TOOLS, *programs, "java"}:
+        (directory / tool).symlink_to(shutil.which(tool) if tool in TOOLS else shutil.which("true"))
+    return directory
+
+
+def _terraform(machine: Path, words: str) -> None:
+    program = machine / "terraform"
+    program.write_text(f"#!/bin/sh\nprintf '%s\\n' '{words}' 'on linux_amd64'\n")
+    program.chmod(0o755)
+
+
+@pytest.mark.parametrize(
+    "version", ["", "Terraform v1.8.5", "Terraform v0.15.0", "Terraform v2.0.0", "rubbish"]
+)
+def test_without_terraform_its_tests_are_named_in_one_line_and_in_ci_nothing_is_tested(
+    version: str, checkout: Path, machine: Path, tmp_path: Path
+) -> None:
+    if version:
+        _terraform(machine, version)
+    call(checkout / "dmz", "test", cwd=tmp_path, CI="")
+    answer = call(checkout / "dmz", "test", cwd=tmp_path, PATH=str(machine), CI="")
+    said = "Terraform 1.9 or later (https://developer.hashicorp.com/terraform/install)"
+    assert answer.stderr == f"dmz: the tests of Terraform are skipped: they need {said}.\n"
+    assert answer.stdout == f"['test'] {tmp_path}\n"
+    refused = call(checkout / "dmz", "test", cwd=tmp_path, PATH=str(machine), CI="true")
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert refused.stderr == f"dmz: install {said}, then try again.\n"
+
+
+@pytest.mark.parametrize("version", ["Terraform v1.9.0", "Terraform v1.13.0-beta1"])
+def test_with_terraform_nothing_is_said(version: str, checkout: Path, machine: Path, tmp_path: Path) -> None:
+    _terraform(machine, version)
+    call(checkout / "dmz", "test", cwd=tmp_path, CI="")
+    answer = call(checkout / "dmz", "test", "tests/x", cwd=tmp_path, PATH=str(machine), CI="true")
+    assert (answer.stdout, answer.stderr) == (f"['test', 'tests/x'] {tmp_path}\n", "")
+
+
+def test_style_and_types_need_no_terraform(checkout: Path, machine: Path, tmp_path: Path) -> None:
+    call(checkout / "dmz", "test", cwd=tmp_path, CI="")
+    answer = call(checkout / "dmz", "test", "lint", cwd=tmp_path, PATH=str(machine), CI="true")
+    assert (answer.stdout, answer.stderr) == (f"['test', 'lint'] {tmp_path}\n", "")
 
 
 def test_the_script_is_posix_shell() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,11 +13,11 @@ from tests.terraform import harness, variables
 
 @pytest.fixture(scope="session")
 def terraform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[harness.Workspace]:
-    """A copy of terraform/; who changes it changes it back."""
-    if shutil.which("terraform") is None:
+    """A copy of terraform/; who changes it changes it back. Without Terraform: skipped, in CI a failure."""
+    if why := harness.lacking():
         if os.environ.get("CI"):
-            pytest.fail(harness.MISSING, pytrace=False)
-        pytest.skip(harness.MISSING)
+            pytest.fail(why, pytrace=False)
+        pytest.skip(why)
     with harness.workspace(tmp_path_factory.mktemp("terraform")) as made:
         yield made
 

@@ -24,7 +24,7 @@ from typing import Any
 CHECKOUT = Path(__file__).resolve().parents[2]
 TERRAFORM = CHECKOUT / "terraform"
 STANDIN = Path(__file__).resolve().parent / "standin"
-MISSING = "terraform is not on PATH: install Terraform 1.9 or later (https://developer.hashicorp.com/terraform/install)."
+_WHERE = "install Terraform 1.9 or later (https://developer.hashicorp.com/terraform/install)."
 _USED = re.compile(r"\bgoogle_[a-z0-9_]+\b")
 _PROVIDERS = ("google", "google-beta")
 OPERATORS = (".terraform*", "terraform.tfstate*", "*.tfplan", "*.tfvars", "*.auto.tfvars.json")
@@ -81,6 +81,23 @@ class Workspace:
         """Another copy, with what init made."""
         shutil.copytree(self.directory, to, symlinks=True)
         return Workspace(to, self.environment)
+
+
+def lacking() -> str:
+    """Why Terraform cannot be run, in one sentence; empty if it can."""
+    if shutil.which("terraform") is None:
+        return f"terraform is not on PATH: {_WHERE}"
+    done = subprocess.run(
+        ("terraform", "version"),
+        env={**os.environ, "CHECKPOINT_DISABLE": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    found = re.match(r"Terraform v(\d+)\.(\d+)", done.stdout)
+    if not found or not (1, 9) <= (int(found[1]), int(found[2])) < (2, 0):
+        return f"terraform is {found[0][11:] if found else 'broken'}: {_WHERE}"
+    return ""
 
 
 @contextlib.contextmanager
