@@ -90,9 +90,11 @@ class Workload(Value):
     overrides: tuple[Override, ...] = ()
     """uv overrides in both VMs: replaces a requirement that a package declares wrongly."""
     install: Annotated[str, Field(min_length=1, max_length=64 * 1024)]
-    """A bash script, run as root with `set -euo pipefail`."""
+    """A bash script, run as root with `set -euo pipefail`. On a slice of several hosts the outer VM runs it on worker 0
+    alone, the inner VM on each: it must install the same on all of them."""
     smoke: Annotated[str, Field(min_length=1, max_length=64 * 1024)]
-    """A bash script that exits 0 if the workload works. Runs in the inner VM only."""
+    """A bash script that exits 0 if the workload works. Runs in the inner VM only, on each host of a slice at about the
+    same time; `DMZ_WORKER` (from 0) and `DMZ_WORKERS` are in the environment of both scripts."""
     environment: dict[
         Annotated[str, Field(pattern=r"^[A-Z_][A-Z0-9_]{0,63}$")], Annotated[str, Field(max_length=4096)]
     ] = {}
