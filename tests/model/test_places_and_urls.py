@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import pytest
+import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from shared.errors import Permanent
 from shared.model.lock import LockedEnvironment
 from shared.model.package import AbsolutePath, check_place
-from shared.model.workload import Workload, built_in, find
+from shared.model.workload import BUILT_IN, Interpreter, Workload, built_in, find
 
 SCRIPT = """
 python3 -m venv /opt/w   # see https://comment.test/page
@@ -70,6 +71,40 @@ def test_a_file_is_an_https_url(url: str) -> None:
         workload(files=[url])
 
 
+def test_the_interpreter_is_what_its_author_wrote() -> None:
+    url = "https://python.test/3.12/cpython-3.12.11%2B1.tar.gz"
+    declared = {"version": "3.12", "url": url, "sha256": f"sha256:{'0' * 64}"}
+    assert url in workload(interpreter=declared).urls
+    assert workload(interpreter=declared).urls - {url} == workload().urls
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"version": "3.12.1"},
+        {"version": "2.7"},
+        {"url": "http://python.test/x"},
+        {"sha256": "0" * 64},
+        {"sha512": "x"},
+        {"version": None},
+    ],
+)
+def test_an_interpreter_is_declared_in_full(wrong: dict[str, object]) -> None:
+    declared = {"version": "3.12", "url": "https://python.test/x", "sha256": f"sha256:{'0' * 64}"} | wrong
+    with pytest.raises(Permanent, match="interpreter"):
+        workload(interpreter=declared)
+
+
+def test_the_documented_interpreter_is_one() -> None:
+    """The block in the docs, and the same one in MaxText's file behind hashes."""
+    documented = (BUILT_IN.parents[2] / "docs/interpreters.md").read_text()
+    block = documented.split("```yaml\n")[1].split("```")[0]
+    assert "".join(f"# {line}\n" for line in block.splitlines()) in (BUILT_IN / "maxtext.yaml").read_text()
+    declared = yaml.safe_load(block)["interpreter"]
+    found = find("maxtext").model_copy(update={"interpreter": Interpreter.model_validate(declared)})
+    assert declared["url"] in found.urls
+
+
 @pytest.mark.parametrize("name", built_in())
 def test_the_built_in_workloads_name_what_they_fetch(name: str) -> None:
     each = find(name)
@@ -116,6 +151,7 @@ PLACES = [
     ("/usr/local/lib/python3.13/dist-packages", False),
     ("/root/.local/lib/python3.10/site-packages", False),
     ("/snap/google-cloud-cli/1/lib/third_party/site-packages", False),
+    ("/opt/dmz/python/lib/python3.12/site-packages", False),
 ]
 
 
@@ -130,6 +166,21 @@ def test_a_place_for_python_packages(path: str, virtual: bool) -> None:
 def test_no_place_for_python_packages(top: str, below: str, virtual: bool) -> None:
     with pytest.raises(ValueError, match="no Python environment is kept in"):
         check_place(top + below, virtual)
+
+
+@pytest.mark.parametrize(
+    ("path", "virtual"),
+    [
+        ("/opt/dmz/python", True),
+        ("/opt/dmz/python/lib", True),
+        ("/opt/dmz/python/site-packages", True),
+        ("/opt/dmz/python2/lib/site-packages", False),
+        ("/opt/dmz/lib/python3.12/site-packages", False),
+    ],
+)
+def test_the_guests_own_place_but_for_the_interpreters_packages(path: str, virtual: bool) -> None:
+    with pytest.raises(ValueError, match="no Python environment is kept in"):
+        check_place(path, virtual)
 
 
 @pytest.mark.parametrize("path", ["/", "/usr", "/usr/lib", "/usr/local/bin", "/home", "/tmp", "/var/lib"])

@@ -156,6 +156,34 @@ def test_a_file_fetched_by_url() -> None:
     assert "https://example.org/tool" in verdict(subject, policy=held).reason
 
 
+def test_a_file_that_the_workload_pins() -> None:
+    subject = Subject(_generic(), fetched_by_url="https://example.org/tool", pinned=True)
+    (rule,) = [rule for rule in verdict(subject).rules if rule.rule == "fetched_by_url"]
+    assert rule.reason.endswith("; the workload pins its sha256")
+    assert verdict(subject).reason == "every rule allows it"
+
+
+@pytest.mark.parametrize("answer", ["allow", "hold", "block"])
+def test_of_an_interpreter_nobody_knows_the_flaws(answer: str) -> None:
+    subject = Subject(
+        _generic(), fetched_by_url="https://example.org/p", pinned=True, interpreter="3.12.11\x1b"
+    )
+    policy = DEFAULT.model_copy(
+        update={"generic": DEFAULT.generic.model_copy(update={"interpreter": answer})}
+    )
+    found = verdict(subject, policy=policy)
+    assert found.decision == answer
+    for words in ("it is Python 3.12.11", "undecided", "nothing about CPython itself"):
+        assert words in found.reason
+    assert found.reason.isprintable()
+
+
+def test_what_came_with_an_interpreter_says_so() -> None:
+    carried = Subject(pypi(), in_base=True, in_interpreter=True)
+    assert verdict(carried).reason == "every rule allows it"
+    assert verdict(carried, finding()).reason.endswith("; it came with the workload's own interpreter")
+
+
 def test_packages_of_the_base_image_are_judged_alike_and_say_so() -> None:
     base = Subject(deb("thing", "1.0"), in_base=True)
     assert verdict(base).decision == "allow"
