@@ -90,6 +90,28 @@ def shown(
         yield f"    enter it with {command}"
 
 
+def of_run(run: Mapping[str, Any], paid: bool) -> str:
+    """What `./dmz status` says of a run's cost: the estimate while it goes on, then what its VMs have cost."""
+    cost = run.get("cost") or {}
+    if run.get("state") == "running":
+        return f"cost: {_said(printable(str(cost['estimate']), 1000), paid, 'is')}" if cost else ""
+    kept = (run.get("state"), run.get("after")) == ("completed", "keep") and not _lost(run)
+    said = [
+        f"{kind} VM {_billed(each)}{' until it was ready' if kept and kind == 'inner' else ''}"
+        for kind, each in sorted(cost.get("vms", {}).items(), reverse=True)
+    ]
+    return f"cost: {_said(', '.join(said), paid, 'was')}" if said else ""
+
+
+def _lost(run: Mapping[str, Any]) -> bool:
+    return bool((run.get("machines") or {}).get("inner", {}).get("lost"))
+
+
+def _billed(vm: Mapping[str, Any]) -> str:
+    amount = printable(str(vm.get("at_most", "")), 100)
+    return f"at most {amount}" if amount else printable(str(vm.get("why", "")), 500)
+
+
 def _so_far(vm: Vm, record: Mapping[str, Any], terms: costs.Terms | None, now: float, paid: bool) -> str:
     if terms is None:
         return "what it costs is not known."

@@ -74,7 +74,11 @@ def parser() -> argparse.ArgumentParser:
             help="what stands behind Pub/Sub and Firestore (default: auto, the first that is installed)",
         )
     commands.add_parser("down", help="end the local platform")
-    commands.add_parser("status", help="say what is up, and which runs there were")
+    status = commands.add_parser(
+        "status", help="say what is up, which runs there were, and what VMs there are and cost"
+    )
+    status.add_argument("--project", default="", metavar="P", help="of a deployment on Google Cloud: the outer project")
+    status.add_argument("--inner-project", default="", metavar="P", help="and the inner one, if it is another")
     logs = commands.add_parser("logs", help="show the log of a stage, an emulator or a run's VMs")
     logs.add_argument("name", nargs="?", default="supervisor", metavar="STAGE|RUN")
     enter = commands.add_parser("enter", help="open a shell in a VM")
@@ -190,6 +194,8 @@ def _dispatch(arguments: argparse.Namespace) -> int:
         case "down":
             return commands.down(places)
         case "status":
+            if arguments.project:
+                return commands.status_of(arguments.project, arguments.inner_project, os.environ)
             return commands.status(places)
         case "logs":
             return commands.logs(places, arguments.name)

@@ -11,9 +11,10 @@ from pathlib import Path
 
 from rich.console import Console
 
-from functions.ctl import bill, lifecycle
+from functions.ctl import lifecycle
 from functions.ctl.display import Display
 from functions.ctl.documents import connect
+from functions.ctl.fleet import Fleet, on_google_cloud
 from functions.ctl.progress import Line
 from functions.ctl.run import kept
 from functions.ctl.summary import wrap
@@ -86,17 +87,19 @@ def status(layout: Layout) -> int:
     for name, pid in found.pids.items():
         print(f"  {name:<10} {found.addresses.get(name, ''):<22} process {pid}")
     connection = connect(found)
+    return _print(Fleet(connection.documents, (connection.vms,), paid=False))
+
+
+def status_of(project: str, inner_project: str, environment: Mapping[str, str]) -> int:
+    """The VMs and runs of a deployment on Google Cloud, and what they cost."""
+    print(f"On Google Cloud, project {printable(project, 100)}:")
+    return _print(on_google_cloud(project, inner_project, environment))
+
+
+def _print(fleet: Fleet) -> int:
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
-    for vm in connection.vms.all():
-        record = connection.documents.get("vms", vm.name)
-        run = connection.documents.get("runs", str((record or {}).get("run_id", "")) or "unknown") or {}
-        for line in bill.shown(vm, record, run, time.time(), paid=False):
-            print("\n".join(wrap(line, width)))
-    for state in ("running", "completed", "failed"):
-        for run_id, run in connection.documents.find("runs", "state", state):
-            reason = f": {printable(str(run['reason']), 1000)}" if run.get("reason") else ""
-            line = f"  {run_id} {run.get('workload', '')} {state} ({run.get('stage', '')}){reason}"
-            print("\n".join(wrap(line, width)))
+    for line in fleet.lines(time.time()):
+        print("\n".join(wrap(line, width)))
     return 0
 
 
