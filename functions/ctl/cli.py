@@ -77,8 +77,12 @@ def parser() -> argparse.ArgumentParser:
     status = commands.add_parser(
         "status", help="say what is up, which runs there were, and what VMs there are and cost"
     )
-    status.add_argument("--project", default="", metavar="P", help="of a deployment on Google Cloud: the outer project")
-    status.add_argument("--inner-project", default="", metavar="P", help="and the inner one, if it is another")
+    status.add_argument(
+        "--project", default="", metavar="P", help="of a deployment on Google Cloud: the outer project"
+    )
+    status.add_argument(
+        "--inner-project", default="", metavar="P", help="and the inner one, if it is another"
+    )
     logs = commands.add_parser("logs", help="show the log of a stage, an emulator or a run's VMs")
     logs.add_argument("name", nargs="?", default="supervisor", metavar="STAGE|RUN")
     enter = commands.add_parser("enter", help="open a shell in a VM")
