@@ -59,7 +59,9 @@ def on_google_cloud(project: str, inner_project: str, environment: Mapping[str, 
     from shared.gcp.firestore import FirestoreStore
     from shared.gcp.tpu import TpuVms
 
-    named = {"GOOGLE_CLOUD_PROJECT": project, "DMZ_INNER_PROJECT": inner_project}
+    named = {"GOOGLE_CLOUD_PROJECT": project} | (
+        {"DMZ_INNER_PROJECT": inner_project} if inner_project else {}
+    )
     settings = read({**environment, **named})
     kinds = ("outer", "inner") if settings.project_of("inner") != project else ("outer",)
     vms = [TpuVms(settings.machines(kind)) for kind in kinds]

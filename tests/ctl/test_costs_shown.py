@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from functions.ctl import commands, lifecycle
+from functions.ctl import cli, commands, lifecycle
+from functions.ctl.fleet import Fleet, on_google_cloud
 from functions.ctl.run import Request, _Run
 from functions.local.layout import Layout
 from shared.errors import Permanent
@@ -19,7 +20,8 @@ from shared.machines import vm_name
 from shared.memory.store import MemoryStore
 from shared.model import costs, prices
 from shared.model.workload import find
-from shared.ports import Put, Vm
+from shared.ports import Put, Unreachable, Vm
+from shared.settings import Settings
 from tests.ctl.samples import RUN_ID, run
 from tests.ctl.test_command_line import a_platform
 
@@ -75,6 +77,78 @@ def test_the_status_lists_a_kept_vm_with_its_age_its_cost_and_the_way_in(
         "31.20 USD so far, 1.20 USD an hour from now on; nothing is paid here."
     ) in lines
     assert f"    enter it with ./dmz enter {INNER}" in lines
+
+
+def test_what_a_run_cost_stands_below_it(store: MemoryStore) -> None:
+    document = store.get("runs", RUN_ID) or {}
+    record = {"kind": "outer", "zone": "us-central1-a", "asked": 0.0, "ended": 3600.0}
+    vms = {kind: costs.billed(document, record, 0.0) for kind in ("inner", "outer")}
+    store.put([Put("runs", RUN_ID, {"cost": {"vms": vms}}, merge=True)])
+    store.put([Put("runs", "run-2", document | {"state": "running", "stage": "sync"})])
+    store.put([Put("runs", "run-3", {"state": "failed", "workload": "old", "reason": "No."})])
+    lines = list(Fleet(store, (), paid=True).lines(0.0))
+    assert lines == [
+        "  run-2 quickstart running (sync)",
+        f"    cost: {document['cost']['estimate']}",
+        f"  {RUN_ID} quickstart completed (inner)",
+        "    cost: outer VM at most 1.20 USD, inner VM at most 1.20 USD until it was ready",
+        "  run-3 old failed (): No.",
+    ]
+    lost = {"machines": {"inner": {"lost": "preempted"}}}
+    store.put([Put("runs", RUN_ID, lost, merge=True)])
+    said = list(Fleet(store, (), paid=False).lines(0.0))
+    assert (
+        "    cost: on Google Cloud outer VM at most 1.20 USD, inner VM at most 1.20 USD; nothing was paid here"
+        in said
+    )
+
+
+def test_a_zone_that_does_not_answer_hides_nothing(store: MemoryStore) -> None:
+    class Dark(Vms):
+        def all(self) -> list[Vm]:
+            raise Unreachable("us-west1 could not be reached: it may cost money.", super().all())
+
+    lines = list(Fleet(store, (Dark(store), Vms(store)), paid=True).lines(7200.0))
+    assert [line[:32] for line in lines].count(f"  VM {INNER} READY"[:32]) == 2
+    assert "  us-west1 could not be reached: it may cost money." in lines
+    assert any("at most 1.20 USD so far, 1.20 USD an hour from now on." in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("inner", "projects"), [("", ["outside"]), ("outside", ["outside"]), ("inside", ["outside", "inside"])]
+)
+def test_a_deployments_vms_are_in_both_projects(
+    inner: str, projects: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[str] = []
+
+    class Cloud:
+        def __init__(self, settings: Settings) -> None:
+            self._project = settings.project
+
+        def all(self) -> list[Vm]:
+            asked.append(self._project)
+            return [Vm("dmz-inner-1", "READY", {}, "us-central1-a")]
+
+    stores: list[str] = []
+
+    def of(project: str) -> MemoryStore:
+        stores.append(project)
+        return MemoryStore()
+
+    monkeypatch.setattr("shared.gcp.tpu.TpuVms", Cloud)
+    monkeypatch.setattr("shared.gcp.firestore.FirestoreStore", of)
+    monkeypatch.delenv("DMZ_TPU_ENDPOINT", raising=False)
+    words = ["status", "--project", "outside", *(["--inner-project", inner] if inner else [])]
+    assert cli.main(words) == 0
+    assert (asked, stores) == (projects, ["outside"])
+    assert "On Google Cloud, project outside:" in capsys.readouterr().out
+
+
+def test_who_pays_is_told_by_where_the_vms_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shared.gcp.firestore.FirestoreStore", lambda _: MemoryStore())
+    assert on_google_cloud("outside", "", {}).paid
+    assert not on_google_cloud("outside", "", {"DMZ_TPU_ENDPOINT": "127.0.0.1:1"}).paid
 
 
 def a_run(tmp_path: Path, **options: Any) -> _Run:
