@@ -57,7 +57,12 @@ _NEEDS = (
     ("pubsub.subscriber", "topic .*", "inner's deployer", _MODULE),
     ("run.servicesInvoker", ".*", "outer: .*-push", _MODULE),
     ("iam.serviceAccountOpenIdTokenCreator", "service account .*-push@.*", "Google: pubsub", _MODULE),
-    ("iam.serviceAccountUser", "service account outer-vm@.*", "outer: outer-stage", "shared/gcp/tpu.py"),
+    (
+        "iam.serviceAccountUser",
+        "service account outer-vm@.*",
+        "outer: outer-stage",
+        "shared/gcp/tpu_messages.py",
+    ),
     ("packageDmzVmKeeper", "project .*", "outer: outer-stage", "shared/gcp/tpu.py"),
     ("datastore.user", "project .*", ".*", "shared/gcp/firestore.py"),
     ("datastore.viewer", "project .*", "operators", "functions/ctl/follow.py"),

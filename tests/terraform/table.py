@@ -28,6 +28,7 @@ _LAUNCHED = "terraform/modules/confidential_space/instance.tf"
 _TOKENS = "shared/data/images/python/attestation.py"
 _REGISTRY = "shared/gcp/registry.py"
 _TPU = "shared/gcp/tpu.py"
+_MADE = "shared/gcp/tpu_messages.py"
 
 # Identity, role, resource (regular expressions, the first that fits counts), the file that needs the right, and a word
 # in it: the call, or the line of Terraform that Google's own agents act for.
@@ -42,7 +43,7 @@ _NEEDS = (
     ("inner: data-.*", "confidentialcomputing.workloadUser", "project .*", _TOKENS, "/v1/token"),
     ("inner: data-.*", "logging.logWriter", "project .*", _LAUNCHED, "tee-container-log-redirect"),
     ("inner: inner-stage", "packageDmzVmKeeper", "project .*", _TPU, "create_node"),
-    ("inner: inner-stage", "iam.serviceAccountUser", "account inner-vm", _TPU, "ServiceAccount(email"),
+    ("inner: inner-stage", "iam.serviceAccountUser", "account inner-vm", _MADE, "ServiceAccount(email"),
     ("inner: inner-push", "run.servicesInvoker", "service inner", _PUSHED, "push_endpoint"),
     ("attested image", "cloudkms.cryptoKeyDecrypter", "key .*", "shared/appraisal/federation.py", "principal_set"),
     ("data owners", "cloudkms.cryptoKeyEncrypter", "key .*", "terraform/inner/key.tf", "data_owners"),
