@@ -20,7 +20,7 @@ from typing import IO
 import orjson
 
 from shared.advisories.match import Query, Records, records_about, scope
-from shared.advisories.osv import Record, normal_name
+from shared.advisories.osv import normal_name
 from shared.advisories.zips import ECOSYSTEMS, ZipAdvisories
 from shared.errors import Permanent
 from shared.model.value import printable
@@ -111,11 +111,7 @@ def _answered(advisories: ZipAdvisories, batch: list[Line]) -> Iterator[bytes]:
 
 def _asked(advisories: ZipAdvisories, ecosystem: str, queries: set[Query]) -> dict[Query, Records | str]:
     """An ecosystem whose data is missing or broken leaves its own packages undecided, and no others."""
-    by_name: dict[str, list[Record]] = defaultdict(list)
     try:
-        for record in advisories.records(ecosystem, queries):
-            for name in {entry.name for entry in record.affected}:
-                by_name[name].append(record)
+        return dict(records_about(queries, advisories.records(ecosystem, queries)))
     except Permanent as error:
         return dict.fromkeys(queries, str(error))
-    return {query: records_about(query, by_name[query.name]) for query in queries}

@@ -10,8 +10,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
 from functools import cmp_to_key
 
 from shared.advisories.osv import Affected, Record, normal_name
@@ -66,29 +66,30 @@ def match(
     packages: Iterable[Package], release: Release, records: Iterable[Record]
 ) -> Mapping[str, tuple[Finding, ...]]:
     """Findings by purl, sorted by id; a purl that nothing is known against is absent."""
-    by_name: dict[str, list[Record]] = defaultdict(list)
-    for record in records:
-        for name in {entry.name for entry in record.affected}:
-            by_name[name].append(record)
-    known: dict[Query, tuple[Finding, ...]] = {}
-    result: dict[str, tuple[Finding, ...]] = {}
-    for package in packages:
-        wanted = query(package, release)
-        if wanted is None or wanted.name not in by_name:
-            continue
-        if wanted not in known:
-            known[wanted] = _findings(wanted, by_name[wanted.name])
-        if known[wanted]:
-            result[package.purl] = known[wanted]
-    return result
+    packages = tuple(packages)
+    asked = {package.purl: query(package, release) for package in packages}
+    said = _said({wanted for wanted in asked.values() if wanted is not None}, records)
+    known = {wanted: _findings(wanted, found) for wanted, found in said.items()}
+    answers = ((purl, known.get(wanted, ()) if wanted else ()) for purl, wanted in asked.items())
+    return {purl: findings for purl, findings in answers if findings}
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """What one `affected` entry of a record comes to."""
+
+    answer: Answer
+    fixes: frozenset[str]
+    severities: tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True)
 class _Said:
-    """What one record says about the subject."""
+    """What one record says about a package, without what it was read from: some records list 10,000 versions."""
 
     record: Record
-    entries: tuple[tuple[Affected, Answer], ...]
+    """Without its entries."""
+    entries: tuple[_Entry, ...]
 
 
 @dataclass(frozen=True)
@@ -100,12 +101,17 @@ class Records:
     """Those of flaws of which none of their records could be decided to touch the package."""
 
 
-def records_about(wanted: Query, records: Iterable[Record]) -> Records:
+def records_about(wanted: Collection[Query], records: Iterable[Record]) -> Mapping[Query, Records]:
     """As `match`, but record by record: what a finding sums up under its best-known name."""
+    said = _said(wanted, records)
+    return {one: _records(said.get(one, [])) for one in wanted}
+
+
+def _records(said: list[_Said]) -> Records:
     affected: list[str] = []
     undecided: list[str] = []
-    for group in _groups(_said(wanted, records)):
-        kinds = {one.record.id: {answer.affected for _, answer in one.entries} for one in group}
+    for group in _groups(said):
+        kinds = {one.record.id: {entry.answer.affected for entry in one.entries} for one in group}
         touching = [id for id, found in kinds.items() if "yes" in found]
         affected += touching
         if touching:
@@ -117,24 +123,34 @@ def records_about(wanted: Query, records: Iterable[Record]) -> Records:
     return Records(tuple(sorted(affected)), tuple(sorted(undecided)))
 
 
-def _findings(wanted: Query, records: Iterable[Record]) -> tuple[Finding, ...]:
-    findings = (_finding(wanted, group) for group in _groups(_said(wanted, records)))
+def _findings(wanted: Query, said: list[_Said]) -> tuple[Finding, ...]:
+    findings = (_finding(wanted, group) for group in _groups(said))
     return tuple(sorted((found for found in findings if found is not None), key=lambda found: found.id))
 
 
-def _said(wanted: Query, records: Iterable[Record]) -> list[_Said]:
-    said = []
-    for record in sorted(records, key=lambda record: record.id):
+def _said(queries: Collection[Query], records: Iterable[Record]) -> dict[Query, list[_Said]]:
+    """What the records say about each package, by id of record; each record is let go once it was asked."""
+    by_name: dict[str, list[Query]] = defaultdict(list)
+    for wanted in queries:
+        by_name[wanted.name].append(wanted)
+    said: dict[Query, list[_Said]] = defaultdict(list)
+    for record in records:
         if record.withdrawn:
             continue
-        entries = tuple(
-            (entry, _answer(wanted, record, entry))
-            for entry in record.affected
-            if entry.name == wanted.name and concerns(entry.ecosystem, wanted.ecosystem)
-        )
-        if entries:
-            said.append(_Said(record, entries))
-    return said
+        bare = replace(record, affected=())
+        for wanted in {one for entry in record.affected for one in by_name.get(entry.name, ())}:
+            entries = tuple(
+                _Entry(
+                    _answer(wanted, record, entry),
+                    fixes(wanted.scheme, wanted.version, entry),
+                    entry.severities,
+                )
+                for entry in record.affected
+                if entry.name == wanted.name and concerns(entry.ecosystem, wanted.ecosystem)
+            )
+            if entries:
+                said[wanted].append(_Said(bare, entries))
+    return {wanted: sorted(found, key=lambda one: one.record.id) for wanted, found in said.items()}
 
 
 def _answer(wanted: Query, record: Record, entry: Affected) -> Answer:
@@ -166,26 +182,25 @@ def _groups(said: list[_Said]) -> list[list[_Said]]:
 
 def _finding(wanted: Query, group: list[_Said]) -> Finding | None:
     """The group's finding; None if the package is not affected."""
-    answers = [answer for one in group for _, answer in one.entries]
-    kinds = {answer.affected for answer in answers}
+    kinds = {entry.answer.affected for one in group for entry in one.entries}
     if "yes" not in kinds and "undecided" not in kinds and "no" in kinds:
         return None  # a record without any versions adds nothing to a twin that has them
     undecided = ""
     if "yes" not in kinds:
         undecided = next(
-            f"{one.record.id}: {answer.reason}"
+            f"{one.record.id}: {entry.answer.reason}"
             for one in group
-            for _, answer in one.entries
-            if answer.affected == "undecided" or "undecided" not in kinds
+            for entry in one.entries
+            if entry.answer.affected == "undecided" or "undecided" not in kinds
         )
-    touching = [(one, entry) for one in group for entry, answer in one.entries if answer.affected != "no"]
+    touching = [(one, entry) for one in group for entry in one.entries if entry.answer.affected != "no"]
     names = sorted({name for one in group for name in (one.record.id, *one.record.aliases)}, key=_fame)
     severity, score = highest(
         rating
         for one in group
         for rating in (
             *(rate(*pair) for pair in one.record.severities),
-            *(rate(*pair) for entry, _ in one.entries for pair in entry.severities),
+            *(rate(*pair) for entry in one.entries for pair in entry.severities),
             (word(one.record.word), None) if one.record.word else None,
         )
         if rating is not None
@@ -196,9 +211,7 @@ def _finding(wanted: Query, group: list[_Said]) -> Finding | None:
         aliases=tuple(sorted(names[1:])),
         severity=severity,
         score=score,
-        fixed=_sorted(
-            wanted.scheme, {fix for _, e in touching for fix in fixes(wanted.scheme, wanted.version, e)}
-        ),
+        fixed=_sorted(wanted.scheme, {fix for _, entry in touching for fix in entry.fixes}),
         malicious=any(one.record.malicious for one, _ in touching),
         summary=summaries[0][1] if summaries else "",
         undecided=undecided,

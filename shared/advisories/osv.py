@@ -163,7 +163,7 @@ def _affected(entry: dict[str, Any], ecosystem: str, name: str) -> Affected:
     problem = ""
     if not isinstance(ranges, list):
         ranges, problem = [], "its ranges are not a list"
-    if not isinstance(versions, list) or not all(isinstance(version, str) for version in versions):
+    if not isinstance(versions, list) or not set(map(type, versions)) <= {str}:
         versions, problem = [], "its versions are not a list of strings"
     return Affected(
         ecosystem=ecosystem,

@@ -69,6 +69,8 @@ def fixes(scheme: Scheme, version: str, entry: Affected) -> frozenset[str]:
 
 
 def _equal(scheme: Scheme, point: Point, listed: str) -> bool:
+    if not scheme.may_equal(point, listed):
+        return False
     other = scheme.parse(listed)
     return other is not None and not other.loose and scheme.compare(point, other) == 0
 

@@ -17,6 +17,8 @@ from packaging.version import InvalidVersion, Version
 from shared.model import debian_version
 
 _MAX_LENGTH = 256
+_FIRST_NUMBER = re.compile(r"([0-9]{1,18})[.abr]", re.ASCII)
+"""Of a release without an epoch in front, as nearly all are."""
 # A leading release of two numbers or more, then a suffix that starts with a letter: `2.6.0-cu124`, `4.6.0.stable11`.
 # A date (`2024-12-04`) or a Debian revision (`7.2.0-12.1`) is no such thing: there the rest is a number that counts.
 _LEADING_RELEASE = re.compile(r"v?((?:[0-9]{1,9}!)?[0-9]{1,9}(?:\.[0-9]{1,9})+)[-._+]?[A-Za-z].*", re.ASCII)
@@ -45,6 +47,8 @@ class Scheme:
     """Below zero, zero or above zero, like dpkg's own comparison."""
     forms: Callable[[Point], tuple[Point, ...]]
     """The version itself and every other form under which an advisory may mean it."""
+    may_equal: Callable[[Point, str], bool]
+    """False only if the text is certainly another version than the point: a glance before it is parsed."""
 
 
 def parse_debian(text: str) -> Point | None:
@@ -55,7 +59,7 @@ def parse_debian(text: str) -> Point | None:
         return None
 
 
-@lru_cache(maxsize=100_000)
+@lru_cache(maxsize=20_000)
 def parse_pep440(text: str) -> Point | None:
     """Read a PEP 440 version, or leniently its leading release (`2.6.0-NA` is somewhere in 2.6.0)."""
     if len(text) > _MAX_LENGTH:
@@ -96,5 +100,10 @@ def _pep440_forms(point: Point) -> tuple[Point, ...]:
     return (point,) if version.local is None else (point, Point(Version(version.public), point.loose))
 
 
-DEBIAN = Scheme("Debian", parse_debian, compare_debian, lambda point: (point,))
-PEP440 = Scheme("PEP 440", parse_pep440, compare_pep440, _pep440_forms)
+def _pep440_may_equal(point: Point, text: str) -> bool:
+    found = _FIRST_NUMBER.match(text)
+    return found is None or int(found[1]) == point.key.release[0]
+
+
+DEBIAN = Scheme("Debian", parse_debian, compare_debian, lambda point: (point,), lambda *_: True)
+PEP440 = Scheme("PEP 440", parse_pep440, compare_pep440, _pep440_forms, _pep440_may_equal)

@@ -84,9 +84,9 @@ class ZipAdvisories:
         for package in packages:
             if (found := query(package, release)) is not None:
                 wanted[found.ecosystem.split(":")[0]].add(found)
-        records = [
+        records = (
             record for ecosystem in sorted(wanted) for record in self.records(ecosystem, wanted[ecosystem])
-        ]
+        )
         return match(packages, release, records)
 
     def records(self, ecosystem: str, queries: Collection[Query]) -> Iterator[osv.Record]:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from packaging.version import Version
 
-from shared.advisories.versions import DEBIAN, PEP440, Scheme
+from shared.advisories.versions import DEBIAN, PEP440, Point, Scheme
 from shared.advisories.zips import records
 from tests.advisories.test_snapshot import SNAPSHOT
 
@@ -95,3 +95,34 @@ def test_dpkg_orders_real_fixes_alike() -> None:
     )
     wrong = subprocess.run(["sh"], input=script, capture_output=True, text=True, check=True)
     assert wrong.stdout == ""
+
+
+def test_a_glance_never_tells_equal_versions_apart() -> None:
+    spellings = (
+        "{}",
+        "v{}",
+        "{}.0",
+        "{}.0.0",
+        "0!{}",
+        "1!{}",
+        "{}rc1",
+        "{}c1",
+        "{}-1",
+        "{}.post1",
+        "{}a0",
+        " {} ",
+        "{}.dev1",
+    )
+    texts = [
+        form.format(number)
+        for form in spellings
+        for number in ("0", "1", "2", "12", "012", "1.0", "01.0", "2024")
+    ]
+    points = [point for text in texts if (point := PEP440.parse(text)) is not None]
+    assert len(points) > 80
+    for point in points:
+        for text in texts:
+            other = PEP440.parse(text)
+            if other is not None and PEP440.compare(point, other) == 0:
+                assert PEP440.may_equal(point, text), (point, text)
+    assert not PEP440.may_equal(Point(Version("1.5")), "2.0.1")
