@@ -74,7 +74,7 @@ def faults(text: str) -> list[str]:
     """Everything that Cloud Build would refuse, or that this project does not want."""
     try:
         document = read(text)
-        json_format.ParseDict(document, cloudbuild_v1.Build.pb()())  # 1
+        json_format.ParseDict(document, cloudbuild_v1.Build.pb()())  # type: ignore[no-untyped-call]  # 1
     except (ValueError, json_format.ParseError) as error:
         return [f"1: {error}"]
     steps = document.get("steps") or []

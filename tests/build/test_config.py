@@ -48,7 +48,7 @@ FAULTS = {
     "a step longer than the build": ("7", "  - id: lint\n", "  - id: lint\n    timeout: 20000s\n"),
     "no place for the log": ("8", "  logging: CLOUD_LOGGING_ONLY\n", ""),
     "somebody's image by tag": ("9", "  - id: lint\n    name: ${_TOOLS}", "  - id: lint\n    name: python:3.12"),
-    "somebody's image by tag, as a default": ("9", "_TOOLS: gcr.io/google.com/cloudsdktool", "_TOOLS: docker.io/google"),
+    "another registry by default": ("9", "_TOOLS: gcr.io/google.com/cloudsdktool", "_TOOLS: docker.io/google"),
     "no image": ("9", "  - id: lint\n    name: ${_TOOLS}", "  - id: lint"),
     "a variable without value": ("10", "env: [PROJECT=$PROJECT_ID]", "env: [PROJECT]"),
     "a variable twice": ("10", "env: [PROJECT=$PROJECT_ID]", "env: [PROJECT=$PROJECT_ID, PROJECT=x]"),
