@@ -211,6 +211,26 @@ def test_two_ticks_at_once_change_the_zone_once(world: World) -> None:
     )
 
 
+def test_a_vm_that_another_tick_has_given_up_meanwhile_has_not_vanished(world: World) -> None:
+    """This tick has read the record; then another one finds the VM preempted and goes on; then this one looks."""
+    world.outer = silent
+    run_id = world.request(ZONES)
+    name = vm_name("outer", run_id)
+    get, once = world.vms.get, iter((1,))
+
+    def given_up(asked: str, zone: str) -> Vm | None:
+        if next(once, None):
+            world.vms.become(name, "PREEMPTED", A)
+            tick(world)
+        return get(asked, zone)
+
+    world.vms.get = given_up  # type: ignore[method-assign]
+    world.ahead = 600
+    tick(world)
+    world.quiet()
+    assert (world.run(run_id)["state"], places(world)) == ("running", [(name, B)])
+
+
 def test_many_ticks_at_once_leave_one_vm(make: Callable[..., World]) -> None:
     world = make()
     world.vms.short |= {A, B}
