@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from functions.inner import slices
-from shared import machines
+from shared import machines, worker_summary
 from shared.delivery import ending
 from shared.events import AttestationAppraised, Event, InnerInstallCompleted, NonceRequested, ce_type, derive
 from shared.guest import bundle, egress
@@ -200,7 +199,7 @@ def learned(run_id: str, results: Mapping[int, Document], workers: int, vm: str)
     found = {number: result["found"] for number, result in results.items() if result["found"]}
     if not found:
         return ()
-    fields = dict(found[0]) if workers == 1 else slices.summary(found)
+    fields = dict(found[0]) if workers == 1 else worker_summary.summary(found)
     return (Put("runs", run_id, {"inner": fields | {"vm": vm}}, merge=True),)
 
 

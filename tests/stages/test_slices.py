@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from functions.inner import slices
+from shared import worker_summary
 from shared.errors import Transient
 from shared.guest import worker
 from shared.guest.config import Config
@@ -372,7 +372,7 @@ def worst(number: int, items: int = 200) -> Document:
 
 @pytest.mark.parametrize("hosts", [2, 64, 1536])
 def test_the_largest_slice_fits_a_document(hosts: int) -> None:
-    fields = slices.summary({number: worst(number) for number in range(hosts)})
+    fields = worker_summary.summary({number: worst(number) for number in range(hosts)})
     assert len(json.dumps(fields, ensure_ascii=False).encode()) < 900_000
     assert len(fields["workers"]) == hosts
     assert fields["missing"]
@@ -385,10 +385,10 @@ def test_a_slice_that_works_says_so_of_each_and_shows_the_slowest_smoke_test() -
     found = {
         n: worst(n, 0) | {"smoke": {"exit_code": 0, "seconds": 5.0 - n, "tail": f"{n}"}} for n in range(3)
     }
-    fields = slices.summary(found)
+    fields = worker_summary.summary(found)
     assert fields["smoke"] == {"exit_code": 0, "seconds": 5.0, "tail": "0"}
     assert [each["smoke"]["tail"] for each in fields["workers"].values()] == ["0", "1", "2"]
     found[1]["egress"] = "open"
-    assert slices.summary(found)["egress"] == "open"
+    assert worker_summary.summary(found)["egress"] == "open"
     found[2]["smoke"] = None
-    assert slices.summary(found)["smoke"] is None
+    assert worker_summary.summary(found)["smoke"] is None
