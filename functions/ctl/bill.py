@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from decimal import Decimal
 from typing import Any
 
 from shared.model import costs, prices
@@ -43,12 +44,11 @@ def spent(
     whole = costs.total(list(each.values()))
     if whole.amount is None:
         return _said(whole.why, paid, "was")
-    parts = [
-        f"{kind} VM {costs.money(cost.amount, terms)}"
-        for kind, cost in each.items()
-        if cost.amount is not None
-    ]
-    text = f"at most {costs.money(whole.amount, terms)} ({', '.join(parts)}; prices of {terms.date})"
+    parts = {kind: costs.cents(cost.amount) for kind, cost in each.items() if cost.amount is not None}
+    listed = ", ".join(f"{kind} VM {costs.money(amount, terms)}" for kind, amount in parts.items())
+    # The sum of what is shown: two amounts that do not add up would be taken for a mistake.
+    whole_said = costs.money(sum(parts.values(), Decimal(0)), terms)
+    text = f"at most {whole_said} ({listed}; prices of {terms.date})"
     inner = each.get("inner")
     if kept and inner and inner.rate is not None and not records["inner"].get("ended"):
         text += f"; from now on {costs.rate(inner.rate, terms)} until the inner VM is deleted"

@@ -141,9 +141,14 @@ def begun(terms: Terms, seconds: float, kept: bool) -> dict[str, Any]:
 
 
 def of_run(run: Mapping[str, Any]) -> Terms | None:
-    """The terms in a run's document; None if it was begun without. Permanent if they are damaged."""
-    found = run.get("cost")
-    return Terms.check(found["terms"], "The terms in the run's document") if found else None
+    """The terms in a run's document; None if it has none, or in a form that is not read here (any more).
+
+    To count what a VM costs must never stand in the way of deleting it.
+    """
+    try:
+        return Terms.check(run["cost"]["terms"], "The terms in the run's document")
+    except (Permanent, KeyError, TypeError):
+        return None
 
 
 def of_record(terms: Terms, record: Mapping[str, Any], now: float) -> Cost:
@@ -151,9 +156,8 @@ def of_record(terms: Terms, record: Mapping[str, Any], now: float) -> Cost:
     lives = list(record.get("lives", {}).values())
     spans = [(str(each["zone"]), float(each["since"]), float(each["until"])) for each in lives]
     zone = zone_of(terms, record)
-    if not any(
-        each["asked"] == record["asked"] for each in lives
-    ):  # the last one may have been preempted too
+    preempted = {each["asked"] for each in lives}
+    if record["asked"] not in preempted:  # the last one may be among them
         spans.append((zone, _since(record), float(record.get("ended") or now)))
     whole = total([vm(terms, *span) for span in spans])
     return Cost(whole.amount, terms.rate(zone), whole.why)
@@ -193,9 +197,14 @@ def billed(run: Mapping[str, Any], record: Mapping[str, Any], now: float) -> dic
     }
 
 
+def cents(amount: Decimal) -> Decimal:
+    """Rounded up, as an upper limit is."""
+    return amount.quantize(_CENT, ROUND_UP)
+
+
 def money(amount: Decimal, terms: Terms) -> str:
-    """Rounded up to cents, as an upper limit is."""
-    return f"{amount.quantize(_CENT, ROUND_UP):f} {terms.currency}"
+    """In cents, like `1.20 USD`."""
+    return f"{cents(amount):f} {terms.currency}"
 
 
 def rate(amount: Decimal, terms: Terms) -> str:

@@ -61,6 +61,17 @@ def test_what_the_vms_have_cost() -> None:
     )
 
 
+def test_the_whole_is_the_sum_of_what_is_shown() -> None:
+    said = bill.spent(
+        begun(),
+        records(asked=0.0, ended=10.0) | {"outer": records(asked=0.0, ended=10.0)["inner"]},
+        99.0,
+        True,
+        False,
+    )
+    assert said.startswith("at most 0.02 USD (outer VM 0.01 USD, inner VM 0.01 USD;")
+
+
 def test_a_kept_vm_goes_on_costing() -> None:
     more = "; from now on 1.20 USD an hour until the inner VM is deleted"
     assert bill.spent(begun(), records(), HOUR, True, True).endswith(more)

@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.errors import Permanent
 from shared.model import costs, prices
 from shared.model.costs import Cost, Terms
 from shared.model.workload import Workload
@@ -142,9 +141,24 @@ def test_the_runs_document_holds_what_a_store_takes_and_gives_it_back() -> None:
     assert found["estimate"] == costs.estimated(terms(zones=[ZONE, "europe-west4-b"]), 3000, True)
     assert found["terms"]["rates"] == {"us-central1": "9.60", "europe-west4": "12.48"}
     assert costs.of_run(run()) == terms(zones=[ZONE, "europe-west4-b"])
-    assert costs.of_run({}) is None
-    with pytest.raises(Permanent, match="The terms in the run's document is not valid"):
-        costs.of_run({"cost": {"terms": found["terms"] | {"rates": {"us-central1": 9.6}}}})
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        {},
+        {"cost": None},
+        {"cost": {}},
+        {"cost": "1.20"},
+        {"cost": {"terms": 1.2}},
+        {"cost": {"terms": costs.begun(terms(), 1, True)["terms"] | {"rates": {"us-central1": 9.6}}}},
+        {"cost": {"terms": costs.begun(terms(), 1, True)["terms"] | {"rates": {"us-central1": "nan"}}}},
+        {"cost": {"terms": costs.begun(terms(), 1, True)["terms"] | {"of a later version": 1}}},
+    ],
+)
+def test_terms_that_cannot_be_read_stand_in_nobodys_way(damaged: dict[str, Any]) -> None:
+    assert costs.of_run(damaged) is None
+    assert costs.billed(damaged, {"zone": ZONE, "asked": 0.0}, 60) == {}
 
 
 def test_a_vm_is_billed_where_it_was_until_it_ended() -> None:

@@ -20,6 +20,7 @@ from shared.events import Event, RunRequested
 from shared.machines import vm_name
 from shared.model import costs
 from shared.model.workload import Provisioning
+from shared.ports import Put
 from shared.settings import Settings
 from tests.stages.test_failures import failed, silent
 from tests.stages.world import WORKLOAD, World
@@ -133,6 +134,16 @@ def test_a_vm_that_never_reported_is_billed_until_the_watchdog_found_it(world: W
     failed(world, run_id)
     assert 3600 <= record(world, run_id, "outer")["ended"] - record(world, run_id, "outer")["asked"] < 3700
     assert billed(world, run_id)["outer"]["at_most"] in ("1.21 USD", "1.22 USD", "1.23 USD", "1.24 USD")
+
+
+def test_terms_that_cannot_be_read_keep_no_vm_alive(world: World) -> None:
+    world.outer = silent
+    run_id = world.request()
+    world.store.put([Put("runs", run_id, {"cost": {"terms": {"currency": 1}}}, merge=True)])
+    world.ahead = 3600
+    world.sweep()
+    failed(world, run_id)
+    assert record(world, run_id, "outer")["state"] == "ended"
 
 
 def test_an_end_that_is_told_twice_does_not_lengthen_the_bill(world: World) -> None:
