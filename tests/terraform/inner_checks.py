@@ -162,6 +162,8 @@ def standard_repositories(plan: Plan) -> Iterator[str]:  # 8
         remote = one.block("remote_repository_config") or one.block("virtual_repository_config")
         if one.values.get("mode") != "STANDARD_REPOSITORY" or remote:
             yield f"{one.address} fetches from elsewhere"
+        if one.values.get("cleanup_policies"):
+            yield f"{one.address} deletes what a lock, or a machine that was kept, may still need"
         if one.values["format"] == "DOCKER" and not one.block("docker_config").get("immutable_tags"):
             yield f"{one.address} lets tags move"
 

@@ -254,6 +254,20 @@ SEALED = (
         "standard_repositories",
     ),
     Fault(
+        "packages end after three months",
+        "inner/repositories.tf",
+        '  description     = "Judged packages: sync writes, inner VMs read."',
+        """  description     = "Judged packages: sync writes, inner VMs read."
+  cleanup_policies {
+    id     = "delete-old"
+    action = "DELETE"
+    condition {
+      older_than = "7776000s"
+    }
+  }""",
+        "standard_repositories",
+    ),
+    Fault(
         "tags that move",
         "inner/repositories.tf",
         "immutable_tags = true",

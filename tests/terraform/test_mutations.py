@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.terraform import faults_builders, variables
+from tests.terraform import faults_builders, faults_keeping, variables
 from tests.terraform.builder_checks import BUILDERS
 from tests.terraform.checks import EVERYWHERE
 from tests.terraform.fault import Fault
@@ -22,11 +22,12 @@ from tests.terraform.faults_access import ACCESS
 from tests.terraform.faults_flow import FLOW
 from tests.terraform.faults_things import MADE
 from tests.terraform.harness import Done, Workspace
+from tests.terraform.keeping_checks import KEEPING
 from tests.terraform.outer_checks import OUTER
 from tests.terraform.watch_checks import WATCH
 
-FAULTS = ACCESS + FLOW + MADE + faults_builders.BUILDERS
-CHECKS = EVERYWHERE + OUTER + BUILDERS + WATCH
+FAULTS = ACCESS + FLOW + MADE + faults_builders.BUILDERS + faults_keeping.KEEPING
+CHECKS = EVERYWHERE + OUTER + BUILDERS + WATCH + KEEPING
 _AT_A_TIME = 2
 Outcome = tuple[Done, dict[str, Any]]
 

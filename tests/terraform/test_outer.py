@@ -14,12 +14,15 @@ from tests.terraform import variables
 from tests.terraform.builder_checks import BUILDERS
 from tests.terraform.checks import EVERYWHERE, Check
 from tests.terraform.harness import TERRAFORM, Workspace
+from tests.terraform.keeping_checks import KEEPING
 from tests.terraform.outer_checks import OUTER
 from tests.terraform.plans import grants, resources
 from tests.terraform.watch_checks import WATCH
 
 
-@pytest.mark.parametrize("check", EVERYWHERE + OUTER + BUILDERS + WATCH, ids=lambda check: check.__name__)
+@pytest.mark.parametrize(
+    "check", EVERYWHERE + OUTER + BUILDERS + WATCH + KEEPING, ids=lambda check: check.__name__
+)
 def test_the_plan_holds(check: Check, outer_plan: dict[str, Any]) -> None:
     assert list(check(outer_plan)) == []
 
@@ -74,7 +77,7 @@ def test_a_plan_after_an_apply_is_empty_and_a_teardown_spares_the_keys(
     done = copy.run("outer", "plan", "-destroy", "-no-color", "-input=false")
     assert done.code == 1
     assert done.output.count("lifecycle.prevent_destroy set") == 3
-    # As terraform/README.md says under "Taking it down".
+    # As docs/operations.md says under "Take down".
     done = copy.run("outer", "state", "rm", "google_kms_crypto_key.signing", "google_kms_key_ring.dmz")
     assert done.code == 0, done.output
     done = copy.run("outer", "destroy", "-auto-approve", "-no-color", "-input=false")
