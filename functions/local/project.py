@@ -114,6 +114,8 @@ def tpu_config(
     return {
         "listen": f"127.0.0.1:{port}",
         "port_file": os.fspath(layout.configs / "tpu.port"),
+        "rest_listen": "127.0.0.1:0",
+        "rest_port_file": os.fspath(layout.configs / "tpu-rest.port"),
         "state_dir": os.fspath(layout.machines),
         "cache_dir": os.fspath(layout.cache),
         "token_key": os.fspath(layout.token_key),

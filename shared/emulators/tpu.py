@@ -4,6 +4,7 @@
 
     listen              "127.0.0.1:0"; port 0 takes a free one
     port_file           optional: where the port is written once the server answers
+    rest_listen         optional: where gcloud is served (shared.emulators.tpu_rest); rest_port_file: as above
     state_dir           VMs live in state_dir/vms/NODE/ (pid, serial.log); one platform at a time
     cache_dir           root images
     token_key           file with the key of shared.emulators.tokens; made if missing
@@ -31,6 +32,7 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -43,6 +45,7 @@ from shared.emulators.tpu_config import Config, parse_config
 from shared.emulators.tpu_control import Control
 from shared.emulators.tpu_nodes import Nodes
 from shared.emulators.tpu_queue import QueuedResources
+from shared.emulators.tpu_rest import Methods, RestServer
 from shared.emulators.tpu_server import OPERATIONS_SERVICE, TPU_SERVICE, Operations, handlers
 from shared.emulators.vm import image, preflight
 from shared.emulators.vm.engine import Engine
@@ -81,17 +84,41 @@ class TpuPlatform:
             raise Permanent(
                 f"Nothing can listen on {config.listen}: free it or choose another address."
             ) from None
+        self._rest = self._serve_rest(config, methods)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._tend, name="tpu-queue", daemon=True)
         self._thread.start()
         self._server.start()
 
     def close(self) -> None:
+        if self._rest:
+            self._rest.shutdown()
+            self._rest.server_close()
         self._server.stop(1).wait()
         self._stop.set()
         self._thread.join()
         self._operations.close()
         self.engine.close()
+
+    @property
+    def rest_port(self) -> int:
+        """0 if the configuration asks for no REST."""
+        return int(self._rest.server_address[1]) if self._rest else 0
+
+    def _serve_rest(self, config: Config, methods: Mapping[str, Methods]) -> RestServer | None:
+        if not config.rest_listen:
+            return None
+        try:
+            server = RestServer(
+                config.rest_listen, {name: m for each in methods.values() for name, m in each.items()}
+            )
+        except OSError as error:
+            self.engine.close()
+            raise Permanent(
+                f"Nothing can listen on {config.rest_listen} for REST: {error.strerror}."
+            ) from None
+        threading.Thread(target=server.serve_forever, name="tpu-rest", daemon=True).start()
+        return server
 
     def _tend(self) -> None:
         while not self._stop.wait(_TICK):
@@ -118,10 +145,11 @@ def _serve(config: Config) -> None:
     try:
         if platform.engine.swept:
             _say(f"removed what an earlier run left: {', '.join(platform.engine.swept)}")
-        if config.port_file:
-            partial = config.port_file.with_name(f".{config.port_file.name}")
-            partial.write_text(f"{platform.port}\n", encoding="ascii")
-            partial.rename(config.port_file)
+        for path, port in ((config.rest_port_file, platform.rest_port), (config.port_file, platform.port)):
+            if path:
+                partial = path.with_name(f".{path.name}")
+                partial.write_text(f"{port}\n", encoding="ascii")
+                partial.rename(path)
         sys.stdout.write(f"{platform.port}\n")
         sys.stdout.flush()
         stop.wait()

@@ -23,6 +23,8 @@ _REQUIRED = {
 _OPTIONAL = {
     "listen": str,
     "port_file": str,
+    "rest_listen": str,
+    "rest_port_file": str,
     "backends": dict,
     "pubsub": str,
     "no_capacity_zones": list,
@@ -44,6 +46,8 @@ class Config:
     token_key: Path
     pubsub: str | None
     settings: Settings
+    rest_listen: tuple[str, int] | None = None
+    rest_port_file: Path | None = None
 
 
 def parse_config(text: str) -> Config:
@@ -83,6 +87,8 @@ def parse_config(text: str) -> Config:
         token_key=Path(raw["token_key"]),
         pubsub=raw.get("pubsub"),
         settings=settings,
+        rest_listen=_address(raw["rest_listen"]) if "rest_listen" in raw else None,
+        rest_port_file=Path(raw["rest_port_file"]) if "rest_port_file" in raw else None,
     )
 
 
@@ -97,6 +103,13 @@ def _check_fields(raw: Any) -> None:
     for name, value in raw.items():
         if type(value) is not kinds[name]:
             raise Permanent(f"`{name}` in the configuration must be of type {kinds[name].__name__}.")
+
+
+def _address(text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdecimal() or int(port) > 65535:
+        raise Permanent(f"`rest_listen` in the configuration must be HOST:PORT, not {text}.")
+    return host, int(port)
 
 
 def _reservations(raw: Mapping[str, Any]) -> Mapping[str, Mapping[str, int]]:

@@ -10,10 +10,15 @@ any_pb2: Any = any_module
 timestamp_pb2: Any = timestamp_module
 
 
+def plain(message: Any) -> Any:
+    """The message itself, without its proto-plus wrapper."""
+    return type(message).pb(message) if hasattr(type(message), "pb") else message
+
+
 def pack(message: Any) -> Any:
     """As google.protobuf.Any."""
     packed = any_pb2.Any()
-    packed.Pack(type(message).pb(message) if hasattr(type(message), "pb") else message)
+    packed.Pack(plain(message))
     return packed
 
 

@@ -8,7 +8,10 @@ from shared.emulators.tpu_capacity import Terms
 from shared.emulators.tpu_errors import invalid
 from shared.emulators.tpu_messages import copy
 
-_RESERVATION = re.compile(r"projects/[^/]+/locations/([^/]+)/reservations/([^/]+)")
+# Folders and organizations may hold one for all their projects; `-` is any there is, as gcloud's --reserved says it.
+_RESERVATION = re.compile(
+    r"(?:projects|folders|organizations)/[^/]+/locations/([^/]+)/reservations/([A-Za-z0-9-]+)"
+)
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,7 @@ def terms(resource: Any, nodes: tuple[Wanted, ...], zone: str) -> Terms:
             f"The reservation '{given}' is not one of {zone}: write "
             f"projects/PROJECT/locations/{zone}/reservations/RESERVATION."
         )
-    return Terms(True, match[2])
+    return Terms(True, "" if match[2] == "-" else match[2])
 
 
 def window(policy: Any, begun: float) -> tuple[float, float | None]:

@@ -160,6 +160,8 @@ def test_a_queued_request_waits_for_its_reservation_and_not_for_one_that_is_not_
     until(lambda: state("q").state == Queued.WAITING_FOR_RESOURCES)
     client.delete_node(name=NAME).result(timeout=60)
     until(lambda: state("q").state == Queued.ACTIVE)
+    ask("any", "-")
+    until(lambda: state("any").state == Queued.WAITING_FOR_RESOURCES)
     assert client.get_node(name=f"{PARENT}/nodes/q").scheduling_config.reserved
 
 
