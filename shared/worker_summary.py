@@ -20,8 +20,8 @@ _TAIL = 1000
 """Characters of a worker's own smoke test."""
 
 
-def summary(found: Mapping[int, Document]) -> Document:
-    """`found` by the worker's number, at least one."""
+def summary(found: Mapping[int, Document], hosts: int) -> Document:
+    """`found` by the worker's number, at least one of `hosts`."""
     first = min(found)
     opened = [number for number, each in found.items() if each["egress"] != "denied"]
     fields = {
@@ -34,7 +34,10 @@ def summary(found: Mapping[int, Document]) -> Document:
         "seconds": _longest(found),
     }
     room = _WORKERS_BYTES // len(found)
-    return fields | {"workers": {str(number): _brief(each, room) for number, each in found.items()}}
+    return fields | {
+        "hosts": hosts,
+        "workers": {str(number): _brief(each, room) for number, each in found.items()},
+    }
 
 
 def _all(found: Mapping[int, Document], name: str) -> list[str]:

@@ -86,7 +86,7 @@ def _done(stage: str, seen: Seen) -> str:
     if stage == "attestation":
         return ", ".join(f"{name} {each['decision']}" for name, each in run.get("attestation", {}).items())
     inner = run.get("inner", {})
-    workers = f"{len(inner['workers'])} workers, " if inner.get("workers") else ""
+    workers = f"{inner['hosts']} workers, " if inner.get("workers") else ""
     return f"{workers}{inner.get('installed', 0)} packages, egress {inner.get('egress', 'unknown')}"
 
 

@@ -63,8 +63,9 @@ class Worker:
 class Inner(Worker):
     """The inner VM; of several hosts what any of them lacks or has too much, and the smoke test that counts."""
 
+    hosts: int = 1
     workers: dict[str, Worker] = field(default_factory=dict)
-    """Each host of a slice by its number; empty if there is one."""
+    """Each host of a slice that has reported, by its number; empty if there is one."""
 
 
 @dataclass(frozen=True)
@@ -100,10 +101,10 @@ class Report:
     attestation: Attestation | None
 
     def document(self) -> dict[str, Any]:
-        """As JSON. `workers` is there for a slice of several hosts alone."""
+        """As JSON. `hosts` and `workers` are there for a slice of several hosts alone."""
         made = asdict(self)
         if self.inner and not self.inner.workers:
-            del made["inner"]["workers"]
+            del made["inner"]["hosts"], made["inner"]["workers"]
         return made
 
 
@@ -217,7 +218,10 @@ def _inner(found: Mapping[str, Any] | None) -> Inner | None:
     if not found:
         return None
     workers = sorted(found.get("workers", {}).items(), key=lambda item: int(item[0]))
-    return Inner(**_held(found), workers={number: Worker(**_held(each)) for number, each in workers})
+    hosts = int(found.get("hosts", 1))
+    return Inner(
+        **_held(found), hosts=hosts, workers={number: Worker(**_held(each)) for number, each in workers}
+    )
 
 
 def _held(found: Mapping[str, Any]) -> dict[str, Any]:

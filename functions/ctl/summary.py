@@ -109,7 +109,8 @@ def _counted(inner: Inner) -> str:
         return f"{inner.installed} packages"
     counts = sorted({each.installed for each in inner.workers.values()})
     span = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
-    return f"{len(inner.workers)} workers, {span} packages each"
+    heard = f"{len(inner.workers)} of " if len(inner.workers) < inner.hosts else ""
+    return f"{heard}{inner.hosts} workers, {span} packages each"
 
 
 def _where(inner: Inner) -> str:

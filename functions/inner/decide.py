@@ -199,7 +199,7 @@ def learned(run_id: str, results: Mapping[int, Document], workers: int, vm: str)
     found = {number: result["found"] for number, result in results.items() if result["found"]}
     if not found:
         return ()
-    fields = dict(found[0]) if workers == 1 else worker_summary.summary(found)
+    fields = dict(found[0]) if workers == 1 else worker_summary.summary(found, workers)
     return (Put("runs", run_id, {"inner": fields | {"vm": vm}}, merge=True),)
 
 

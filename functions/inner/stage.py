@@ -50,7 +50,18 @@ def sweep(event: Event, ports: Ports) -> Iterator[tuple[str, Outcome]]:
         if reason := decide.silence(run, now):
             yield f"{run_id}-attestation", fail(event, run_id, "attestation", reason, "", now)
     yield from kept.renewals(ports)
-    yield from ports.machines("inner").sweep(event, "inner")
+    for name, outcome in ports.machines("inner").sweep(event, "inner"):
+        yield name, Outcome((*_heard(name, ports), *outcome.writes), outcome.events)
+
+
+def _heard(name: str, ports: Ports) -> tuple[Write, ...]:
+    """What the run of a VM that did not report as a whole learns from those of its workers that did."""
+    record = ports.store.get("vms", name) or {}
+    hosts = int(record.get("workers", 1))
+    if hosts == 1:
+        return ()
+    known = worker_reports.results(ports.store, attempt_name("inner", record))
+    return decide.learned(str(record["run_id"]), known, hosts, "")
 
 
 def _start(event: Event, data: SyncCompleted, run: Document, ports: Ports) -> Outcome:

@@ -167,7 +167,11 @@ def slice_of(*codes: int) -> dict[str, Any]:
     smokes = [{"exit_code": code, "seconds": 1.0 + n, "tail": f"worker {n}"} for n, code in enumerate(codes)]
     shown = next((each for each in smokes if each["exit_code"]), smokes[-1])
     workers = {str(n): {**own, "smoke": smoke} for n, smoke in enumerate(smokes)}
-    document["inner"] = inner | {"smoke": shown, "workers": dict(reversed(workers.items()))}
+    document["inner"] = inner | {
+        "hosts": len(codes),
+        "smoke": shown,
+        "workers": dict(reversed(workers.items())),
+    }
     return document
 
 
@@ -193,8 +197,10 @@ def test_workers_that_differ_are_told_apart() -> None:
     document = slice_of(0, 3, 0) | {"state": "failed", "reason": "No."}
     document["inner"]["workers"]["2"]["installed"] = 135
     text = summary.text(made(document))
-    assert "3 workers, 134 to 135 packages each" in text
+    assert "inner VM    3 workers, 134 to 135 packages each" in text
     assert "exit code 3 in 2.0 s, on worker 1" in text
+    del document["inner"]["workers"]["0"]
+    assert "inner VM    2 of 3 workers, 134 to 135 packages each" in summary.text(made(document))
 
 
 def test_the_summary_says_how_bad_what_was_refused_is() -> None:

@@ -325,7 +325,11 @@ def test_the_watchdog_names_who_did_not_report(world: World, reported: tuple[int
     send(world, config, *(of(world, config, number) for number in reported))
     world.ahead = WORKLOAD.install_minutes * 60 + 1000
     world.sweep()
-    assert words in ended_once(world, run_id, "failed")["reason"]
+    run = ended_once(world, run_id, "failed")
+    assert words in run["reason"]
+    known = run.get("inner", {})
+    assert sorted(known.get("workers", {})) == [str(number) for number in reported]
+    assert known.get("hosts") == (4 if reported else None)
 
 
 def test_the_watchdog_says_of_a_single_host_what_it_always_did(world: World) -> None:
@@ -333,6 +337,23 @@ def test_the_watchdog_says_of_a_single_host_what_it_always_did(world: World) -> 
     world.ahead = WORKLOAD.install_minutes * 60 + 1000
     world.sweep()
     assert "was silent too long; read its serial console" in ended_once(world, run_id, "failed")["reason"]
+
+
+def test_what_a_lost_slice_has_said_does_not_count_for_the_next(world: World) -> None:
+    """Worker 0 has reported when Google takes the slice back; another zone has another one, of which both must."""
+    run_id, old = begun(world, 2, zones=("us-east1-a", "us-east1-b"), provisioning="spot")
+    name = vm_name("inner", run_id)
+    send(world, old, of(world, old, 0))
+    world.vms.become(name, "PREEMPTED", "us-east1-a")
+    world.sweep()
+    new = world.configs[name]
+    assert new.report_token != old.report_token
+    send(world, old, of(world, old, 1))
+    assert "does not carry the secret" in world.bus.dead[0][2]
+    send(world, new, of(world, new, 1))
+    assert world.run(run_id)["state"] == "running"
+    send(world, new, of(world, new, 0))
+    assert ended_once(world, run_id, "completed")["machines"]["inner"]["zone"] == "us-east1-b"
 
 
 # --- what the guest and the system call a report ---
@@ -372,7 +393,7 @@ def worst(number: int, items: int = 200) -> Document:
 
 @pytest.mark.parametrize("hosts", [2, 64, 1536])
 def test_the_largest_slice_fits_a_document(hosts: int) -> None:
-    fields = worker_summary.summary({number: worst(number) for number in range(hosts)})
+    fields = worker_summary.summary({number: worst(number) for number in range(hosts)}, hosts)
     assert len(json.dumps(fields, ensure_ascii=False).encode()) < 900_000
     assert len(fields["workers"]) == hosts
     assert fields["missing"]
@@ -385,10 +406,10 @@ def test_a_slice_that_works_says_so_of_each_and_shows_the_slowest_smoke_test() -
     found = {
         n: worst(n, 0) | {"smoke": {"exit_code": 0, "seconds": 5.0 - n, "tail": f"{n}"}} for n in range(3)
     }
-    fields = worker_summary.summary(found)
+    fields = worker_summary.summary(found, 3)
     assert fields["smoke"] == {"exit_code": 0, "seconds": 5.0, "tail": "0"}
     assert [each["smoke"]["tail"] for each in fields["workers"].values()] == ["0", "1", "2"]
     found[1]["egress"] = "open"
-    assert worker_summary.summary(found)["egress"] == "open"
+    assert worker_summary.summary(found, 3)["egress"] == "open"
     found[2]["smoke"] = None
-    assert worker_summary.summary(found)["smoke"] is None
+    assert worker_summary.summary(found, 3)["smoke"] is None
