@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +14,7 @@ from shared.appraisal import dsse
 from shared.errors import Transient
 from shared.events import Event, ImageBuilt, derived_id
 from shared.model.value import sha256
+from shared.retention import DAY
 from tests.appraisal import forge
 from tests.attestation.world import SERVICE, Attested, silent
 from tests.provenance import makers
@@ -187,3 +189,16 @@ def test_a_revoked_builders_digest_is_no_part_of_a_dispute(world: Attested) -> N
     world.builders = makers.policy(2, carol={"revoked": True})
     world.agreed()
     assert decision(world) == "accepted"
+
+
+def test_a_vote_is_tallied_however_old_it_is(world: Attested) -> None:
+    """Runs and their content end; what a vote needs does not, also if a run stores the same bytes for a while."""
+    world.agreed()
+    world.blobs.put(forge.CONFIG.encode())
+    later = time.time() + 3000 * DAY
+    world.blobs.expire(later)
+    world.store.expire(later)
+    world.send("reference-revoked", {"image": SERVICE, "manifest": sha256(b"manifest"), "reason": "A flaw."})
+    (reference,) = world.references()
+    assert (reference["state"], reference["config"]) == ("revoked", sha256(forge.CONFIG.encode()))
+    assert world.bus.dead == []
