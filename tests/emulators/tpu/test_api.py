@@ -42,7 +42,7 @@ def test_a_node_lives_through_its_states(client: tpu_v2.TpuClient, platform: Tpu
     operation = client.create_node(parent=PARENT, node_id="vm", node=node(labels={"dmz-run": "r1"}))
     assert (operation.metadata.verb, operation.metadata.target) == ("create", f"{PARENT}/nodes/vm")
     assert operation.metadata.api_version == "v2"
-    made = operation.result(timeout=30)
+    made = operation.result(timeout=120)
     assert operation.metadata.end_time >= operation.metadata.create_time
     assert (made.name, made.state, made.health) == (f"{PARENT}/nodes/vm", State.READY, Node.Health.HEALTHY)
     assert dict(made.labels) == {"dmz-run": "r1"}
@@ -51,24 +51,24 @@ def test_a_node_lives_through_its_states(client: tpu_v2.TpuClient, platform: Tpu
     assert vm
     gone = client.delete_node(name=made.name)
     assert gone.metadata.verb == "delete"
-    gone.result(timeout=30)
+    gone.result(timeout=120)
     assert not vm.alive
     with pytest.raises(exceptions.NotFound):
         client.get_node(name=made.name)
 
 
 def test_ready_means_booted_not_finished(client: tpu_v2.TpuClient, platform: TpuPlatform) -> None:
-    began = time.monotonic()
-    assert create(client, script="#!/bin/sh\nsleep 30\n").state == State.READY
-    assert time.monotonic() - began < 10
-    assert platform.engine.get("vm")
+    assert create(client, script="#!/bin/sh\nsleep 3600\n").state == State.READY
+    vm = platform.engine.get("vm")
+    assert vm
+    assert "Finished running" not in (vm.directory / "serial.log").read_text()
 
 
 def test_a_node_that_still_boots_is_creating(client: tpu_v2.TpuClient) -> None:
     operation = client.create_node(parent=PARENT, node_id="vm", node=node())
     assert client.get_node(name=f"{PARENT}/nodes/vm").state in (State.CREATING, State.READY)
-    client.delete_node(name=f"{PARENT}/nodes/vm").result(timeout=30)
-    operation.result(timeout=30)
+    client.delete_node(name=f"{PARENT}/nodes/vm").result(timeout=120)
+    operation.result(timeout=120)
     assert list(client.list_nodes(parent=PARENT)) == []
 
 
@@ -126,7 +126,7 @@ def test_nodes_are_listed_in_pages(client: tpu_v2.TpuClient) -> None:
     assert [len(page.nodes) for page in first.pages] == [2, 1]
     assert [found.name[-4:] for found in client.list_nodes(parent=PARENT)] == ["vm-0", "vm-1", "vm-2"]
     assert len(list(client.list_nodes(parent=f"projects/{PROJECT}/locations/-"))) == 4
-    client.delete_node(name=f"{PARENT}/nodes/vm-0").result(timeout=30)
+    client.delete_node(name=f"{PARENT}/nodes/vm-0").result(timeout=120)
     assert len(list(client.list_nodes(parent=f"projects/{PROJECT}/locations/-"))) == 3
     with pytest.raises(exceptions.InvalidArgument, match="page token"):
         client.list_nodes(request={"parent": PARENT, "page_token": "\x00"})
@@ -178,7 +178,7 @@ def test_no_capacity_comes_in_the_operation(client: tpu_v2.TpuClient) -> None:
     zone = f"projects/{PROJECT}/locations/us-central1-c"
     operation = client.create_node(parent=zone, node_id="vm", node=node())
     with pytest.raises(exceptions.ResourceExhausted, match='no more capacity in the zone "us-central1-c"'):
-        operation.result(timeout=30)
+        operation.result(timeout=120)
     assert operation.operation.error.code == 8
     assert list(client.list_nodes(parent=zone)) == []
 
@@ -191,7 +191,7 @@ def test_quota_is_refused_at_once(client: tpu_v2.TpuClient) -> None:
 
 def test_operations_are_found_by_name(client: tpu_v2.TpuClient) -> None:
     operation = client.create_node(parent=PARENT, node_id="vm", node=node())
-    operation.result(timeout=30)
+    operation.result(timeout=120)
     name = operation.operation.name
     assert client.get_operation({"name": name}).done
     listed = client.list_operations(operations_pb2.ListOperationsRequest(name=PARENT))
@@ -214,7 +214,7 @@ def test_a_node_whose_vm_ended_is_stopped(client: tpu_v2.TpuClient, platform: Tp
     assert vm
     os.kill(vm.pid, signal.SIGKILL)
     until(lambda: client.get_node(name=f"{PARENT}/nodes/vm").state == State.STOPPED)
-    client.delete_node(name=f"{PARENT}/nodes/vm").result(timeout=30)
+    client.delete_node(name=f"{PARENT}/nodes/vm").result(timeout=120)
 
 
 def test_a_machine_that_cannot_boot_says_so_in_the_operation(
@@ -257,14 +257,14 @@ def test_it_serves_as_a_process_and_dies_with_its_vms(root: Path, tmp_path: Path
         assert port_file.read_text() == f"{port}\n"
         create(client_of(port))
         pid = int((tmp_path / "state/vms/vm/pid").read_text())
-        entered = subprocess.run(enter_command(pid, ["hostname"]), capture_output=True, text=True, timeout=20)
+        entered = subprocess.run(enter_command(pid, ["hostname"]), capture_output=True, text=True, timeout=120)
         assert entered.stdout == "vm\n"
-        second = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        second = subprocess.run(command, capture_output=True, text=True, timeout=120)
         assert second.returncode == 1
         assert (
             second.stderr == f"Another platform already uses {tmp_path}/state; stop it or choose another.\n"
         )
         process.terminate()
-        assert process.wait(20) == 0
+        assert process.wait(120) == 0
     assert not Path(f"/proc/{pid}").exists()
     assert not list((tmp_path / "state/vms").iterdir())

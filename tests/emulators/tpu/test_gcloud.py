@@ -119,7 +119,7 @@ def asked(
     port: int, verb: str, path: str, body: str = "", headers: dict[str, str] | None = None
 ) -> tuple[int, Any]:
     """Status and JSON of a plain request."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
     connection.request(verb, path, body, {"Authorization": "Bearer x"} if headers is None else headers)
     answer = connection.getresponse()
     return answer.status, json.loads(answer.read())

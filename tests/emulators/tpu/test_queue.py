@@ -29,7 +29,7 @@ def queue(client: tpu_v2.TpuClient, *nodes: str, parent: str = PARENT, **fields:
     request = asked(*nodes, parent=parent, **fields)
     return client.create_queued_resource(
         parent=parent, queued_resource_id="q", queued_resource=request
-    ).result(timeout=30)
+    ).result(timeout=120)
 
 
 def reaches(client: tpu_v2.TpuClient, state: Any, name: str = NAME) -> Any:
@@ -59,7 +59,7 @@ def test_a_request_is_served_and_its_node_names_it(client: tpu_v2.TpuClient, pla
         queue(client)
     with pytest.raises(exceptions.FailedPrecondition, match="is ACTIVE and its nodes have not been deleted"):
         client.delete_queued_resource(name=NAME)
-    client.delete_queued_resource(request={"name": NAME, "force": True}).result(timeout=60)
+    client.delete_queued_resource(request={"name": NAME, "force": True}).result(timeout=120)
     assert not vm.alive
     for call, name in ((client.get_node, NODE), (client.get_queued_resource, NAME)):
         with pytest.raises(exceptions.NotFound):
@@ -84,7 +84,7 @@ def test_what_waits_can_be_deleted_without_force(client: tpu_v2.TpuClient) -> No
     name = f"{EMPTY}/queuedResources/q"
     queue(client, parent=EMPTY)
     reaches(client, Queued.WAITING_FOR_RESOURCES, name)
-    client.delete_queued_resource(name=name).result(timeout=30)
+    client.delete_queued_resource(name=name).result(timeout=120)
     assert list(client.list_queued_resources(parent=EMPTY)) == []
 
 
@@ -102,7 +102,7 @@ def test_a_request_that_is_not_served_in_time_fails(client: tpu_v2.TpuClient, po
     failed = reaches(client, Queued.FAILED, name)
     assert failed.state.failed_data.error.code == 4
     assert "not served before" in failed.state.failed_data.error.message
-    client.delete_queued_resource(name=name).result(timeout=30)
+    client.delete_queued_resource(name=name).result(timeout=120)
 
 
 @pytest.mark.parametrize(
@@ -139,7 +139,7 @@ def test_one_node_that_cannot_be_made_takes_the_others_with_it(
     failed = reaches(client, Queued.FAILED)
     assert failed.state.failed_data.error.code == 6
     assert [each.name for each in client.list_nodes(parent=PARENT)] == [f"{PARENT}/nodes/b"]
-    client.delete_queued_resource(request={"name": NAME, "force": True}).result(timeout=30)
+    client.delete_queued_resource(request={"name": NAME, "force": True}).result(timeout=120)
     assert client.get_node(name=f"{PARENT}/nodes/b").state == State.READY  # it was never the request's
     assert platform.engine.get("a") is None
 
@@ -202,7 +202,7 @@ def test_queued_resources_count_against_the_quota_until_they_are_deleted(start: 
     reaches(client, Queued.FAILED)
     with pytest.raises(exceptions.ResourceExhausted, match="Quota limit"):
         create(client, "other")
-    client.delete_queued_resource(name=NAME).result(timeout=30)
+    client.delete_queued_resource(name=NAME).result(timeout=120)
     create(client, "other")
     with pytest.raises(exceptions.ResourceExhausted, match="Quota limit"):
         queue(client)
@@ -216,7 +216,7 @@ def test_the_preemption_of_its_node_suspends_it(client: tpu_v2.TpuClient, platfo
     suspended = reaches(client, Queued.SUSPENDED)
     assert suspended.state.state_initiator == By.SERVICE
     assert client.get_node(name=NODE).state == State.PREEMPTED
-    client.reset_queued_resource(name=NAME).result(timeout=60)
+    client.reset_queued_resource(name=NAME).result(timeout=120)
     until(lambda: client.get_queued_resource(name=NAME).state.state == Queued.ACTIVE)
     assert client.get_node(name=NODE).state == State.READY
     with pytest.raises(exceptions.FailedPrecondition, match="only one that is SUSPENDED or FAILED"):
@@ -232,17 +232,17 @@ def test_the_deletion_of_a_node_suspends_it_and_ends_its_other_nodes(
     client.create_queued_resource(parent=PARENT, queued_resource_id="q", queued_resource=request)
     reaches(client, Queued.ACTIVE)
     assert [each.multislice_node for each in client.list_nodes(parent=PARENT)] == [True, True]
-    client.delete_node(name=f"{PARENT}/nodes/s-0").result(timeout=60)
+    client.delete_node(name=f"{PARENT}/nodes/s-0").result(timeout=120)
     until(lambda: client.get_queued_resource(name=NAME).state.state == Queued.SUSPENDED)
     assert client.get_queued_resource(name=NAME).state.state_initiator == By.USER
     assert list(client.list_nodes(parent=PARENT)) == []
-    client.delete_queued_resource(name=NAME).result(timeout=30)
+    client.delete_queued_resource(name=NAME).result(timeout=120)
     assert platform.engine.get("s-1") is None
 
 
 def test_what_is_being_made_can_be_deleted_by_force(client: tpu_v2.TpuClient, platform: TpuPlatform) -> None:
     queue(client, "a", "b")
     until(lambda: client.get_queued_resource(name=NAME).state.state != Queued.ACCEPTED)
-    client.delete_queued_resource(request={"name": NAME, "force": True}).result(timeout=60)
+    client.delete_queued_resource(request={"name": NAME, "force": True}).result(timeout=120)
     assert list(client.list_nodes(parent=PARENT)) == []
     assert not list((platform.engine.state / "vms").iterdir())

@@ -46,7 +46,7 @@ def test_each_worker_is_told_its_number_and_all_addresses(
         assert found["worker-network-endpoints"] == endpoints
         assert (found["accelerator-type"], found["dmz-run-id"]) == ("v5litepod-16", "r7")
     assert inside(platform.engine, "vm-w-3", "hostname").stdout == "vm-w-3\n"
-    client.delete_node(name=made.name).result(timeout=60)
+    client.delete_node(name=made.name).result(timeout=120)
     assert not list((platform.engine.state / "vms").iterdir())
 
 

@@ -31,11 +31,11 @@ Queued = tpu_v2.QueuedResourceState.State
 
 
 def stop(client: tpu_v2.TpuClient) -> Any:
-    return client.stop_node({"name": NAME}).result(timeout=60)
+    return client.stop_node({"name": NAME}).result(timeout=120)
 
 
 def start_again(client: tpu_v2.TpuClient) -> Any:
-    return client.start_node({"name": NAME}).result(timeout=60)
+    return client.start_node({"name": NAME}).result(timeout=120)
 
 
 def test_a_stopped_node_starts_again_with_its_disk(client: tpu_v2.TpuClient, platform: TpuPlatform) -> None:
@@ -52,7 +52,7 @@ def test_a_stopped_node_starts_again_with_its_disk(client: tpu_v2.TpuClient, pla
     until(lambda: "boots: 2" in (vm.directory / "serial.log").read_text())
     assert "boots: 1" in (vm.directory / "serial.log").read_text()
     assert inside(platform.engine, "vm", "wc", "-l", "/root/boots").stdout == "2 /root/boots\n"
-    client.delete_node(name=NAME).result(timeout=60)
+    client.delete_node(name=NAME).result(timeout=120)
     assert not list((platform.engine.state / "vms").iterdir())
 
 
@@ -63,7 +63,7 @@ def test_only_what_runs_is_stopped_and_only_what_is_stopped_starts(client: tpu_v
     stop(client)
     with pytest.raises(exceptions.FailedPrecondition, match="stop is not supported while in state STOPPED"):
         stop(client)
-    client.delete_node(name=NAME).result(timeout=60)
+    client.delete_node(name=NAME).result(timeout=120)
     with pytest.raises(exceptions.NotFound):
         stop(client)
 
@@ -108,7 +108,7 @@ def test_a_preempted_node_stays_listed_until_it_is_deleted(
     assert [each.state for each in client.list_nodes(parent=PARENT)] == [State.PREEMPTED]
     with pytest.raises(exceptions.FailedPrecondition, match="not supported while in state PREEMPTED"):
         start_again(client)
-    client.delete_node(name=NAME).result(timeout=60)
+    client.delete_node(name=NAME).result(timeout=120)
     assert list(client.list_nodes(parent=PARENT)) == []
 
 
@@ -125,7 +125,7 @@ def test_reserved_capacity_is_there_for_those_who_have_reserved(start: Start) ->
     create(client, scheduling_config={"reserved": True})
     with pytest.raises(exceptions.ResourceExhausted, match="Insufficient reserved capacity"):
         create(client, "second", scheduling_config={"reserved": True})
-    client.delete_node(name=NAME).result(timeout=60)
+    client.delete_node(name=NAME).result(timeout=120)
     create(client, "second", scheduling_config={"reserved": True})
 
 
@@ -134,7 +134,7 @@ def test_without_a_reservation_nothing_is_reserved(client: tpu_v2.TpuClient) -> 
         parent=PARENT, node_id="vm", node=node(scheduling_config={"reserved": True})
     )
     with pytest.raises(exceptions.ResourceExhausted, match="Insufficient reserved capacity"):
-        operation.result(timeout=30)
+        operation.result(timeout=120)
     assert list(client.list_nodes(parent=PARENT)) == []
     with pytest.raises(exceptions.InvalidArgument, match="either reserved, or spot"):
         create(client, scheduling_config={"reserved": True, "spot": True})
@@ -158,7 +158,7 @@ def test_a_queued_request_waits_for_its_reservation_and_not_for_one_that_is_not_
     until(lambda: state("lost").state == Queued.FAILED)
     assert state("lost").failed_data.error.code == 8
     until(lambda: state("q").state == Queued.WAITING_FOR_RESOURCES)
-    client.delete_node(name=NAME).result(timeout=60)
+    client.delete_node(name=NAME).result(timeout=120)
     until(lambda: state("q").state == Queued.ACTIVE)
     ask("any", "-")
     until(lambda: state("any").state == Queued.WAITING_FOR_RESOURCES)
@@ -178,7 +178,7 @@ def test_a_file_takes_capacity_away_and_gives_it_back(
     def refused(name: str, zone: str) -> bool:
         parent = f"projects/{PROJECT}/locations/{zone}"
         try:
-            client.delete_node(name=create(client, name, parent=parent).name).result(timeout=60)
+            client.delete_node(name=create(client, name, parent=parent).name).result(timeout=120)
         except exceptions.ResourceExhausted:
             return True
         return False
@@ -209,7 +209,7 @@ def test_a_file_preempts_each_named_node_once(client: tpu_v2.TpuClient, platform
     create(client, "kept", **spot)
     create(client, **spot)
     until(lambda: client.get_node(name=NAME).state == State.PREEMPTED)
-    client.delete_node(name=NAME).result(timeout=60)
+    client.delete_node(name=NAME).result(timeout=120)
     create(client, **spot)
     control(platform, {"preempt": ["vm", f"{PARENT}/nodes/kept"]})
     until(lambda: client.get_node(name=f"{PARENT}/nodes/kept").state == State.PREEMPTED)

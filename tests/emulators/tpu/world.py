@@ -56,7 +56,7 @@ def node(network: str = "inner-net", external: bool = False, script: str = "", *
 
 
 def create(client: tpu_v2.TpuClient, node_id: str = "vm", parent: str = PARENT, **fields: Any) -> Any:
-    return client.create_node(parent=parent, node_id=node_id, node=node(**fields)).result(timeout=30)
+    return client.create_node(parent=parent, node_id=node_id, node=node(**fields)).result(timeout=120)
 
 
 def until(found: Callable[[], Any], seconds: float = 120) -> Any:
