@@ -20,6 +20,7 @@ from pathlib import Path
 import pytest
 
 from functions.ctl import deploy_steps as steps
+from functions.local.layout import CHECKOUT
 from tests.ctl.deploy_world import INNER, OUTER, STATES, World, checkout, world
 from tests.terraform import harness
 
@@ -178,3 +179,36 @@ def test_every_step_is_a_command_of_four_programs() -> None:
     commands = [each for step in (*steps.before(given), *steps.after(given, IMAGE)) for each in step.commands]
     assert {each.words[0] for each in commands} <= set(NEEDED)
     assert json.dumps([each.typed() for each in commands])
+
+
+def test_a_teardown_as_the_page_says_leaves_the_keys_and_two_buckets(cloud_world: World) -> None:
+    done = cloud_world.deploy("--yes", f"--image={IMAGE}")
+    assert done.returncode == 0, done.stdout
+    (script,) = (block for block in blocks("docs/operations.md") if " destroy " in block)
+    kept = re.sub(r"^gcloud .*\n", "", script, flags=re.MULTILINE)
+    assert kept.count("terraform") == script.count("terraform")
+    done = subprocess.run(
+        ("sh", "-e", "-x"),
+        input=re.sub(r"/etc/package-dmz/(\w+)\.tfvars", rf"{cloud_world.folder}/\1.tfvars.json", kept),
+        env={
+            **cloud_world.environment,
+            "TF_CLI_ARGS_apply": "-auto-approve -no-color",
+            "TF_CLI_ARGS_destroy": "-auto-approve -no-color",
+        },
+        cwd=cloud_world.root,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+        timeout=580,
+    )
+    assert done.returncode == 0, done.stdout
+    for project in ("outer", "inner"):
+        left = [one for one in cloud_world.state(project)["resources"] if one["mode"] == "managed"]
+        assert left == []
+    assert "google_kms_crypto_key.signing" in done.stdout
+
+
+def blocks(name: str) -> list[str]:
+    """The shell's blocks of a document."""
+    return re.findall(r"^```sh\n(.*?)^```", (CHECKOUT / name).read_text(), re.MULTILINE | re.DOTALL)

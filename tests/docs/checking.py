@@ -68,6 +68,7 @@ def _quoted(word: str) -> str:
     return f'{name}="{value}"' if name.startswith("--") else f'"{word}"'
 
 
+_TAKEN_OVER = {"apply": (["plan"],), "destroy": (["apply"], ["plan"])}
 _GROUPS = ("metadata", "state", "workspace")
 
 
@@ -82,7 +83,8 @@ def terraform(one: Found) -> Iterator[str]:
     if not path or (len(path) == 1 and path[0] in _GROUPS and one.whole):
         yield f"{one.where}: terraform has no command {' '.join((*path, *words[:1])) or '(none)'}"
         return
-    text = _help(*path)
+    # Their help says that they take what plan takes.
+    text = "".join(_help(*each) for each in (path, *_TAKEN_OVER.get(path[0], ())))
     for word in words:
         if not word.startswith("-"):
             continue
