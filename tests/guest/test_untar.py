@@ -156,6 +156,12 @@ def test_a_hostile_archive_leaves_nothing(tmp_path: Path, name: str) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["work"]
 
 
+def test_an_absolute_link_into_the_tree_itself(tmp_path: Path) -> None:
+    """While it is unpacked it leads inside, and nowhere afterwards: whoever has that name later has the link."""
+    with pytest.raises(GuestError, match="the link 'evil'"):
+        unpack(tmp_path, packed(to("python/evil", f"{tmp_path}/out.partial/x")))
+
+
 @pytest.mark.parametrize(("limit", "value"), [("MOST", 2), ("MAX_BYTES", 2)])
 def test_there_is_an_end_to_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str, value: int
