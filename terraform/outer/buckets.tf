@@ -75,7 +75,7 @@ resource "google_storage_bucket_iam_member" "advisories_reader" {
 }
 
 resource "google_storage_bucket_iam_member" "policies_reader" {
-  for_each = toset(flatten([for stage in ["attestation", "scanner", "sync"] : local.publishers[stage]]))
+  for_each = toset(flatten([for stage in ["attestation", "outer", "scanner", "sync"] : local.publishers[stage]]))
 
   bucket = google_storage_bucket.dmz["policies"].name
   role   = "roles/storage.objectViewer"

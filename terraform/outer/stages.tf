@@ -23,6 +23,7 @@ module "outer" {
   source = "../modules/function"
 
   attempts            = var.dead_letter_attempts
+  buckets             = local.policies
   dead_letter_topic   = local.dead_letter_topic
   deletion_protection = var.deletion_protection
   environment         = local.environment

@@ -92,6 +92,7 @@ _NEEDS = (
     ("storage.objectViewer", "bucket .*-provenance", "outer: builder", "cloudbuild.yaml"),
     ("storage.objectViewer", "bucket .*-policies", "outer: (scanner|sync)-stage", "shared/judgement.py"),
     ("storage.objectViewer", "bucket .*-policies", "outer: attestation-stage", "shared/trust.py"),
+    ("storage.objectViewer", "bucket .*-policies", "outer: outer-stage", "shared/model/prices.py"),
     ("storage.objectUser", "bucket .*-policies", "policy editors", "shared/policy/read.py"),
     ("storage.*", "bucket .*-advisories", "Google: storage transfer", "terraform/outer/advisories.tf"),
 )

@@ -114,6 +114,7 @@ def environment(plan: Plan) -> Iterator[str]:  # 5
             "scanner": {"/policies", "/advisories"},
             "sync": {"/policies", "/advisories"},
             "attestation": {"/policies"},
+            "outer": {"/policies"},
         }
         if mounted != needed.get(stage, set()):
             yield f"{one.address} has {sorted(mounted)} mounted"
