@@ -18,6 +18,7 @@ from types import FrameType
 
 from shared.errors import Permanent
 
+_STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _SAFE_IN_QUOTES = str.maketrans({"\\": "\\\\", '"': '\\"', "`": "\\`"})
 
 
@@ -77,6 +78,8 @@ class Runner:
                     env=dict(self.environment),
                     stdin=subprocess.DEVNULL if given is None else subprocess.PIPE,
                     stdout=stdout,
+                    # It would end at once, and leave its lock.
+                    preexec_fn=_ignore_hangup,
                 )
             except OSError as error:
                 raise Permanent(f"{words[0]} cannot be started ({error.strerror}).") from error
@@ -101,20 +104,26 @@ class _Patience:
     def hear(self, number: int, _: FrameType | None) -> None:
         self.asked = True
         # A terminal sends Ctrl-C to the command itself.
-        if number == signal.SIGTERM or not os.isatty(0):
+        if number != signal.SIGINT or not os.isatty(0):
             self._passed_on = True
             if self._process:
                 self._process.send_signal(signal.SIGINT)
 
 
+def _ignore_hangup() -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+
 @contextmanager
 def _patient() -> Iterator[_Patience]:
-    """Ctrl-C and SIGTERM are the command's: Terraform ends what it has begun, writes its state and frees the lock.
+    """Ctrl-C, SIGTERM and a terminal that hangs up become the command's SIGINT.
+
+    Terraform then ends what it has begun, writes its state and frees the lock; a second signal would break that off.
 
     Afterwards KeyboardInterrupt is raised.
     """
     patience = _Patience()
-    before = {number: signal.signal(number, patience.hear) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, patience.hear) for number in _STOPS}
     try:
         yield patience
     finally:

@@ -148,7 +148,19 @@ def test_a_terminal_is_asked_once_before_the_first_apply(answer: str, applied: i
     assert ("Nothing was applied." in text) != bool(applied)
 
 
-def test_who_stops_it_waits_for_the_command(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "stop",
+    [
+        lambda running: running.terminate(),
+        lambda running: running.send_signal(signal.SIGINT),
+        # A terminal that hangs up tells everybody.
+        lambda running: os.killpg(running.pid, signal.SIGHUP),
+    ],
+    ids=["SIGTERM", "SIGINT", "SIGHUP"],
+)
+def test_who_stops_it_waits_for_the_command(
+    stop: Callable[[subprocess.Popen[bytes]], None], tmp_path: Path
+) -> None:
     """Terraform ends what it has begun and frees its lock, then the deployment ends, and begins nothing more."""
     log = tmp_path / "log"
     wait = f"while [ ! -e {tmp_path}/go ]; do sleep 0.05; done"
@@ -162,9 +174,10 @@ def test_who_stops_it_waits_for_the_command(tmp_path: Path) -> None:
         (sys.executable, "-c", code, slow),
         stdin=subprocess.DEVNULL,
         env={**os.environ, "PYTHONPATH": os.fspath(CHECKOUT)},
+        start_new_session=True,
     ) as running:
         _until(lambda: log.exists() and "up" in log.read_text())
-        running.send_signal(signal.SIGTERM)
+        stop(running)
         _until(lambda: "told" in log.read_text())
         assert running.poll() is None
         (tmp_path / "go").touch()
