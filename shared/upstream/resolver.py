@@ -16,6 +16,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.metadata import files
 from pathlib import Path
 
 import uv
@@ -111,7 +112,7 @@ class UvResolver:
     def _run(self, work: Path, python: str, target: str) -> str | None:
         """uv's words if it fails, None if it has written its answer."""
         command = [
-            *(uv.find_uv_bin(), "pip", "compile", "requirements.in", "--output-file", "pins.txt"),
+            *(_program(), "pip", "compile", "requirements.in", "--output-file", "pins.txt"),
             *("--constraints", "constraints.txt", "--overrides", "overrides.txt", "--find-links", "known"),
             *("--python", sys.executable, "--python-version", python, "--python-platform", target),
             *(
@@ -144,6 +145,15 @@ class UvResolver:
         except subprocess.TimeoutExpired as error:
             raise Transient(f"The resolver found no answer within {self.timeout:.0f} seconds.") from error
         return done.stderr.decode("utf-8", "replace") if done.returncode != 0 else None
+
+
+def _program() -> str:
+    """uv itself, where its installer has recorded it, else where uv looks: that may be a directory of anybody's."""
+    for file in files("uv") or ():
+        path = Path(str(file.locate()))
+        if file.name == "uv" and path.is_file():
+            return str(path.resolve())
+    return uv.find_uv_bin()
 
 
 def _target(platform: str) -> str:

@@ -164,7 +164,7 @@ def test_both_votes_reach_the_attestation_stage(
                 subscription=world.subscription, max_messages=10, timeout=60
             ).received_messages
     events = [
-        decode(Delivery("image-built", each.message.data, dict(each.message.attributes))) for each in heard
+        decode(Delivery(each.message.data, "image-built", dict(each.message.attributes))) for each in heard
     ]
     assert len({event.id for event in events}) == 2, "the same vote is the same event"
 

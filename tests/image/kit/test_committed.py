@@ -1,5 +1,6 @@
 """Every image of the project comes out as `shared/data/images/digests.txt` says, the samples under all variations.
 
+The services' own image is another one with every commit: two builds of it are compared with each other.
 Needs the package hosts for the inputs that are not in the user's cache yet. No layer comes from a cache.
 """
 
@@ -69,6 +70,17 @@ def test_a_sample_is_as_committed_whatever_differs(
     name: str, committed: dict[str, str], tmp_path: Path, turkish: Path
 ) -> None:
     """Another path, user, host name, clock, locale, time zone, umask and home, one processor, the lock shuffled."""
+    found = f"{name} {varied(name, tmp_path, turkish).run()}"
+    assert differences({name: found}, {name: committed[name]}) == [], _ADVICE
+
+
+def test_the_services_are_the_same_whatever_differs(tmp_path: Path, turkish: Path) -> None:
+    """The same variations; what the digest should be only another build can say."""
+    (tmp_path / "plain").mkdir()
+    assert varied(spec.SERVICES, tmp_path, turkish).run() == real(spec.SERVICES, tmp_path / "plain").run()
+
+
+def varied(name: str, tmp_path: Path, turkish: Path) -> Build:
     build = real(name, tmp_path / "an other place")
     build.scratch.mkdir(exist_ok=True)
     shuffled(build.world.spec, 11)
@@ -76,9 +88,8 @@ def test_a_sample_is_as_committed_whatever_differs(
         "TZ": "America/St_Johns", "LC_ALL": "tr_TR.UTF-8", "LOCPATH": str(turkish),
         "PYTHONHASHSEED": "99", "KIT_SHUFFLE": "3", "KIT_CLOCK": "150000000",
     }  # fmt: skip
-    varied = named(on_one_processor(at_home(build, tmp_path)))
-    found = f"{name} {environment(replace(varied, umask=0o027), **variables).run()}"
-    assert differences({name: found}, {name: committed[name]}) == [], _ADVICE
+    changed = named(on_one_processor(at_home(build, tmp_path)))
+    return environment(replace(changed, umask=0o027), **variables)
 
 
 def test_a_changed_source_is_seen(committed: dict[str, str], layers: Path, tmp_path: Path) -> None:

@@ -94,10 +94,11 @@ def make_world(folder: Path, web: Web) -> World:
 
 def copied_checkout(to: Path, root: Path = ROOT) -> Path:
     """All that a build imports, and the child, in another place."""
-    for name in ("shared", "tests/image/kit", "tests/image/python", "tests/upstream"):
+    for name in ("shared", "functions", "tests/image/kit", "tests/image/python", "tests/upstream"):
         shutil.copytree(root / name, to / name, ignore=shutil.ignore_patterns("__pycache__", "osv"))
     for name in ("tests", "tests/image"):
         (to / name / "__init__.py").touch()
+    shutil.copy(root / "requirements.txt", to)
     return to
 
 
