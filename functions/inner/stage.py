@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from functions.inner import decide, entry, kept
-from shared import machines, worker_reports
+from functions.inner import decide, kept
+from shared import entry, machines, worker_reports
 from shared.creation import attempt_name
 from shared.delivery import Outcome, fail
 from shared.errors import Untrusted

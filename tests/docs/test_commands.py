@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from functions.ctl import deploy_steps as steps
-from functions.inner import entry
 from functions.local.layout import CHECKOUT
+from shared import entry
 from shared.settings import Settings
 from tests.docs import checking, commands
 from tests.docs.commands import Found

@@ -11,10 +11,9 @@ from typing import Any
 
 import pytest
 
-from functions.inner import entry
 from functions.outer import main as outer_main
 from functions.outer import stage
-from shared import vm_stages
+from shared import entry, vm_stages
 from shared.errors import Permanent
 from shared.events import Event, RunRequested
 from shared.machines import vm_name
