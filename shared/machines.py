@@ -169,12 +169,6 @@ class Machines:
 
     def _silent(self, name: str, record: Document) -> str:
         """Why a VM will not report; empty while it still may. Asks in the next zone if this one gave none."""
-        try:
-            return self._looked_for(name, record)
-        except Permanent as error:  # the next zone refuses it for good, say
-            return str(error)
-
-    def _looked_for(self, name: str, record: Document) -> str:
         if len(record["tried"]) >= len(record["zones"]):
             return self.creation.exhausted(record)
         request = self.creation.request(record)
@@ -186,7 +180,7 @@ class Machines:
         if vm is not None and vm.state in _LOST:
             return self._taken(name, record, vm.state)
         if progress.state == "failed" and progress.elsewhere:
-            return self.creation.again(record, progress.reason)
+            return _refusal(lambda: self.creation.again(record, progress.reason))
         if progress.state == "failed":
             return self.creation.failed(record, progress.reason)
         if vm is not None and vm.state in _GONE:
@@ -195,7 +189,7 @@ class Machines:
             )
         unseen = vm is None and self.clock() > float(record["asked"]) + min(_UNSEEN, self.grace)
         if unseen and not request:
-            return self.creation.ask(record)  # whoever meant to died
+            return _refusal(lambda: self.creation.ask(record))  # whoever meant to died
         if unseen and progress.state != "waiting":
             return f"The {self.kind} VM {name} vanished before it reported; request the run again."
         if self.clock() > self.creation.deadline(self.creation.seen(record) if vm else record):
@@ -213,10 +207,18 @@ class Machines:
             return f"The {self.kind} VM {name} was {state.lower()} before it reported; request the run again."
         lives = {str(len(record["tried"])): costs.life(record, self.clock())}
         self.store.put([Put("vms", name, {"lives": lives}, merge=True)])
-        return self.creation.again(record, f"it was {state.lower()} before it reported")
+        return _refusal(lambda: self.creation.again(record, f"it was {state.lower()} before it reported"))
 
     def _state(self, run_id: str) -> str:
         return str((self.store.get("runs", run_id) or {}).get("state", ""))
+
+
+def _refusal(ask: Callable[[], str]) -> str:
+    """Why no VM will come of asking; what is refused for good ends the run, and not the watchdog's round."""
+    try:
+        return ask()
+    except Permanent as error:
+        return str(error)
 
 
 def unpack(packed: str, what: str) -> ClaimedManifest:

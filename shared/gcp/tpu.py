@@ -1,7 +1,8 @@
 """TPU VMs through the Cloud TPU API (https://cloud.google.com/tpu/docs/reference/rest/v2/projects.locations.nodes).
 
 A VM is a node, or a node that a queued resource of the same name makes when there is room for it
-(https://cloud.google.com/tpu/docs/queued-resources). The permissions for both are those of nodes (tpu.nodes.*).
+(https://cloud.google.com/tpu/docs/queued-resources). IAM has no permissions of their own for queued resources: those of
+nodes count (https://cloud.google.com/iam/docs/roles-permissions/tpu).
 """
 
 from __future__ import annotations
@@ -78,8 +79,11 @@ class TpuVms:
         everywhere = self._parent("-")
         with translated("Listing the VMs"):
             nodes, dark = _listed(self._client.list_nodes, everywhere, "nodes")
-            requests, dark_too = _listed(self._client.list_queued_resources, everywhere, "queued_resources")
         vms = [messages.vm(node) for node in nodes]
+        try:
+            requests, dark_too = _listed(self._client.list_queued_resources, everywhere, "queued_resources")
+        except exceptions.GoogleAPICallError as error:  # what is known of nodes is worth telling
+            raise Unreachable(f"The TPU API did not list its queue: {_words(error)}", vms) from error
         there = {(vm.zone, vm.name) for vm in vms}
         vms += [vm for vm in map(messages.waiting, requests) if (vm.zone, vm.name) not in there]
         if unreachable := sorted({*dark, *dark_too}):
@@ -159,4 +163,8 @@ def _capacity() -> Iterator[None]:
     except exceptions.ResourceExhausted as error:
         if error.reason == _TOO_FAST:
             raise
-        raise NoCapacity(printable(" ".join(str(error.message).split()), 500)) from error
+        raise NoCapacity(_words(error)) from error
+
+
+def _words(error: exceptions.GoogleAPICallError) -> str:
+    return printable(" ".join(str(error.message).split()), 500)

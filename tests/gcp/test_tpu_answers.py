@@ -183,6 +183,14 @@ def test_a_place_that_was_not_reached_is_told_with_what_was(say: Say, which: str
     assert [vm.name for vm in raised.value.found] == ["one"]
 
 
+def test_a_queue_that_is_not_listed_hides_no_vm(say: Say) -> None:
+    nodes = cloud_tpu.ListNodesResponse(nodes=[node(A, "one")])
+    refused = ApiError(code_pb2.INVALID_ARGUMENT, "no such location")
+    with pytest.raises(Unreachable, match="did not list its queue: no such location") as raised:
+        say(ListNodes=nodes, ListQueuedResources=refused).all()
+    assert [vm.name for vm in raised.value.found] == ["one"]
+
+
 def test_a_zone_that_is_down_does_not_say_that_a_vm_is_gone(say: Say) -> None:
     with pytest.raises(Transient):
         say(GetNode=ApiError(code_pb2.UNAVAILABLE, "down")).get("vm", A)

@@ -471,6 +471,16 @@ def test_a_zone_that_does_not_answer_is_no_zone_without_vms(world: World) -> Non
     assert places(world) == []
 
 
+def test_a_look_that_is_refused_ends_no_run(world: World) -> None:
+    """A right of the service was taken away: the VM may well be at work."""
+    world.outer = silent
+    run_id = world.request(ZONES)
+    world.vms.progress = _raising(Permanent("Looking up was refused."))  # type: ignore[method-assign]
+    with pytest.raises(Transient, match="1 outer VMs could not be looked after: Looking up was refused"):
+        tick(world)
+    assert world.run(run_id)["state"] == "running"
+
+
 # --- the queue ---
 
 
