@@ -142,6 +142,8 @@ def test_a_vm_at_work_cannot_be_entered_and_a_preempted_one_costs_no_more() -> N
     vm = Vm(NAME, "READY", {}, "us-central1-a")
     (line,) = shown(begun() | {"state": "running"}, vm, records()["inner"], HOUR)
     assert "at work (after: keep)" in line
+    (line,) = shown(begun() | {"after": "delete"}, vm, records()["inner"], HOUR)
+    assert "at work (after: delete)" in line
     (line,) = shown(begun(), Vm(NAME, "PREEMPTED", {}, "us-central1-a"), records()["inner"], HOUR)
     assert line.endswith("at most 0.60 USD so far.")
     (line,) = shown(begun(), Vm(NAME, "WAITING_FOR_RESOURCES", {}, "us-central1-a"), records()["inner"], HOUR)
