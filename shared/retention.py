@@ -67,7 +67,9 @@ EXPIRING: Mapping[str, Kept] = {
     "token-uses": Kept(REPLAY_DAYS, "a token counts once; it lives for an hour at the most"),
     "verdicts": Kept(WITH_RUN_DAYS, "every package of a run with its reasons"),
     "vms": Kept(WITH_RUN_DAYS, "what a report is held against; a VM is never made twice"),
-    "workers": Kept(WITH_RUN_DAYS, "what each worker of a slice held; the run's document has the first lines"),
+    "workers": Kept(
+        WITH_RUN_DAYS, "what each worker of a slice held; the run's document has the first lines"
+    ),
 }
 
 FOR_EVER: Mapping[str, str] = {
