@@ -257,7 +257,9 @@ def test_it_serves_as_a_process_and_dies_with_its_vms(root: Path, tmp_path: Path
         assert port_file.read_text() == f"{port}\n"
         create(client_of(port))
         pid = int((tmp_path / "state/vms/vm/pid").read_text())
-        entered = subprocess.run(enter_command(pid, ["hostname"]), capture_output=True, text=True, timeout=120)
+        entered = subprocess.run(
+            enter_command(pid, ["hostname"]), capture_output=True, text=True, timeout=120
+        )
         assert entered.stdout == "vm\n"
         second = subprocess.run(command, capture_output=True, text=True, timeout=120)
         assert second.returncode == 1
