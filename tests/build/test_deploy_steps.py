@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -103,6 +104,8 @@ def test_lint_for_real(tmp_path: Path) -> None:
     place = workspace(tmp_path / "workspace")
     (place / "functions" / "wrong.py").write_text("import os\n")
     (place / "tests").mkdir()
+    if (CHECKOUT / ".mypy_cache").is_dir():
+        shutil.copytree(CHECKOUT / ".mypy_cache", place / ".mypy_cache")
     lint = Worker(place, "builder", {"PATH": programs(tmp_path / "bin"), "HOME": str(tmp_path)})
     ended = lint.run("lint")
     assert ended.returncode == 1

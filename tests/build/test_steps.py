@@ -195,19 +195,21 @@ def test_a_build_that_comes_out_otherwise_is_not_pushed(world: World, agreed: tu
 def test_a_statement_by_another_key_is_no_vote(world: World, agreed: tuple[Worker, Worker]) -> None:
     """Whoever can write to the bucket cannot speak for the rebuilder."""
     _, builder = agreed
-    forged = world.worker("builder", _REVISION="f" * 40, _PROVENANCE="gs://forged")
-    shutil.copytree(builder.workspace / "build", forged.workspace / "build", dirs_exist_ok=True)
+    forged = world.worker("builder", _PROVENANCE="gs://forged")
+    shutil.copytree(builder.workspace / "build", forged.workspace / "build")
     statement = (builder.workspace / "build/statement.json").read_bytes()
     world.cloud.stored("forged", f"services/{REVISION}/rebuilder-x.json", statement, None)
     ended = forged.run("compare")
     assert ended.returncode == 1, ended.stdout + ended.stderr
+    assert "1 of 2" in ended.stderr or "undecided" in ended.stderr or "agree" in ended.stderr, ended.stderr
+    assert forged.run("push").returncode == 1, "its push must be as impossible"
 
 
 @pytest.mark.network
 def test_without_the_other_builder_nothing_goes_on(world: World, agreed: tuple[Worker, Worker]) -> None:
     _, builder = agreed
     alone = world.worker("builder", _PROVENANCE="gs://empty")
-    shutil.copytree(builder.workspace / "build", alone.workspace / "build", dirs_exist_ok=True)
+    shutil.copytree(builder.workspace / "build", alone.workspace / "build")
     ended = alone.run("compare")
     assert ended.returncode == 1
     assert "submit it with _ROLE=rebuilder" in ended.stderr
