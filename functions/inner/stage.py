@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from functions.inner import decide, kept
-from shared import entry, machines, worker_reports
+from functions.inner import decide
+from shared import entry, kept_runs, machines, worker_reports
 from shared.creation import attempt_name
 from shared.delivery import Outcome, fail
 from shared.errors import Untrusted
@@ -49,7 +49,7 @@ def sweep(event: Event, ports: Ports) -> Iterator[tuple[str, Outcome]]:
         now = ports.clock()
         if reason := decide.silence(run, now):
             yield f"{run_id}-attestation", fail(event, run_id, "attestation", reason, "", now)
-    yield from kept.renewals(ports)
+    yield from kept_runs.renewals(ports)
     for name, outcome in ports.machines("inner").sweep(event, "inner"):
         yield name, Outcome((*_heard(name, ports), *outcome.writes), outcome.events)
 

@@ -6,7 +6,7 @@ import copy
 
 import pytest
 
-from functions.inner import kept
+from shared import kept_runs
 from shared.errors import Permanent, Transient
 from shared.machines import vm_name
 from shared.retention import DAY, EXPIRING, HELD_DAYS, RENEW_DAYS, RUN_DAYS, WITH_RUN_DAYS
@@ -23,7 +23,7 @@ def pass_days(world: World, days: float) -> None:
 
 
 def content(world: World, run_id: str) -> list[bytes]:
-    return [world.blobs.get(digest) for digest in kept.named(world.run(run_id))]
+    return [world.blobs.get(digest) for digest in kept_runs.named(world.run(run_id))]
 
 
 @pytest.mark.parametrize("days", [1, 7, HELD_DAYS])

@@ -117,7 +117,7 @@ def test_a_delivery_that_fails_is_counted(
     def deliver(_delivery: object) -> None:
         raise trouble
 
-    monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "p")
+    monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "dmz-test")
     handle = serving.entry_point(stage, lambda _settings: cast(Desk, SimpleNamespace(deliver=deliver)))
     with pytest.raises(ServiceUnavailable):
         handle(_message())

@@ -129,8 +129,8 @@ run "signing_keys_stay_in_hardware" {
     error_message = "A signing key is of another kind than shared/gcp/kms.py signs with."
   }
   assert {
-    condition     = length(google_kms_crypto_key_iam_member.signer) == 4
-    error_message = "Each key has one signer, who may sign and read the public half."
+    condition     = length(distinct([for one in google_kms_crypto_key_iam_member.signer : one.member if one.role == "roles/cloudkms.signer"])) == 3 && length([for one in google_kms_crypto_key_iam_member.signer : one if one.role == "roles/cloudkms.signer"]) == 3
+    error_message = "Each of the three keys has one signer, and each signer one key."
   }
 }
 
