@@ -107,8 +107,11 @@ resource "google_storage_bucket_iam_member" "provenance_writer" {
   member = "serviceAccount:${each.value}"
 }
 
+# The builder reads what the rebuilder has signed; gcloud looks whether an object is there before it makes one.
 resource "google_storage_bucket_iam_member" "provenance_reader" {
+  for_each = { builder = local.builder, rebuilder = local.rebuilder }
+
   bucket = google_storage_bucket.dmz["provenance"].name
   role   = "roles/storage.objectViewer"
-  member = "serviceAccount:${local.builder}"
+  member = "serviceAccount:${each.value}"
 }

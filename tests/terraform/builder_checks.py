@@ -28,7 +28,7 @@ def builders(plan: Plan) -> Iterator[str]:
         if member == REBUILDER and role.startswith("roles/artifactregistry."):  # 2
             yield f"the rebuilder has {role} on {on}"
     kept = {(member, role) for member, role, on in found if on == _PROVENANCE}
-    wanted_there = {(BUILDER, _ADDS), (REBUILDER, _ADDS), (BUILDER, _READS)}
+    wanted_there = {(member, role) for member in (BUILDER, REBUILDER) for role in (_ADDS, _READS)}
     for member, role in sorted(kept ^ wanted_there):  # 3
         yield f"{member}: {role} on what was signed is not as it should be"
     for member, role, on in sorted(found):  # 4

@@ -89,7 +89,7 @@ _NEEDS = (
     ("storage.objectViewer", "bucket .*-advisories", "outer: (scanner|sync)-stage", "shared/judgement.py"),
     ("storage.objectViewer", "bucket .*-builds", "outer: (re)?builder", "cloudbuild.yaml"),
     ("storage.objectCreator", "bucket .*-provenance", "outer: (re)?builder", "cloudbuild.yaml"),
-    ("storage.objectViewer", "bucket .*-provenance", "outer: builder", "cloudbuild.yaml"),
+    ("storage.objectViewer", "bucket .*-provenance", "outer: (re)?builder", "cloudbuild.yaml"),
     ("storage.objectViewer", "bucket .*-policies", "outer: (scanner|sync)-stage", "shared/judgement.py"),
     ("storage.objectViewer", "bucket .*-policies", "outer: attestation-stage", "shared/trust.py"),
     ("storage.objectViewer", "bucket .*-policies", "outer: outer-stage", "shared/model/prices.py"),
