@@ -201,11 +201,11 @@ def test_arguments_of_run(world: World, tmp_path: Path, monkeypatch: pytest.Monk
     out = tmp_path / "out"
     assert dmz("run", out) == 7
     assert dmz("run", out, "--env", "A=b=c", "--env", "D=", "--", "--port", "1", "--") == 7
-    assert dmz("run", "--env", "E=f", out) == 7
+    assert dmz("run", "--read-only", "--env", "E=f", out) == 7
     assert seen == [
-        (out, {"env": {}, "args": None}),
-        (out, {"env": {"A": "b=c", "D": ""}, "args": ["--port", "1", "--"]}),
-        (out, {"env": {"E": "f"}, "args": None}),
+        (out, {"env": {}, "args": None, "read_only": False}),
+        (out, {"env": {"A": "b=c", "D": ""}, "args": ["--port", "1", "--"], "read_only": False}),
+        (out, {"env": {"E": "f"}, "args": None, "read_only": True}),
     ]
 
 
