@@ -184,7 +184,7 @@ def _run(arguments: argparse.Namespace) -> int:
     if not _is_layout(str(given.layout)):
         raise BadInput(f"{given.layout} is no image layout: build one with ./dmz image build SPEC --out DIR.")
     env = dict(pair.split("=", 1) for pair in pairs)
-    return run(given.layout, env=env, args=words, read_only=given.read_only)
+    return run(given.layout, env=env, args=words, read_only=arguments.read_only or given.read_only)
 
 
 def line(built: BuiltImage) -> str:

@@ -77,6 +77,7 @@ def register(commands: Commands) -> None:
     smoke.add_argument("layout", type=Path, metavar="DIR", help="what ./dmz image build services --out wrote")
     run = actions.add_parser("run", help="run an image in a sandbox", usage=RUN)
     run.add_argument("--env", action="append", default=[], metavar="NAME=VALUE", help=argparse.SUPPRESS)
+    run.add_argument("--read-only", action="store_true", help=argparse.SUPPRESS)
     run.add_argument("words", nargs=argparse.REMAINDER, metavar="DIR", help="of the layout")
 
 
