@@ -37,7 +37,9 @@ example:
 _REFERENCE_MORE = """\
 Prints the reference value as JSON, for ./dmz appraise and ./dmz attestation export.
 
-exit codes: 0 agreed, 1 undecided or disputed, 2 unusable input"""
+An envelope that proves nothing, or that is too old, is named and does not count.
+
+exit codes: 0 agreed, 1 undecided, 2 unusable input, 3 disputed"""
 
 
 def register(commands: Commands) -> None:
@@ -134,6 +136,7 @@ def _reference(added: argparse.ArgumentParser) -> None:
     added.add_argument("envelopes", nargs="+", type=Path, metavar="ENVELOPE", help="what ./dmz rebuild wrote")
     added.add_argument("--builders", required=True, type=Path, metavar="FILE", help="the policy of builders")
     added.add_argument("--config", required=True, type=Path, metavar="FILE", help="the image's configuration")
+    added.add_argument("--revision", metavar="NAME", help="leave out what is about another revision")
     added.add_argument("--at", default="", metavar="RFC3339", help="the time to count at (default: now)")
 
 

@@ -3,7 +3,7 @@
 Pure: envelopes, policy and time are arguments. The same set of votes gives the same answer in any order, however often
 each of them came.
 
-What makes a vote, numbered in `verify`:
+What makes a vote, numbered in `proved` and `verify`:
 1. The envelope and the statement in it are well-formed (dsse.py, statement.py).
 2. The statement names a builder of the policy, which is not revoked.
 3. One of that builder's keys signed it; no other listed builder's key did, and no signature of a listed key is wrong.
@@ -72,6 +72,25 @@ Outcome = ReferenceValue | Undecided | Dispute
 
 def verify(envelope: str | bytes, builders: Builders, now: float) -> Vote:
     """The vote that an envelope is; Permanent says which of the module's five conditions it fails."""
+    vote = proved(envelope, builders, now)
+    if stale := too_old(vote, builders, now):  # 4
+        raise Permanent(stale)
+    return vote
+
+
+def too_old(vote: Vote, builders: Builders, now: float) -> str:
+    """Why a vote no longer counts towards the threshold; empty if it does. `tally` asks that for itself."""
+    age = now - vote.build.finished
+    if age < builders.validity_seconds:
+        return ""
+    return (
+        f"{vote.build.builder} states a build of {vote.build.image} that is {age:.0f} s old; a vote is valid for "
+        f"{builders.validity_seconds} s: build again."
+    )
+
+
+def proved(envelope: str | bytes, builders: Builders, now: float) -> Vote:
+    """The same, however old: a vote that proves a dispute still, if it makes up no threshold."""
     read = dsse.read(envelope)  # 1
     # Which builder's keys to try is read from the unproved payload; the proof follows at once.
     build = statement.read(read.unverified_payload)
@@ -88,11 +107,6 @@ def verify(envelope: str | bytes, builders: Builders, now: float) -> Vote:
     if age < -LEEWAY:
         raise Permanent(
             f"{builder.id} states a build of {build.image} that ends {-age:.0f} s from now; correct its clock."
-        )
-    if age >= builders.validity_seconds:
-        raise Permanent(
-            f"{builder.id} states a build of {build.image} that is {age:.0f} s old; a vote is valid for "
-            f"{builders.validity_seconds} s: build again."
         )
     for moment in (build.finished, now):  # 5
         if not builder.may_vote(moment):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -63,11 +65,70 @@ def test_too_few_and_disagreeing_builders(world: World, capsys: pytest.CaptureFi
     assert "1 of 2 builders have built demo_service at v1" in capsys.readouterr().err
     (world.at / "src/main.py").write_text("import demo  # and a door at the back\n")
     assert world.rebuild("bob", BOB, *revision) == 0
-    assert cli.main(["attestation", "reference", *given, alice, bob]) == 1
+    assert cli.main(["attestation", "reference", *given, alice, bob]) == 3
     said = capsys.readouterr().err
     assert "Builders disagree about demo_service at v1" in said
     assert world.stated("alice").manifest in said
     assert world.stated("bob").manifest in said
+
+
+def test_what_does_not_count_is_named_and_blocks_nothing(
+    world: World, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Garbage, what nobody signed, another revision's statement and an old one, beside two votes that agree."""
+    month_ago = time.time() - 30 * 86400
+    with monkeypatch.context() as then:
+        then.setattr(rebuild, "time", SimpleNamespace(time=lambda: month_ago))
+        assert world.rebuild("bob", BOB, "--revision", "v1") == 0
+    old = world.home / "old.json"
+    (world.home / "bob.json").rename(old)
+    assert world.rebuild("bob", BOB, "--revision", "v2") == 0
+    replayed = world.home / "replayed.json"
+    (world.home / "bob.json").rename(replayed)
+    assert world.rebuild("alice", ALICE, "--revision", "v1") == 0
+    assert world.rebuild("bob", BOB, "--revision", "v1") == 0
+    alice, bob = (world.home / f"{name}.json" for name in ("alice", "bob"))
+    garbage, large, forged = (world.home / f"{name}.json" for name in ("garbage", "large", "forged"))
+    garbage.write_bytes(b"\xff{")
+    large.write_bytes(b"x" * (1 << 21))
+    forged.write_text(
+        json.dumps(json.loads(bob.read_text()) | {"payload": json.loads(alice.read_text())["payload"]})
+    )
+    given = ("--builders", str(world.builders()), "--config", str(world.config), "--revision", "v1")
+    harmless = [str(path) for path in (old, replayed, garbage, large, forged)]
+    capsys.readouterr()
+    assert cli.main(["attestation", "reference", *given, str(alice), *harmless, str(bob)]) == 0
+    printed = capsys.readouterr()
+    assert json.loads(printed.out)["builders"] == [ALICE, BOB]
+    assert [line.split(" does not count: ")[0] for line in printed.err.splitlines()] == [
+        f"dmz: {path}" for path in harmless
+    ]
+    assert cli.main(["attestation", "reference", *given, str(alice), *harmless]) == 1, (
+        "none of them is a vote"
+    )
+    assert "1 of 2 builders" in capsys.readouterr().err
+    assert cli.main(["attestation", "reference", *given, *harmless]) == 1
+    assert cli.main(["attestation", "reference", *given, str(alice), str(world.home / "none.json")]) == 2
+
+
+def test_an_old_vote_is_a_dispute_still(
+    world: World, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    month_ago, source = time.time() - 30 * 86400, world.at / "src/main.py"
+    sound = source.read_text()
+    source.write_text("import demo  # and a door at the back\n")
+    with monkeypatch.context() as then:
+        then.setattr(rebuild, "time", SimpleNamespace(time=lambda: month_ago))
+        assert world.rebuild("bob", BOB, "--revision", "v1") == 0
+    old = world.home / "old.json"
+    (world.home / "bob.json").rename(old)
+    source.write_text(sound)
+    assert world.rebuild("alice", ALICE, "--revision", "v1") == 0
+    assert world.rebuild("bob", BOB, "--revision", "v1") == 0
+    given = ("--builders", str(world.builders()), "--config", str(world.config), "--revision", "v1")
+    envelopes = [str(path) for path in (world.home / "alice.json", world.home / "bob.json", old)]
+    assert cli.main(["attestation", "reference", *given, *envelopes]) == 3
+    assert "Builders disagree about demo_service at v1" in capsys.readouterr().err
 
 
 def test_different_sources_are_not_compared(world: World, capsys: pytest.CaptureFixture[str]) -> None:
