@@ -57,6 +57,18 @@ def nothing_to_sweep(_event: Event) -> Iterable[tuple[str, Outcome]]:
     return ()
 
 
+def in_turn(*rounds: Iterable[tuple[str, Outcome]]) -> Iterator[tuple[str, Outcome]]:
+    """One part of a sweep after the other; one that fails keeps none back. Transient at the end if any did."""
+    troubles: list[DmzError] = []
+    for each in rounds:
+        try:
+            yield from each
+        except DmzError as error:
+            troubles.append(error)
+    if troubles:
+        raise Transient(" ".join(str(error) for error in troubles))
+
+
 @dataclass(frozen=True)
 class Desk:
     """Takes one stage's deliveries.
@@ -154,16 +166,29 @@ class Desk:
         return fail(event, event.run_id, self.stage, reason, "", self.clock())
 
     def _sweep(self, event: Event) -> None:
-        troubles, unwritten = self._publish_what_was_left(), []
-        for name, outcome in self.sweep(event):
-            try:
-                self._commit(f"{self.stage}:sweep:{name}", outcome)
-            except Transient as error:
-                unwritten.append(error)  # somebody else has ended the run meanwhile, or the store is away
-        if troubles:
-            raise Transient(f"{len(troubles)} events stay in the outbox of {self.stage}: {troubles[0]}")
+        """The whole round, whatever happens to a part of it; then it fails if anything did."""
+        troubles: list[DmzError] = []
+        if kept_back := self._publish_what_was_left():
+            troubles.append(
+                Transient(f"{len(kept_back)} events stay in the outbox of {self.stage}: {kept_back[0]}")
+            )
+        unwritten: list[DmzError] = []
+        try:
+            for name, outcome in self.sweep(event):
+                try:
+                    self._commit(f"{self.stage}:sweep:{name}", outcome)
+                except DmzError as error:
+                    unwritten.append(
+                        error
+                    )  # another has ended the run meanwhile, or the store does not take it
+        except DmzError as error:
+            troubles.append(error)
         if unwritten:
-            raise Transient(f"{len(unwritten)} findings of the sweep are not written: {unwritten[0]}")
+            troubles.append(
+                Transient(f"{len(unwritten)} findings of the sweep are not written: {unwritten[0]}")
+            )
+        if troubles:
+            raise Transient(" ".join(str(error) for error in troubles))
 
     def _commit(self, key: str, outcome: Outcome) -> None:
         """An outcome that no delivery waits for, once per key."""
@@ -176,7 +201,11 @@ class Desk:
     def _publish_what_was_left(self) -> list[DmzError]:
         """Empty the outbox of those that died before they could; one that fails keeps no other back."""
         troubles: list[DmzError] = []
-        for key, waiting in self.store.stale_outbox(self.clock() - _STALE_OUTBOX):
+        try:
+            left = self.store.stale_outbox(self.clock() - _STALE_OUTBOX)
+        except DmzError as error:
+            return [error]
+        for key, waiting in left:
             if key.startswith(f"{self.stage}:"):
                 try:
                     self._send(key, waiting)

@@ -11,28 +11,42 @@ from collections.abc import Iterator, Sequence
 
 from shared import machines, retention
 from shared.delivery import Outcome
-from shared.errors import Permanent, Transient
+from shared.errors import DmzError, Permanent, Transient
 from shared.model.value import Digest
 from shared.ports import Document, Put, Unreachable, Vm
 from shared.vm_stages import Ports
 
 
 def renewals(ports: Ports) -> Iterator[tuple[str, Outcome]]:
-    """For each kept VM whose run was last written long ago: everything of that run written anew."""
+    """For each kept VM whose run was last written long ago: everything of that run written anew.
+
+    One that fails keeps no other back; the tick fails at its end, and the next one tries again: there are months left.
+    """
+    troubles: list[DmzError] = []
     for vm in _listed(ports):
-        run_id = vm.labels.get(machines.RUN_LABEL, "")
         if vm.labels.get(machines.KIND_LABEL) != "inner" or vm.state == "DELETING":
             continue
-        run = ports.store.get("runs", run_id) or {}
-        if run.get("state") != "completed" or run.get("after") != "keep":
+        try:
+            renewed = _renewed(vm.labels.get(machines.RUN_LABEL, ""), ports)
+        except DmzError as error:
+            troubles.append(error)
             continue
-        last, now = float(run.get("renewed") or run["ended"]), ports.clock()
-        if now <= last + retention.RENEW_DAYS * retention.DAY:
-            continue
-        with contextlib.suppress(Transient):  # the next tick tries again: there are months of them left
-            _written_anew(run_id, run, ports)
-            fields = {"renewed": now}
-            yield f"{run_id}-renewed-{last:.0f}", Outcome((Put("runs", run_id, fields, merge=True),))
+        if renewed:
+            yield renewed
+    if troubles:
+        raise Transient(f"The papers of {len(troubles)} kept VMs could not be renewed: {troubles[0]}")
+
+
+def _renewed(run_id: str, ports: Ports) -> tuple[str, Outcome] | None:
+    """None if the run has no kept VM, or was written lately."""
+    run = ports.store.get("runs", run_id) or {}
+    if run.get("state") != "completed" or run.get("after") != "keep":
+        return None
+    last, now = float(run.get("renewed") or run["ended"]), ports.clock()
+    if now <= last + retention.RENEW_DAYS * retention.DAY:
+        return None
+    _written_anew(run_id, run, ports)
+    return f"{run_id}-renewed-{last:.0f}", Outcome((Put("runs", run_id, {"renewed": now}, merge=True),))
 
 
 def _listed(ports: Ports) -> Sequence[Vm]:

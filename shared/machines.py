@@ -110,7 +110,7 @@ class Machines:
     def sweep(self, event: Event, stage: str) -> Iterator[tuple[str, Outcome]]:
         """Runs whose VM will never report, each with why; then every VM without a reason to live is deleted."""
         troubles: list[DmzError] = []
-        for name, record in self.store.find("vms", "state", "asked"):
+        for name, record in self._asked(troubles):
             if record["kind"] != self.kind:
                 continue
             try:
@@ -129,6 +129,14 @@ class Machines:
         if troubles:
             raise Transient(f"{len(troubles)} {self.kind} VMs could not be looked after: {troubles[0]}")
 
+    def _asked(self, troubles: list[DmzError]) -> Sequence[tuple[str, Document]]:
+        """The records of VMs that have not reported; that they cannot be read keeps no VM alive."""
+        try:
+            return self.store.find("vms", "state", "asked")
+        except DmzError as error:
+            troubles.append(error)
+            return ()
+
     def _listed(self, troubles: list[DmzError]) -> Sequence[Vm]:
         """What there is, as far as it can be seen."""
         try:
@@ -136,6 +144,9 @@ class Machines:
         except Unreachable as error:
             troubles.append(error)
             return error.found
+        except DmzError as error:
+            troubles.append(error)
+            return ()
 
     def _look_after(self, vm: Vm) -> None:
         """Delete a VM without a reason to live.

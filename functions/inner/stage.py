@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from functions.inner import decide
 from shared import entry, kept_runs, machines, worker_reports
 from shared.creation import attempt_name
-from shared.delivery import Outcome, fail
-from shared.errors import Untrusted
+from shared.delivery import Outcome, fail, in_turn
+from shared.errors import DmzError, Untrusted
 from shared.events import (
     AttestationAppraised,
     Event,
@@ -45,22 +45,32 @@ def handle_event(event: Event, ports: Ports) -> Outcome:
 
 def sweep(event: Event, ports: Ports) -> Iterator[tuple[str, Outcome]]:
     """VMs that will not report, and data services that do not answer."""
+    # What costs money comes before what has months of time.
+    yield from in_turn(_unanswered(event, ports), _unreported(event, ports), kept_runs.renewals(ports))
+
+
+def _unanswered(event: Event, ports: Ports) -> Iterator[tuple[str, Outcome]]:
     for run_id, run in ports.store.find("runs", "state", "running"):
         now = ports.clock()
         if reason := decide.silence(run, now):
             yield f"{run_id}-attestation", fail(event, run_id, "attestation", reason, "", now)
-    yield from kept_runs.renewals(ports)
+
+
+def _unreported(event: Event, ports: Ports) -> Iterator[tuple[str, Outcome]]:
     for name, outcome in ports.machines("inner").sweep(event, "inner"):
         yield name, Outcome((*_heard(name, ports), *outcome.writes), outcome.events)
 
 
 def _heard(name: str, ports: Ports) -> tuple[Write, ...]:
     """What the run of a VM that did not report as a whole learns from those of its workers that did."""
-    record = ports.store.get("vms", name) or {}
-    hosts = int(record.get("workers", 1))
-    if hosts == 1:
+    try:
+        record = ports.store.get("vms", name) or {}
+        hosts = int(record.get("workers", 1))
+        if hosts == 1:
+            return ()
+        known = worker_reports.results(ports.store, attempt_name("inner", record))
+    except DmzError:  # the end of a run that costs money does not wait for what it might tell besides
         return ()
-    known = worker_reports.results(ports.store, attempt_name("inner", record))
     return decide.learned(str(record["run_id"]), known, hosts, "")
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from functions.outer import decide
 from shared import machines
-from shared.delivery import Outcome, fail
+from shared.delivery import Outcome, fail, in_turn
 from shared.errors import Permanent, Untrusted
 from shared.events import Event, ManifestPublished, OuterInstallCompleted, RunFailed, RunRequested, derive
 from shared.model import prices
@@ -28,11 +28,14 @@ def handle_event(event: Event, ports: Ports) -> Outcome:
 
 def sweep(event: Event, ports: Ports) -> Iterator[tuple[str, Outcome]]:
     """Runs that hang, wherever they do, and runs whose outer VM will not report."""
+    yield from in_turn(_overdue(event, ports), ports.machines("outer").sweep(event, "outer"))
+
+
+def _overdue(event: Event, ports: Ports) -> Iterator[tuple[str, Outcome]]:
     for run_id, run in ports.store.find("runs", "state", "running"):
         now = ports.clock()
         if reason := decide.overdue(run, now):
             yield run_id, fail(event, run_id, str(run["stage"]), reason, "", now)
-    yield from ports.machines("outer").sweep(event, "outer")
 
 
 def _start(event: Event, request: RunRequested, ports: Ports) -> Outcome:

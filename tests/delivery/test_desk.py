@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import pytest
 
-from shared.delivery import ATTEMPTS, Desk, Outcome, fail
+from shared.delivery import ATTEMPTS, Desk, Outcome, fail, in_turn
 from shared.errors import Permanent, Transient, Untrusted
 from shared.events import Delivery, Event, RunFailed, decode
 from shared.memory.store import MemoryStore
@@ -468,3 +468,37 @@ def test_a_finding_of_the_sweep_that_comes_second_keeps_no_other_back() -> None:
     with pytest.raises(Transient, match="1 findings of the sweep"):
         office.tick()
     assert [event.run_id for event in office.bus.published] == ["run-ba9876543210"]
+
+
+def test_a_finding_that_the_store_refuses_keeps_no_other_back() -> None:
+    refused = Outcome((Put("results", "r", {"nested": [[1]]}),))
+    office = Office(sweep=lambda _: [("vm-1", refused), ("vm-2", failure("The VM vanished."))])
+    with pytest.raises(Transient, match="1 findings of the sweep are not written: .*cannot take"):
+        office.tick()
+    assert [event.run_id for event in office.bus.published] == [RUN]
+
+
+def test_a_sweep_that_fails_in_the_middle_has_its_findings_written_and_is_told() -> None:
+    def sweep(_: Event) -> Iterator[tuple[str, Outcome]]:
+        yield "vm-1", failure("The VM vanished.")
+        raise Permanent("The list was refused.")
+
+    def left(_: float) -> Sequence[tuple[str, Event]]:
+        raise Transient("The outbox is away.")
+
+    office = Office(sweep=sweep)  # type: ignore[arg-type]
+    office.store.stale_outbox = left  # type: ignore[assignment, method-assign]
+    with pytest.raises(Transient, match=r"The outbox is away\. The list was refused\."):
+        office.tick()
+    assert [event.run_id for event in office.bus.published] == [RUN]
+
+
+def test_parts_of_a_sweep_do_not_end_one_another() -> None:
+    def broken(reason: str) -> Iterator[tuple[str, Outcome]]:
+        yield reason, Outcome()
+        raise Permanent(reason)
+
+    findings = in_turn(broken("One."), broken("Two."), [("three", Outcome())])
+    assert [next(findings)[0] for _ in range(3)] == ["One.", "Two.", "three"]
+    with pytest.raises(Transient, match=r"^One\. Two\.$"):
+        next(findings)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 
 import pytest
 
 from shared import kept_runs
 from shared.errors import Permanent, Transient
+from shared.events import Delivery
 from shared.machines import vm_name
 from shared.retention import DAY, EXPIRING, HELD_DAYS, RENEW_DAYS, RUN_DAYS, WITH_RUN_DAYS
 from tests.stages.world import WORKLOAD, World
@@ -20,6 +22,12 @@ def pass_days(world: World, days: float) -> None:
     world.ahead += days * DAY
     world.store.expire(world.clock())
     world.blobs.expire(world.clock())
+
+
+def tick(world: World) -> None:
+    """The watchdog's tick for the inner stage; raises what it raises."""
+    world.desks["inner"].deliver(Delivery(b"{}", "sweep-requested", {}, "1", str(world.clock())))
+    world.quiet()
 
 
 def content(world: World, run_id: str) -> list[bytes]:
@@ -125,11 +133,47 @@ def test_a_renewal_that_fails_is_tried_again_and_holds_nothing_else_up(
 
     with monkeypatch.context() as patch:
         patch.setattr(world.blobs, "get", away)
-        world.sweep()
-    assert world.raised == []
+        with pytest.raises(Transient, match="papers of 1 kept VMs could not be renewed: The store is away"):
+            tick(world)
     assert "renewed" not in world.run(run_id)
-    world.sweep()
+    tick(world)
     assert world.run(run_id)["renewed"]
+
+
+@pytest.mark.parametrize(
+    "error", [Transient("It is away."), Permanent("It is refused.")], ids=["away", "refused"]
+)
+@pytest.mark.parametrize("call", ["vms.all", "store.find verdicts", "store.find state", "store.put_many"])
+def test_whatever_does_not_answer_no_silent_vm_goes_on_costing(
+    make: Callable[..., World], monkeypatch: pytest.MonkeyPatch, call: str, error: Exception
+) -> None:
+    """A kept VM's papers are due in the tick that finds a VM silent; the tick ends that one, and fails."""
+    world = make()
+    run_id = world.request(KEEP)
+    pass_days(world, RENEW_DAYS + 1)
+    world.inner = lambda _: None
+    silent = world.request()
+    world.ahead += 7200
+    name, _, which = call.partition(" ")
+    port, method = name.split(".")
+    real = getattr(getattr(world, port), method)
+
+    def failing(*given: object, **named: object) -> object:
+        if not which or which == given[0] or (which == "state" and given[:2] == ("runs", "state")):
+            raise error
+        return real(*given, **named)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(getattr(world, port), method, failing)
+        with pytest.raises(Transient, match=str(error)):
+            tick(world)
+    world.quiet()
+    assert "was silent too long" in world.run(silent)["reason"]
+    assert world.store.get("vms", vm_name("inner", silent))["state"] == "ended"  # type: ignore[index]
+    assert ("renewed" in world.run(run_id)) == (which == "state"), "only what needs the list waits for it"
+    tick(world)
+    assert world.run(run_id)["renewed"]
+    assert [vm.name for vm in world.vms.all()] == [vm_name("inner", run_id)]
 
 
 def test_content_that_was_lost_does_not_end_the_rest(world: World) -> None:
