@@ -4,7 +4,7 @@
 one that exists and that was looked at. 6. Nobody speaks as somebody else, but by the listed ways. 7. Images by digest.
 8. Services take no traffic from outside, run as their own account, and are called by their own push account alone.
 9. Pushes are authenticated, patient and never lost. 10. Documents, buckets, repositories and keys are kept.
-11. Names are such as Google takes: the schema stand-in takes every name.
+11. Names are such as Google takes: the schema stand-in takes every name. What may be made at all is in exact_checks.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 
 from shared.delivery import ATTEMPTS
 from shared.events import WITH_TOKENS
+from tests.terraform.exact_checks import EXACT
 from tests.terraform.plans import UNKNOWN, Plan, Resource, grants, resources
 
 Check = Callable[[Plan], Iterator[str]]
@@ -276,4 +277,5 @@ EVERYWHERE: tuple[Check, ...] = (
     careful_subscriptions,
     kept,
     names,
+    *EXACT,
 )

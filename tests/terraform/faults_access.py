@@ -18,6 +18,19 @@ resource "google_project_iam_member" "hurry" {
   member  = module.sync.member
 }
 """
+_SINK = """
+resource "google_logging_project_sink" "hurry" {
+  project     = var.project
+  name        = "hurry"
+  destination = "storage.googleapis.com/somebodys"
+}
+"""
+_POLICY = """
+resource "google_compute_network_firewall_policy" "hurry" {
+  project = var.project
+  name    = "hurry"
+}
+"""
 _TOPIC = """
 resource "google_pubsub_topic_iam_member" "hurry" {
   project = var.project
@@ -96,6 +109,15 @@ RIGHTS = (
         _PROJECT % "roles/pubsub.publisher",
         "project_wide",
     ),
+    Fault(
+        "a keeper of VMs who enters them",
+        "outer/identities.tf",
+        '"tpu.operations.get"',
+        '"tpu.operations.get", "tpu.nodes.update"',
+        "exact_roles",
+    ),
+    Fault("logs are carried away", "outer/identities.tf", "", _SINK, "listed_types"),
+    Fault("a firewall policy before the rules", "outer/network.tf", "", _POLICY, "listed_types"),
     Fault("all TPUs' administrator", "outer/identities.tf", "", _PROJECT % "roles/tpu.admin", "project_wide"),
     Fault("any database", "outer/identities.tf", "", _PROJECT % "roles/datastore.user", "project_wide"),
     Fault("binding", "outer/identities.tf", "", _BINDING, "project_wide"),

@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
-from tests.terraform import harness, variables
+from tests.terraform import custom_roles, harness, variables
 from tests.terraform.plans import Grant, Plan, grants
 
 TABLE = harness.TERRAFORM / "outer" / "grants.md"
@@ -122,7 +122,7 @@ def rows(plan: Plan) -> list[tuple[str, str, str, str]]:
 
 def table(plan: Plan) -> str:
     lines = (f"| {identity} | `{role}` | {on} | `{file}` |\n" for identity, role, on, file in rows(plan))
-    return _HEAD + "".join(lines)
+    return _HEAD + "".join(lines) + custom_roles.table("outer")
 
 
 def unneeded(found: Iterable[tuple[str, str, str, str]]) -> list[str]:

@@ -6,7 +6,7 @@ is no other route, and no other way out. 4. Addresses are private, and flows log
 address. 6. No other name is answered than those that are needed. 7. The private zones lead to the restricted addresses.
 8. Repositories hold what was put there. 9. Of the outer project, nobody may do more than the contract says. 10. Keys
 are for attested images alone. 11. The pool asks what the appraisal asks. 12. Data services run in Confidential Space,
-by digest. 13. The perimeter holds.
+by digest. 13. The perimeter holds. 14. Names are asked for at the metadata server alone, and questions are logged.
 """
 
 from __future__ import annotations
@@ -91,8 +91,20 @@ def no_default_route(plan: Plan) -> Iterator[str]:  # 3
     for one in resources(plan, "google_compute_route"):
         if one.get("dest_range") != _RESTRICTED:
             yield f"{one.address} leads to {one.values.get('dest_range')}"
+        if one.get("next_hop_gateway") != "default-internet-gateway":
+            yield f"{one.address} hands packets to {_hop(one) or 'nobody known'}, not to Google's own gateway"
+        elif other := _hop(one):
+            yield f"{one.address} has another next hop beside the gateway: {other}"
+    if len(list(resources(plan, "google_compute_route"))) != 1:
+        yield "There is not one route"
     for one in resources(plan, *_WAYS_OUT):
         yield f"{one.address} is a way out"
+
+
+def _hop(route: Resource) -> str:
+    """Where else a route hands packets to: who answers there sees all of them."""
+    others = ("next_hop_ilb", "next_hop_instance", "next_hop_ip", "next_hop_vpn_tunnel")
+    return " ".join(str(route.values[each]) for each in others if route.values.get(each))
 
 
 def subnetwork(plan: Plan) -> Iterator[str]:  # 4
@@ -135,6 +147,23 @@ def answered_names(plan: Plan) -> Iterator[str]:  # 6
             yield f"{name} is answered with {sorted(addresses)}"
         if name not in special and not re.fullmatch(r"[a-z0-9-]+\.(googleapis\.com|pkg\.dev)\.", name):
             yield f"{name} is not one of Google's interfaces"
+
+
+def questions_logged(plan: Plan) -> Iterator[str]:  # 14
+    """https://cloud.google.com/dns/docs/policies: another name server would hear every question."""
+    inside = {one.values["name"] for one in resources(plan, "google_compute_network")}
+    policies = list(resources(plan, "google_dns_policy"))
+    if len(policies) != 1:
+        yield f"The network has one DNS policy, not {len(policies)}"
+    for one in policies:
+        if one.get("alternative_name_server_config"):
+            yield f"{one.address} asks other name servers than the metadata server's"
+        if one.values.get("enable_logging") is not True:
+            yield f"{one.address} does not log what is asked for"
+        if one.values.get("enable_inbound_forwarding"):
+            yield f"{one.address} answers whoever is outside"
+        if len(one.values.get("networks") or ()) != len(inside):
+            yield f"{one.address} is not about the sealed network"
 
 
 def private_zones(plan: Plan) -> Iterator[str]:  # 7
@@ -326,4 +355,5 @@ INNER: tuple[Check, ...] = (
     provider_condition,
     confidential_space,
     perimeter,
+    questions_logged,
 )

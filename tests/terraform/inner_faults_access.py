@@ -6,6 +6,34 @@ from tests.terraform.fault import Fault
 
 RIGHTS = (
     Fault(
+        "a keeper of VMs who enters them",
+        "inner/accounts.tf",
+        '"tpu.operations.get"',
+        '"tpu.operations.get", "tpu.nodes.update"',
+        "exact_roles",
+    ),
+    Fault(
+        "a keeper of VMs who cannot delete them",
+        "inner/accounts.tf",
+        '"tpu.nodes.create", "tpu.nodes.delete"',
+        '"tpu.nodes.create"',
+        "exact_roles",
+    ),
+    Fault(
+        "an evictor of whole packages",
+        "inner/crossing.tf",
+        '["artifactregistry.versions.delete"]',
+        '["artifactregistry.versions.delete", "artifactregistry.packages.delete"]',
+        "exact_roles",
+    ),
+    Fault(
+        "a role that nobody knows",
+        "inner/accounts.tf",
+        '"packageDmzVmKeeper"',
+        '"packageDmzEverything"',
+        "exact_roles",
+    ),
+    Fault(
         "a role that does not exist",
         "inner/accounts.tf",
         '"roles/logging.logWriter",                 ',

@@ -4,7 +4,76 @@ from __future__ import annotations
 
 from tests.terraform.fault import Fault
 
+_POLICY = """
+resource "google_compute_network_firewall_policy" "opened" {
+  project = var.project
+  name    = "opened"
+}
+resource "google_compute_network_firewall_policy_rule" "opened" {
+  project         = var.project
+  firewall_policy = google_compute_network_firewall_policy.opened.name
+  action          = "allow"
+  direction       = "EGRESS"
+  priority        = 1
+  match {
+    dest_ip_ranges = ["0.0.0.0/0"]
+    layer4_configs {
+      ip_protocol = "all"
+    }
+  }
+}
+resource "google_compute_network_firewall_policy_association" "opened" {
+  project           = var.project
+  name              = "opened"
+  attachment_target = google_compute_network.inner.id
+  firewall_policy   = google_compute_network_firewall_policy.opened.name
+}
+"""
+_SINK = """
+resource "google_logging_project_sink" "away" {
+  project     = var.project
+  name        = "away"
+  destination = "storage.googleapis.com/somebodys"
+}
+"""
+_ROUTE = """resource "google_compute_route" "restricted" {"""
+
 SEALED = (
+    Fault("a firewall policy before the rules", "inner/network.tf", _ROUTE, _POLICY + _ROUTE, "listed_types"),
+    Fault("logs are carried away", "inner/network.tf", _ROUTE, _SINK + _ROUTE, "listed_types"),
+    Fault(
+        "somebody's name server",
+        "inner/dns.tf",
+        "  enable_logging ",
+        """  alternative_name_server_config {
+    target_name_servers {
+      ipv4_address = "203.0.113.53"
+    }
+  }
+  enable_logging """,
+        "questions_logged",
+    ),
+    Fault(
+        "questions are not logged",
+        "inner/dns.tf",
+        "enable_logging = true",
+        "enable_logging = false",
+        "questions_logged",
+    ),
+    Fault(
+        "packets go through somebody's machine",
+        "inner/network.tf",
+        'next_hop_gateway = "default-internet-gateway"',
+        'next_hop_ip = "10.10.0.9"',
+        "no_default_route",
+    ),
+    Fault(
+        "packets go through a tunnel",
+        "inner/network.tf",
+        'next_hop_gateway = "default-internet-gateway"',
+        'next_hop_vpn_tunnel = "projects/p/regions/us-central1/vpnTunnels/t"',
+        "no_default_route",
+    ),
     Fault(
         "the restricted rule lets everything out",
         "inner/network.tf",

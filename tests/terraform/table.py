@@ -17,7 +17,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.terraform import harness, inner_variables, variables
+from tests.terraform import custom_roles, harness, inner_variables, variables
 from tests.terraform.plans import Grant, Plan, grants
 
 TABLE = harness.TERRAFORM / "contract.md"
@@ -141,7 +141,7 @@ def page(outer: Plan, inner: Plan) -> str:
             _HEAD,
             *(_INWARD, _COLUMNS, *(row.line for row in inward(inner)), _EVICTION),
             *(_OUTWARD, _COLUMNS, *(row.line for row in outward(outer))),
-            *(_INSIDE, _COLUMNS, *(row.line for row in inside(inner))),
+            *(_INSIDE, _COLUMNS, *(row.line for row in inside(inner)), custom_roles.table("inner")),
         )
     )
 
