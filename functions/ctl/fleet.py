@@ -53,7 +53,7 @@ def _listed(listing: Vms) -> tuple[Sequence[Vm], str]:
 def on_google_cloud(project: str, inner_project: str, environment: Mapping[str, str]) -> Fleet:
     """The VMs and runs of a deployment, seen with the operator's own credentials.
 
-    She may read the outer project's database (roles/datastore.viewer) and list TPUs in both (roles/tpu.viewer).
+    She reads the outer project's database and lists VMs in both: `operators` of both Terraform roots may.
     """
     # Google's libraries take a second to import: only this command pays for it.
     from shared.gcp.firestore import FirestoreStore

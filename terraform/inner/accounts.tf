@@ -86,6 +86,26 @@ resource "google_service_account_iam_member" "inner_gives_its_vms" {
   member             = module.inner.member
 }
 
+# `gcloud compute tpus tpu-vm ssh` (shared/entry.py) reads the node and writes the SSH key into its metadata; `./dmz status`
+# lists nodes; who keeps a VM deletes it (docs/operations.md). It makes none, and gives none another account.
+resource "google_project_iam_custom_role" "operator" {
+  count = length(var.operators) > 0 ? 1 : 0
+
+  project     = var.project
+  role_id     = "packageDmzOperator"
+  title       = "Package DMZ: enters and deletes kept VMs"
+  description = "What gcloud compute tpus tpu-vm ssh, list and delete call."
+  permissions = ["tpu.nodes.delete", "tpu.nodes.get", "tpu.nodes.list", "tpu.nodes.update", "tpu.operations.get"]
+}
+
+resource "google_project_iam_member" "operator" {
+  for_each = var.operators
+
+  project = var.project
+  role    = "projects/${var.project}/roles/${google_project_iam_custom_role.operator[0].role_id}"
+  member  = each.key
+}
+
 # Port 22 of this project's machines, through Identity-Aware Proxy, for who looks after a VM that was kept.
 resource "google_project_iam_member" "operators" {
   for_each = var.operators

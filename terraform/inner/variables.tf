@@ -150,7 +150,7 @@ variable "network" {
 }
 
 variable "operators" {
-  description = "Who may enter a kept inner VM through an IAP tunnel: members like `group:tpu@example.com`."
+  description = "Who looks after kept inner VMs: lists them, enters them through an IAP tunnel, deletes them. Members like `group:tpu@example.com`."
   type        = set(string)
   default     = []
 

@@ -52,6 +52,23 @@ resource "google_project_iam_member" "vm_keeper" {
   member  = module.outer.member
 }
 
+# `./dmz status` lists the VMs of both projects (functions/ctl/fleet.py). Outer ones are nobody's to enter.
+resource "google_project_iam_custom_role" "vm_viewer" {
+  project     = var.project
+  role_id     = "packageDmzVmViewer"
+  title       = "Package DMZ: sees VMs"
+  description = "What ./dmz status asks the TPU API for."
+  permissions = ["tpu.nodes.get", "tpu.nodes.list"]
+}
+
+resource "google_project_iam_member" "vm_viewer" {
+  for_each = var.operators
+
+  project = var.project
+  role    = "projects/${var.project}/roles/${google_project_iam_custom_role.vm_viewer.role_id}"
+  member  = each.key
+}
+
 # Cloud Build writes its log as the account that it runs as; logs have no resource to grant on.
 resource "google_project_iam_member" "builder_logs" {
   for_each = { builder = local.builder, rebuilder = local.rebuilder }

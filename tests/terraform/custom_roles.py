@@ -45,7 +45,16 @@ class CustomRole:
 
 _KEEPER = frozenset(TPU_CALLS.values())
 _KEEPS = "makes, watches and deletes VMs"
+_SEEN = frozenset({"tpu.nodes.get", "tpu.nodes.list"})
 CUSTOM = (
+    CustomRole("outer", "packageDmzVmViewer", _SEEN, "functions/ctl/fleet.py", "`./dmz status` lists VMs"),
+    CustomRole(
+        "inner",
+        "packageDmzOperator",
+        _SEEN | {"tpu.nodes.delete", "tpu.nodes.update", "tpu.operations.get"},
+        "shared/entry.py",
+        "`tpu-vm ssh` reads the node, writes the key and waits; `./dmz status` lists; a kept VM is deleted",
+    ),
     CustomRole("outer", "packageDmzVmKeeper", _KEEPER, _TPU, _KEEPS),
     CustomRole("inner", "packageDmzVmKeeper", _KEEPER, _TPU, _KEEPS),
     CustomRole(

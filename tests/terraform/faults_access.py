@@ -116,6 +116,13 @@ RIGHTS = (
         '"tpu.operations.get", "tpu.nodes.update"',
         "exact_roles",
     ),
+    Fault(
+        "status deletes VMs",
+        "outer/identities.tf",
+        '["tpu.nodes.get", "tpu.nodes.list"]',
+        '["tpu.nodes.delete", "tpu.nodes.get", "tpu.nodes.list"]',
+        "exact_roles",
+    ),
     Fault("logs are carried away", "outer/identities.tf", "", _SINK, "listed_types"),
     Fault("a firewall policy before the rules", "outer/network.tf", "", _POLICY, "listed_types"),
     Fault("all TPUs' administrator", "outer/identities.tf", "", _PROJECT % "roles/tpu.admin", "project_wide"),

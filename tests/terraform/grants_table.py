@@ -64,6 +64,7 @@ _NEEDS = (
         "shared/gcp/tpu_messages.py",
     ),
     ("packageDmzVmKeeper", "project .*", "outer: outer-stage", "shared/gcp/tpu.py"),
+    ("packageDmzVmViewer", "project .*", "operators", "functions/ctl/fleet.py"),
     ("datastore.user", "project .*", ".*", "shared/gcp/firestore.py"),
     ("datastore.viewer", "project .*", "operators", "functions/ctl/follow.py"),
     ("logging.logWriter", "project .*", "outer: (re)?builder", "cloudbuild.yaml"),

@@ -27,6 +27,13 @@ RIGHTS = (
         "exact_roles",
     ),
     Fault(
+        "operators who make VMs",
+        "inner/accounts.tf",
+        '"tpu.nodes.list", "tpu.nodes.update"',
+        '"tpu.nodes.list", "tpu.nodes.create", "tpu.nodes.update"',
+        "exact_roles",
+    ),
+    Fault(
         "a role that nobody knows",
         "inner/accounts.tf",
         '"packageDmzVmKeeper"',

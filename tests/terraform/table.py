@@ -28,6 +28,7 @@ _LAUNCHED = "terraform/modules/confidential_space/instance.tf"
 _TOKENS = "shared/data/images/python/attestation.py"
 _REGISTRY = "shared/gcp/registry.py"
 _TPU = "shared/gcp/tpu.py"
+_ENTRY = "shared/entry.py"
 _MADE = "shared/gcp/tpu_messages.py"
 
 # Identity, role, resource (regular expressions, the first that fits counts), the file that needs the right, and a word
@@ -47,7 +48,8 @@ _NEEDS = (
     ("inner: inner-push", "run.servicesInvoker", "service inner", _PUSHED, "push_endpoint"),
     ("attested image", "cloudkms.cryptoKeyDecrypter", "key .*", "shared/appraisal/federation.py", "principal_set"),
     ("data owners", "cloudkms.cryptoKeyEncrypter", "key .*", "terraform/inner/key.tf", "data_owners"),
-    ("operators", "iap.tunnelResourceAccessor", "project .*", "terraform/inner/network.tf", "iap_range"),
+    ("operators", "iap.tunnelResourceAccessor", "project .*", _ENTRY, '"--tunnel-through-iap"'),
+    ("operators", "packageDmzOperator", "project .*", _ENTRY, '"tpu-vm", "ssh"'),
     ("Pub/Sub of inner", "pubsub.subscriber", "subscription .*", _PUSHED, "dead_letter_policy"),
     ("Pub/Sub of inner", "iam.serviceAccountOpenIdTokenCreator", "account inner-push", _PUSHED, "oidc_token"),
     ("Pub/Sub of inner", "pubsub.publisher", "topic dead-letters", _PUSHED, "dead_letter_topic"),
