@@ -59,17 +59,18 @@ def _listed(ports: Ports) -> Sequence[Vm]:
 
 def _written_anew(run_id: str, run: Document, ports: Ports) -> None:
     """All but the run itself, which comes last: a death in between has the next sweep begin again."""
-    for digest in named(run):
+    name = machines.vm_name("inner", run_id)
+    for digest in named(run, ports.store.get("vms", name) or {}):
         with contextlib.suppress(Permanent):  # content that was lost is no reason to lose the rest
             ports.blobs.put(ports.blobs.get(digest))
     ports.store.put_many("verdicts", dict(ports.store.find("verdicts", "run_id", run_id)))
-    name = machines.vm_name("inner", run_id)
     ports.store.put([Put("vms", name, {}, merge=True), Put("endings", run_id, {}, merge=True)])
 
 
-def named(run: Document) -> list[Digest]:
-    """The content that a run's document names."""
+def named(run: Document, record: Document) -> list[Digest]:
+    """The content that a run's document names, and the lock that the VM of this record installed."""
     answers = (run.get("attestation") or {}).values()
     found = [run.get(name) for name in ("workload_digest", "manifest", "verdicts", "lock")]
     found += [answer.get(name) for answer in answers for name in ("result", "summary")]
-    return [digest for digest in found if digest]
+    found.append(record.get("lock"))
+    return [digest for digest in dict.fromkeys(found) if digest]

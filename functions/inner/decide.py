@@ -203,9 +203,18 @@ def learned(run_id: str, results: Mapping[int, Document], workers: int, vm: str)
     return (Put("runs", run_id, {"inner": fields | {"vm": vm}}, merge=True),)
 
 
-def completed(run_id: str, stage: str, now: float) -> tuple[Write, ...]:
-    """The end of a run that went well; `stage` is the one that it waited for last."""
-    fields = {"state": "completed", "stage": stage, "ended": now, "stages": {stage: {"ended": now}}}
+def completed(run_id: str, lock: str, stage: str, now: float) -> tuple[Write, ...]:
+    """The end of a run that went well: `lock` was installed, `stage` is the one that it waited for last.
+
+    A replay may have planned another lock meanwhile; what the run's document names is what the machine holds.
+    """
+    fields = {
+        "state": "completed",
+        "stage": stage,
+        "lock": lock,
+        "ended": now,
+        "stages": {stage: {"ended": now}},
+    }
     return ending(run_id, "completed", now), Put("runs", run_id, fields, merge=True)
 
 
@@ -228,9 +237,9 @@ class Waiting:
 
 
 def waited_for(run: Document) -> Waiting | None:
-    """None unless the run goes on and waits for a data service."""
+    """None unless the run goes on and waits for a data service, whatever stage a replay has set it back to."""
     found = run.get("attesting")
-    if run.get("state") != "running" or run.get("stage") != "attestation" or not found:
+    if run.get("state") != "running" or not found:
         return None
     return Waiting(str(found["service"]), float(found["deadline"]), str(found["lock"]), str(found["vm"]))
 

@@ -166,7 +166,7 @@ def _completed(
 ) -> Outcome:
     data = RunCompleted(run_id=event.run_id, lock=lock, inner_vm=vm)
     return Outcome(
-        (*known, *decide.completed(event.run_id, stage, now)),
+        (*known, *decide.completed(event.run_id, lock, stage, now)),
         (derive(event, "run-completed", data, stage="inner", now=now),),
     )
 

@@ -153,13 +153,19 @@ def generic_name(digest: Digest) -> tuple[str, str, str]:
 
 
 def planned(
-    run_id: str, lock: Lock, made: Plan, absent: tuple[Transfer, ...], now: float
+    run_id: str, lock: Lock, made: Plan, absent: tuple[Transfer, ...], now: float, begun: bool
 ) -> tuple[Write, ...]:
-    """The counter that the shards count down, and what the run learns."""
+    """The counter that the shards count down, and what the run learns.
+
+    That is nothing once the inner VM was `begun`: it installs the lock of its own record, whatever a replay plans.
+    """
     digest = made.digest
     counter = {"run_id": run_id, "lock": lock.digest, "shards": len(made.shards)}
+    counted = Put("syncs", sync_id(run_id, digest), counter, merge=True)
+    if begun:
+        return (counted,)
     return (
-        Put("syncs", sync_id(run_id, digest), counter, merge=True),
+        counted,
         Put(
             "runs",
             run_id,

@@ -13,6 +13,7 @@ from pathlib import Path
 from packaging.utils import canonicalize_name
 
 from functions.sync import decide
+from shared.creation import vm_name
 from shared.delivery import Outcome
 from shared.errors import DmzError, Permanent, Transient, Untrusted
 from shared.events import Event, SyncShardPlanned, VerdictsWritten, derive
@@ -83,9 +84,14 @@ def _plan(event: Event, data: VerdictsWritten, workload: Workload, ports: Ports)
         SyncShardPlanned(run_id=data.run_id, plan=plan.digest, shard=i) for i in range(len(plan.shards))
     ]
     return Outcome(
-        decide.planned(data.run_id, lock, plan, missing, now),
+        decide.planned(data.run_id, lock, plan, missing, now, _begun(data.run_id, ports)),
         tuple(derive(event, "sync-shard-planned", each, stage="sync", now=now) for each in shards),
     )
+
+
+def _begun(run_id: str, ports: Ports) -> bool:
+    """Whether the inner VM has its record, and with it the lock that it installs."""
+    return ports.store.get("vms", vm_name("inner", run_id)) is not None
 
 
 def _lock(
@@ -309,11 +315,20 @@ def settle(event: Event, ports: Ports) -> Sequence[Event]:
 
 def sweep(event: Event, ports: Ports) -> Iterator[tuple[str, Outcome]]:
     """Runs whose shards are all done, and whose closing was lost or came before the repositories listed every file."""
+    troubles: list[DmzError] = []
     for run_id, run in ports.store.find("runs", "state", "running"):
         for name, _ in ports.store.find("syncs", "run_id", run_id) if run.get("stage") == "sync" else ():
-            with contextlib.suppress(Transient):
-                if (closing := _closing(event, run_id, name, ports)).events:
-                    yield name, closing
+            try:
+                closing = _closing(event, run_id, name, ports)
+            except Transient:
+                continue  # the next tick looks again
+            except DmzError as error:
+                troubles.append(error)
+                continue
+            if closing.events:
+                yield name, closing
+    if troubles:
+        raise Transient(f"{len(troubles)} runs could not be closed: {troubles[0]}")
 
 
 def _closing(cause: Event, run_id: str, sync_id: str, ports: Ports) -> Outcome:

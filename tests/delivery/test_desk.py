@@ -473,7 +473,7 @@ def test_a_finding_of_the_sweep_that_comes_second_keeps_no_other_back() -> None:
 def test_a_finding_that_the_store_refuses_keeps_no_other_back() -> None:
     refused = Outcome((Put("results", "r", {"nested": [[1]]}),))
     office = Office(sweep=lambda _: [("vm-1", refused), ("vm-2", failure("The VM vanished."))])
-    with pytest.raises(Transient, match="1 findings of the sweep are not written: .*cannot take"):
+    with pytest.raises(Transient, match=r"1 findings of the sweep are not written: .*cannot take"):
         office.tick()
     assert [event.run_id for event in office.bus.published] == [RUN]
 

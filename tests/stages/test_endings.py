@@ -11,6 +11,7 @@ from shared import kept_runs
 from shared.errors import Permanent, Transient
 from shared.events import Delivery
 from shared.machines import vm_name
+from shared.ports import Put
 from shared.retention import DAY, EXPIRING, HELD_DAYS, RENEW_DAYS, RUN_DAYS, WITH_RUN_DAYS
 from tests.stages.world import WORKLOAD, World
 
@@ -31,7 +32,7 @@ def tick(world: World) -> None:
 
 
 def content(world: World, run_id: str) -> list[bytes]:
-    return [world.blobs.get(digest) for digest in kept_runs.named(world.run(run_id))]
+    return [world.blobs.get(digest) for digest in kept_runs.named(world.run(run_id), {})]
 
 
 @pytest.mark.parametrize("days", [1, 7, HELD_DAYS])
@@ -174,6 +175,18 @@ def test_whatever_does_not_answer_no_silent_vm_goes_on_costing(
     tick(world)
     assert world.run(run_id)["renewed"]
     assert [vm.name for vm in world.vms.all()] == [vm_name("inner", run_id)]
+
+
+def test_the_lock_that_the_machine_installed_is_renewed_whichever_the_run_names(world: World) -> None:
+    run_id = world.request(KEEP)
+    lock = world.lock(run_id)
+    other = world.blobs.put(lock.model_copy(update={"generic": ()}).canonical())
+    world.store.put([Put("runs", run_id, {"lock": other}, merge=True)])
+    for _ in range(10):
+        pass_days(world, 60)
+        tick(world)
+    assert world.blobs.get(lock.digest)
+    assert world.blobs.get(other)
 
 
 def test_content_that_was_lost_does_not_end_the_rest(world: World) -> None:

@@ -7,9 +7,10 @@ from dataclasses import replace
 import pytest
 
 from shared.errors import Transient
-from shared.events import Event, RunRequested, SyncCompleted, run_id_of
+from shared.events import AttestationAppraised, Event, RunRequested, SyncCompleted, run_id_of
 from shared.machines import vm_name
-from shared.ports import Document, VmSpec
+from shared.model.value import sha256
+from shared.ports import Document, Put, VmSpec
 from tests.stages.world import WORKLOAD, World
 
 
@@ -60,13 +61,38 @@ def test_a_replay_that_leads_to_another_lock_leaves_the_vm_with_its_own(world: W
     world.market.flaw("lib", "1.1")
     world.market.wheel("lib", "1.2")
     replayed(world, "verdicts-written", "again")
-    assert world.run(run_id)["lock"] != first
+    assert {event.lock for event in world.events("sync-completed")} > {first}, "another one was planned"
+    assert world.run(run_id)["lock"] == first
     config = world.configs[vm_name("inner", run_id)]
     world.report(config, world.install_inner(config))
     world.quiet()
     assert world.run(run_id)["state"] == "completed"
     (completed,) = world.events("run-completed")
-    assert completed.lock == first
+    assert completed.lock == first == world.run(run_id)["lock"]
+
+
+@pytest.mark.parametrize("services", [(), ("model_updater",)], ids=["completing", "asking a data service"])
+def test_a_plan_made_just_before_the_vm_was_begun_does_not_name_what_it_holds(
+    world: World, services: tuple[str, ...]
+) -> None:
+    """Sync looked for the VM's record, found none, and wrote when the inner stage had begun with the first lock."""
+    world.inner = lambda _: None
+    run_id = world.request(WORKLOAD.model_copy(update={"after": "keep", "data_services": services}))
+    first = world.run(run_id)["lock"]
+    other = world.blobs.put(world.lock(run_id).model_copy(update={"generic": ()}).canonical())
+    world.store.put([Put("runs", run_id, {"lock": other}, merge=True)])
+    config = world.configs[vm_name("inner", run_id)]
+    world.report(config, world.install_inner(config))
+    world.quiet()
+    for service in services:
+        (asked,) = world.events("nonce-requested")
+        assert asked.service == service
+        # A replay of the manifest sets the stage back; the run waits for its data service all the same.
+        world.store.put([Put("runs", run_id, {"lock": other, "stage": "sync"}, merge=True)])
+        world.bus.send("attestation-appraised", _accepted(run_id, service).canonical(), {})
+        world.quiet()
+    (completed,) = world.events("run-completed")
+    assert completed.lock == first == world.run(run_id)["lock"]
 
 
 def test_no_vm_is_made_with_another_lock_than_its_record(world: World) -> None:
@@ -120,6 +146,23 @@ def test_a_slow_worker_does_not_set_back_a_run_that_has_gone_on(world: World) ->
     assert old == []
     assert world.run(run_id) == before
     assert len(world.vms.created) == 2
+
+
+def _accepted(run_id: str, service: str) -> AttestationAppraised:
+    some = sha256(b"some")
+    return AttestationAppraised(
+        run_id=run_id,
+        service=service,
+        nonce_id="nonce-0123456789abcdef01234567",
+        decision="accepted",
+        failed_checks=(),
+        image_digest="",
+        builders=(),
+        token=some,
+        result=some,
+        summary=None,
+        checks=1,
+    )
 
 
 def _request(run_id: str) -> Event:
