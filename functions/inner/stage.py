@@ -18,7 +18,6 @@ from shared.events import (
     SyncCompleted,
     derive,
 )
-from shared.model import accelerators
 from shared.model.lock import Lock
 from shared.model.manifest import ClaimedManifest
 from shared.model.value import Digest
@@ -79,7 +78,7 @@ def _start(event: Event, data: SyncCompleted, run: Document, ports: Ports) -> Ou
         return Outcome()
     workload = Workload.read(ports.blobs.get(run["workload_digest"]), "The stored workload")
     lock = Lock.read(ports.blobs.get(data.lock), f"The lock {data.lock}")
-    workers = accelerators.hosts(workload.accelerator_type)
+    workers = ports.vms.hosts(workload.accelerator_type)
     creation = ports.creation("inner")
     record = creation.begun(event.run_id) or creation.begin(
         event,

@@ -39,13 +39,22 @@ def _overdue(event: Event, ports: Ports) -> Iterator[tuple[str, Outcome]]:
 
 
 def _start(event: Event, request: RunRequested, ports: Ports) -> Outcome:
-    workload = request.workload if isinstance(request.workload, Workload) else _built_in(request.workload)
+    """One run per request, and one workload per run.
+
+    1. The first request that is written down decides the workload, for every stage: another body under the same id
+    boots nothing. 2. A type of which nobody can say how many hosts it has is refused before anything is made.
+    """
     run_id, now = event.run_id, ports.clock()
     existing = ports.store.get("runs", run_id)
     if existing and existing["state"] != "running":
         return Outcome()
-    stored = ports.blobs.put(workload.canonical())
+    if existing:  # 1
+        workload = Workload.read(ports.blobs.get(existing["workload_digest"]), "The stored workload")
+    else:
+        workload = request.workload if isinstance(request.workload, Workload) else _built_in(request.workload)
+    ports.vms.hosts(workload.accelerator_type)  # 2
     if not existing:
+        stored = ports.blobs.put(workload.canonical())
         cost = decide.cost(workload, prices.read(ports.settings.prices), ports.settings)
         # Never over an existing one: a worker that was thought dead would set a run back that has gone on.
         ports.store.put([Create("runs", run_id, decide.new_run(workload, stored, cost, now))])

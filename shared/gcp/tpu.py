@@ -19,6 +19,7 @@ from google.cloud.tpu_v2.services.tpu.transports import TpuGrpcTransport
 
 from shared.gcp import tpu_messages as messages
 from shared.gcp.errors import translated
+from shared.model import accelerators
 from shared.model.value import printable
 from shared.ports import NoCapacity, Progress, Unreachable, Vm, VmSpec
 from shared.settings import Settings
@@ -40,6 +41,9 @@ class TpuVms:
             return tpu_v2.TpuClient()
         channel = grpc.insecure_channel(self._settings.tpu_endpoint)
         return tpu_v2.TpuClient(transport=TpuGrpcTransport(channel=channel))
+
+    def hosts(self, accelerator_type: str) -> int:
+        return accelerators.hosts(accelerator_type)
 
     def create(self, spec: VmSpec) -> str:
         parent = self._parent(spec.zone)

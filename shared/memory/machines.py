@@ -38,6 +38,9 @@ class MemoryVms:
         self.crowded: set[str] = set()
         self.dark: set[str] = set()
 
+    def hosts(self, accelerator_type: str) -> int:
+        return accelerators.hosts(accelerator_type)
+
     def create(self, spec: VmSpec) -> str:
         place = (spec.zone, spec.name)
         request = f"operations/{spec.zone}/{spec.name}"
@@ -115,7 +118,10 @@ class MemoryVms:
             self._vms[vm.zone or HOME, vm.name] = replace(vm, zone=vm.zone or HOME)
 
     def _make(self, spec: VmSpec) -> None:
-        workers = accelerators.hosts(spec.accelerator_type)
+        try:
+            workers = self.hosts(spec.accelerator_type)
+        except Permanent:  # the service may well have a type that our table lacks
+            workers = 1
         made = Vm(spec.name, "READY", dict(spec.labels), spec.zone, workers)
         self._vms[spec.zone, spec.name] = made
         self.specs[spec.name] = spec

@@ -20,6 +20,7 @@ _READS = frozenset(
         "stored",
         "failure",
         "all",
+        "hosts",
         "source",
         "findings",
         "files",

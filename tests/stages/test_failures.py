@@ -13,8 +13,8 @@ from shared.errors import Permanent, Transient
 from shared.events import Delivery
 from shared.guest.config import Config
 from shared.machines import KIND_LABEL, RUN_LABEL, vm_name
-from shared.memory.machines import HOME
-from shared.ports import Put, Vm
+from shared.memory.machines import HOME, MemoryVms
+from shared.ports import Put, Vm, VmSpec
 from tests.stages import guests
 from tests.stages.world import WORKLOAD, World
 
@@ -184,6 +184,35 @@ def test_a_refused_creation_ends_the_run_at_once(world: World) -> None:
     world.vms.create = _raising(Permanent(words))  # type: ignore[method-assign]
     run_id = world.request()
     assert failed(world, run_id) == words
+
+
+@pytest.mark.parametrize("kind", ["v99-1", "v5litepod-5", "tpu7x-standard-4t"])
+def test_a_type_that_nobody_can_read_is_refused_before_anything_is_paid_for(world: World, kind: str) -> None:
+    run_id = world.request(WORKLOAD.model_copy(update={"accelerator_type": kind}))
+    assert failed(world, run_id).startswith(
+        f"There is no TPU accelerator type '{kind}': give one like v5litepod-8"
+    )
+    assert world.run(run_id)["stage"] == "outer"
+    assert world.vms.asked == []
+    assert world.store.get("vms", vm_name("outer", run_id)) is None
+
+
+def test_a_type_is_the_adapters_to_read(world: World) -> None:
+    """A machine type of Compute Engine, say: whoever makes the VMs knows how many hosts it has."""
+    world.vms.hosts = {"tpu7x-standard-4t": 2}.__getitem__  # type: ignore[method-assign, assignment]
+    run_id = world.request(WORKLOAD.model_copy(update={"accelerator_type": "tpu7x-standard-4t"}))
+    run = world.run(run_id)
+    assert (run["state"], run["inner"]["hosts"]) == ("completed", 2), run
+    assert world.vms.specs[vm_name("inner", run_id)].accelerator_type == "tpu7x-standard-4t"
+
+
+def test_the_twin_makes_what_the_service_might() -> None:
+    """The service has types that our table lacks; it is the stages that refuse them."""
+    vms, one = MemoryVms(), "tpu7x-8"
+    vms.create(VmSpec("vm", "outer", one, "v2", {}, {}, HOME))
+    made = vms.get("vm")
+    assert made is not None
+    assert (made.state, made.workers) == ("READY", 1)
 
 
 def test_a_file_by_url_that_the_policy_holds_ends_the_run(world: World) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -10,7 +11,8 @@ from shared.errors import Transient
 from shared.events import AttestationAppraised, Event, RunRequested, SyncCompleted, run_id_of
 from shared.machines import vm_name
 from shared.model.value import sha256
-from shared.ports import Document, Put, VmSpec
+from shared.ports import Document, Put, VmSpec, Write
+from tests.stages.faults import Death
 from tests.stages.world import WORKLOAD, World
 
 
@@ -128,6 +130,41 @@ def test_the_same_request_with_one_id_is_one_run(world: World) -> None:
     world.quiet()
     assert len(world.store.find("runs", "state", "completed")) == 1
     assert len(world.vms.created) == 2
+
+
+@pytest.mark.parametrize("after", ["Create runs", "vms"])
+def test_the_first_request_that_was_written_down_decides_the_workload(world: World, after: str) -> None:
+    """Its worker died before the VM was asked for; another body came under the same id."""
+    put, begin = world.store.put, world.vms.create
+
+    def dying(writes: Sequence[Write]) -> None:
+        if writes[0].collection == "vms":
+            raise Death
+        put(writes)
+
+    first = _request(run_id_of("request-1"))
+    other = RunRequested(workload=WORKLOAD.model_copy(update={"name": "other", "install": "evil"}))
+    if after == "vms":
+        world.vms.create = _refusing  # type: ignore[method-assign]
+    else:
+        world.store.put = dying  # type: ignore[method-assign]
+    with pytest.raises((Transient, Death)):
+        world.desks["outer"].handle(first)
+    assert world.run(first.run_id)["workload"] == "small"
+    world.store.put, world.vms.create = put, begin  # type: ignore[method-assign]
+    world.desks["outer"].handle(replace(first, data=other))
+    world.quiet()
+    config = world.configs[vm_name("outer", first.run_id)]
+    assert (config.workload.name, config.workload.install) == ("small", WORKLOAD.install)
+    assert world.run(first.run_id)["state"] == "completed"
+    assert [e.data for e in world.bus.published if e.type == "run-failed"] == []
+
+
+def test_an_unknown_name_under_the_id_of_a_run_that_began_does_not_end_it(world: World) -> None:
+    world.inner = lambda _: None
+    run_id = world.request()
+    world.desks["outer"].handle(replace(_request(run_id), data=RunRequested(workload="nonsense")))
+    assert world.run(run_id)["state"] == "running"
 
 
 def test_a_slow_worker_does_not_set_back_a_run_that_has_gone_on(world: World) -> None:

@@ -26,7 +26,6 @@ from shared.guest.config import Config
 from shared.memory.bus import MemoryBus
 from shared.memory.machines import MemoryRegistry, MemoryVms
 from shared.memory.store import MemoryBlobs, MemoryStore
-from shared.model import accelerators
 from shared.model.lock import Lock
 from shared.model.manifest import ClaimedManifest, DebianPackage, Environment, GenericFile
 from shared.model.value import sha256
@@ -184,7 +183,7 @@ class World:
         with self._guard:
             self.configs[spec.name] = config
         play = (self.outer or self.install) if config.role == "outer" else (self.inner or self.install_inner)
-        hosts = accelerators.hosts(spec.accelerator_type) if config.role == "inner" else 1
+        hosts = self.vms.hosts(spec.accelerator_type) if config.role == "inner" else 1
         for worker in range(hosts):
             payload = play(config)
             if payload is not None:
