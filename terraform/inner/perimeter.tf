@@ -18,6 +18,48 @@ locals {
     "tpu.googleapis.com",
   ]
 
+  # Where people come from. "*" is any network: a rule then goes by who they are alone.
+  from = length(var.access_levels) > 0 ? sort(var.access_levels) : ["*"]
+
+  outer_project = [for one in data.google_project.outer : "projects/${one.number}"]
+
+  # Who may enter, to what: everybody to what the rights in terraform/contract.md are on, and to nothing else. A rule
+  # without identities would be nobody's, and Google refuses it.
+  inward = { for title, rule in {
+    "packages" = {
+      identities = [var.outer.sync]
+      people     = false
+      projects   = local.outer_project
+      services   = ["artifactregistry.googleapis.com"]
+    }
+    # From the outer project's builds as well as from a person's machine.
+    "images" = {
+      identities = sort(var.image_pushers)
+      people     = true
+      projects   = local.outer_project
+      services   = ["artifactregistry.googleapis.com"]
+    }
+    "data" = {
+      identities = length(var.data_services) > 0 ? sort(var.data_owners) : []
+      people     = true
+      projects   = []
+      services   = ["cloudkms.googleapis.com"]
+    }
+    "kept VMs" = {
+      identities = sort(var.operators)
+      people     = true
+      projects   = []
+      services   = ["tpu.googleapis.com"]
+    }
+    # Who runs Terraform would otherwise shut himself out.
+    "deployment" = {
+      identities = [var.deployer]
+      people     = true
+      projects   = []
+      services   = local.restricted_services
+    }
+  } : title => rule if length(rule.identities) > 0 }
+
   # What of it crosses, as terraform/contract.md has it.
   outward = {
     "runs and events" = {
@@ -56,44 +98,36 @@ resource "google_access_context_manager_service_perimeter" "inner" {
       allowed_services   = ["RESTRICTED-SERVICES"]
     }
 
-    ingress_policies {
-      title = "packages and images"
+    dynamic "ingress_policies" {
+      for_each = local.inward
+      content {
+        title = ingress_policies.key
 
-      ingress_from {
-        identities = concat([var.outer.sync], sort(var.image_pushers))
-        sources {
-          resource = "projects/${data.google_project.outer[0].number}"
-        }
-      }
-      ingress_to {
-        resources = ["projects/${local.number}"]
-        operations {
-          service_name = "artifactregistry.googleapis.com"
-          method_selectors {
-            method = "*"
+        ingress_from {
+          identities = ingress_policies.value.identities
+
+          dynamic "sources" {
+            for_each = ingress_policies.value.projects
+            content {
+              resource = sources.value
+            }
+          }
+          dynamic "sources" {
+            for_each = ingress_policies.value.people ? local.from : []
+            content {
+              access_level = sources.value
+            }
           }
         }
-      }
-    }
-
-    # Who runs Terraform would otherwise shut itself out.
-    ingress_policies {
-      title = "deployment"
-
-      ingress_from {
-        identities = [var.deployer]
-        sources {
-          access_level = "*"
-        }
-      }
-      ingress_to {
-        resources = ["projects/${local.number}"]
-        dynamic "operations" {
-          for_each = local.restricted_services
-          content {
-            service_name = operations.value
-            method_selectors {
-              method = "*"
+        ingress_to {
+          resources = ["projects/${local.number}"]
+          dynamic "operations" {
+            for_each = ingress_policies.value.services
+            content {
+              service_name = operations.value
+              method_selectors {
+                method = "*"
+              }
             }
           }
         }

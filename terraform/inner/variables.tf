@@ -1,3 +1,14 @@
+variable "access_levels" {
+  description = "Access levels of the access policy that people must come under to pass the perimeter: the networks or devices of your company, say. None: from anywhere, by who they are alone."
+  type        = set(string)
+  default     = []
+
+  validation {
+    condition     = alltrue([for one in var.access_levels : can(regex("^accessPolicies/[0-9]+/accessLevels/[A-Za-z][A-Za-z0-9_]{0,49}$", one))])
+    error_message = "access_levels holds full names, accessPolicies/NUMBER/accessLevels/NAME; never \"*\"."
+  }
+}
+
 variable "access_policy" {
   description = "Number of the organisation's access policy. Given: a VPC Service Controls perimeter is drawn around this project. Null: it is sealed by route only, and the output `sealed_by` says so."
   type        = string

@@ -6,7 +6,8 @@ is no other route, and no other way out. 4. Addresses are private, and flows log
 address. 6. No other name is answered than those that are needed. 7. The private zones lead to the restricted addresses.
 8. Repositories hold what was put there. 9. Of the outer project, nobody may do more than the contract says. 10. Keys
 are for attested images alone. 11. The pool asks what the appraisal asks. 12. Data services run in Confidential Space,
-by digest. 13. The perimeter holds. 14. Names are asked for at the metadata server alone, and questions are logged.
+by digest. 13. Names are asked for at the metadata server alone, and
+questions are logged. What the perimeter must be is in perimeter_checks.
 """
 
 from __future__ import annotations
@@ -14,9 +15,9 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Iterator
-from typing import Any
 
 from tests.terraform.checks import Check
+from tests.terraform.perimeter_checks import PERIMETER
 from tests.terraform.plans import Grant, Plan, Resource, grants, resources
 
 _RESTRICTED = "199.36.153.4/30"
@@ -149,7 +150,7 @@ def answered_names(plan: Plan) -> Iterator[str]:  # 6
             yield f"{name} is not one of Google's interfaces"
 
 
-def questions_logged(plan: Plan) -> Iterator[str]:  # 14
+def questions_logged(plan: Plan) -> Iterator[str]:  # 13
     """https://cloud.google.com/dns/docs/policies: another name server would hear every question."""
     inside = {one.values["name"] for one in resources(plan, "google_compute_network")}
     policies = list(resources(plan, "google_dns_policy"))
@@ -280,38 +281,6 @@ def confidential_space(plan: Plan) -> Iterator[str]:  # 12
             yield f"{one.address} is not in the sealed network"
 
 
-def perimeter(plan: Plan) -> Iterator[str]:  # 13
-    given = (plan["variables"].get("access_policy") or {}).get("value")
-    drawn = list(resources(plan, "google_access_context_manager_service_perimeter"))
-    if bool(given) != bool(drawn):
-        yield "A perimeter is drawn where, and only where, an access policy is given"
-    for one in drawn:
-        status = one.block("status")
-        named = {str(each).partition(".")[0] for each in status.get("restricted_services") or []}
-        if missing := {"artifactregistry", "cloudkms", "pubsub", "storage"} - named:
-            yield f"{one.address} leaves out {sorted(missing)}"
-        within = (status.get("vpc_accessible_services") or [{}])[0]
-        if not within.get("enable_restriction") or within.get("allowed_services") != ["RESTRICTED-SERVICES"]:
-            yield f"{one.address} lets machines call interfaces that it does not hold"
-        for way in ("ingress", "egress"):
-            yield from (
-                f"{one.address}: {said}"
-                for rule in status.get(f"{way}_policies") or []
-                for said in _way(way, rule)
-            )
-
-
-def _way(way: str, rule: dict[str, Any]) -> Iterator[str]:
-    """What is wrong with one ingress or egress policy of a perimeter."""
-    whose, where = rule[f"{way}_from"][0], rule[f"{way}_to"][0]
-    if whose.get("identity_type") or not whose.get("identities"):
-        yield f"{way} '{rule['title']}' is everybody's"
-    if "*" in (where.get("resources") or ["*"]):
-        yield f"{way} '{rule['title']}' leads anywhere"
-    if not where.get("operations") or any(each.get("service_name") == "*" for each in where["operations"]):
-        yield f"{way} '{rule['title']}' is for every interface"
-
-
 def _rules(plan: Plan, direction: str) -> list[Resource]:
     found = resources(plan, "google_compute_firewall")
     return [one for one in found if one.get("direction") == direction and not one.values.get("disabled")]
@@ -354,6 +323,6 @@ INNER: tuple[Check, ...] = (
     key_for_attested,
     provider_condition,
     confidential_space,
-    perimeter,
     questions_logged,
+    *PERIMETER,
 )

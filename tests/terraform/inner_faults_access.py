@@ -270,7 +270,7 @@ resource "google_project_iam_custom_role"''',
     Fault(
         "everybody enters",
         "inner/perimeter.tf",
-        "identities = [var.deployer]",
+        "identities = ingress_policies.value.identities",
         'identity_type = "ANY_IDENTITY"',
         "perimeter",
     ),
@@ -282,6 +282,81 @@ resource "google_project_iam_custom_role"''',
         """          resources = ["*"]
           dynamic""",
         "perimeter",
+    ),
+    Fault(
+        "people from anywhere, in spite of access levels",
+        "inner/perimeter.tf",
+        'length(var.access_levels) > 0 ? sort(var.access_levels) : ["*"]',
+        '["*"]',
+        "let_in",
+    ),
+    Fault(
+        "packages from anywhere",
+        "inner/perimeter.tf",
+        """      identities = [var.outer.sync]
+      people     = false""",
+        """      identities = [var.outer.sync]
+      people     = true""",
+        "let_in",
+    ),
+    Fault(
+        "sync from any network",
+        "inner/perimeter.tf",
+        "resource = sources.value",
+        'access_level = "*"',
+        "let_in",
+    ),
+    Fault(
+        "packages from somebody's project",
+        "inner/perimeter.tf",
+        ': "projects/${one.number}"]',
+        ': "projects/999999999999"]',
+        "let_in",
+    ),
+    Fault(
+        "operators are shut out",
+        "inner/perimeter.tf",
+        "identities = sort(var.operators)",
+        "identities = []",
+        "let_in",
+    ),
+    Fault(
+        "owners of data are shut out",
+        "inner/perimeter.tf",
+        "length(var.data_services) > 0 ? sort(var.data_owners) : []",
+        "[]",
+        "let_in",
+    ),
+    Fault(
+        "images are promoted by builds alone",
+        "inner/perimeter.tf",
+        """      identities = sort(var.image_pushers)
+      people     = true""",
+        """      identities = sort(var.image_pushers)
+      people     = false""",
+        "let_in",
+    ),
+    Fault(
+        "owners of data reach repositories",
+        "inner/perimeter.tf",
+        'services   = ["cloudkms.googleapis.com"]',
+        'services   = ["artifactregistry.googleapis.com", "cloudkms.googleapis.com"]',
+        "let_in",
+    ),
+    Fault(
+        "whoever sits in the office",
+        "inner/perimeter.tf",
+        "    restricted_services = local.restricted_services",
+        """    access_levels       = var.access_levels
+    restricted_services = local.restricted_services""",
+        "perimeter",
+    ),
+    Fault(
+        "owners of data who may nothing",
+        "inner/key.tf",
+        "length(var.data_owners) > 0 ? var.data_services : {}",
+        "{}",
+        "people_hold_rights",
     ),
     Fault(
         "an image that no export admits",

@@ -73,6 +73,7 @@ FIRST: dict[str, Any] = {
 """The first apply: no image yet, no data service, no perimeter."""
 
 INNER: dict[str, Any] = {
+    "access_levels": ["accessPolicies/987654321/accessLevels/company"],
     "access_policy": "987654321",
     "data_owners": ["group:data@example.com"],
     "data_services": {SERVICE: {"image_digest": forge.MANIFEST, "export": EXPORT}},

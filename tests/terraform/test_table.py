@@ -64,8 +64,13 @@ def test_the_perimeter_lets_through_what_the_contract_says(both: Plans) -> None:
     (drawn,) = resources(inner, "google_access_context_manager_service_perimeter")
     status = drawn.block("status")
     assert _let(status, "egress") == {(row.identity, _interface(row.on)) for row in table.outward(outer)}
+    people = [row for row in table.inside(inner) if row.identity in ("data owners", "operators")]
+    assert {row.identity for row in people} == {"data owners", "operators"}
+    # Identity-Aware Proxy is not among what the perimeter holds: its tunnel ends at port 22.
     assert _let(status, "ingress") - _deployment(status) == {
-        (row.identity, _interface(row.on)) for row in table.inward(inner)
+        (row.identity, _interface(row.on, row.role))
+        for row in (*table.inward(inner), *people)
+        if row.role != "iap.tunnelResourceAccessor"
     }
 
 
@@ -82,9 +87,12 @@ def _deployment(status: Any) -> set[tuple[str, str]]:
     return {("who applies inner", str(each)) for each in status["restricted_services"]}
 
 
-def _interface(on: str) -> str:
+def _interface(on: str, role: str = "") -> str:
     kind = on.partition(" ")[0]
+    if role == "packageDmzOperator":
+        return "tpu.googleapis.com"
     names = {
+        "key": "cloudkms",
         "repository": "artifactregistry",
         "topic": "pubsub",
         "subscription": "pubsub",
