@@ -1,7 +1,7 @@
 locals {
   apis = [
     "artifactregistry", "cloudkms", "cloudresourcemanager", "compute", "confidentialcomputing", "dns", "iam",
-    "iamcredentials", "iap", "logging", "pubsub", "run", "sts", "tpu",
+    "iamcredentials", "iap", "logging", "monitoring", "pubsub", "run", "sts", "tpu",
   ]
 }
 

@@ -14,6 +14,7 @@ output "identities" {
     data_services = { for name, account in local.data_services : name => "serviceAccount:${account}" }
     deployer      = var.deployer
     function      = module.inner.member
+    number        = local.number
     project       = var.project
     pubsub_agent  = local.pubsub_agent
     run_agent     = local.run_agent

@@ -20,6 +20,17 @@ variable "access_policy" {
   }
 }
 
+variable "alert_emails" {
+  description = "Who is told when the inner stage or a VM needs a person."
+  type        = set(string)
+  default     = []
+
+  validation {
+    condition     = alltrue([for one in var.alert_emails : can(regex("^[^@ ]+@[^@ ]+$", one))])
+    error_message = "alert_emails holds e-mail addresses."
+  }
+}
+
 variable "apt_repositories" {
   description = "Code names of the supported releases of Debian and Ubuntu: an apt repository each."
   type        = set(string)
@@ -129,6 +140,17 @@ variable "image_repository" {
   validation {
     condition     = can(regex("^[a-z]([a-z0-9-]{0,61}[a-z0-9])?$", var.image_repository))
     error_message = "image_repository has 1 to 63 lower-case letters, digits and -, beginning with a letter."
+  }
+}
+
+variable "inner_vm_hours" {
+  description = "An inner VM that is up for longer raises an alert, a kept one too: somebody should say whether it is still needed."
+  type        = number
+  default     = 12
+
+  validation {
+    condition     = var.inner_vm_hours >= 1 && var.inner_vm_hours <= 23
+    error_message = "inner_vm_hours must be from 1 to 23: Cloud Monitoring looks back over less than a day."
   }
 }
 

@@ -1,3 +1,8 @@
+locals {
+  # Kept VMs, the dearest of all, are the inner project's.
+  budgeted = compact([local.number, try(var.inner.number, null)])
+}
+
 resource "google_billing_budget" "dmz" {
   count = var.billing_account == null ? 0 : 1
 
@@ -5,7 +10,7 @@ resource "google_billing_budget" "dmz" {
   display_name    = "Package DMZ: ${var.project}"
 
   budget_filter {
-    projects = ["projects/${local.number}"]
+    projects = [for number in local.budgeted : "projects/${number}"]
   }
 
   amount {

@@ -16,7 +16,7 @@ variable "alert_emails" {
 }
 
 variable "billing_account" {
-  description = "Billing account that the budget alert is made in, XXXXXX-XXXXXX-XXXXXX; null for no budget."
+  description = "Billing account of both projects, XXXXXX-XXXXXX-XXXXXX, that the budget alert is made in; null for no budget."
   type        = string
   default     = null
 
@@ -82,6 +82,7 @@ variable "inner" {
     data_services = map(string)
     deployer      = string
     function      = string
+    number        = optional(string) # for the budget
     project       = string
     pubsub_agent  = string
     run_agent     = string

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.terraform import harness, variables
+from tests.terraform import harness, inner_variables, variables
 
 
 @pytest.fixture(scope="session")
@@ -40,5 +40,19 @@ def outer_plan(outer: harness.Workspace) -> dict[str, Any]:
 def first_plan(outer: harness.Workspace) -> dict[str, Any]:
     """The first apply: no image, no inner project."""
     done, plan = outer.plan("outer", variables.FIRST)
+    assert plan, done.output
+    return plan
+
+
+@pytest.fixture(scope="session")
+def inner(terraform: harness.Workspace) -> harness.Workspace:
+    terraform.init("inner")
+    return terraform
+
+
+@pytest.fixture(scope="session")
+def inner_plan(inner: harness.Workspace) -> dict[str, Any]:
+    """Everything on."""
+    done, plan = inner.plan("inner", inner_variables.INNER)
     assert plan, done.output
     return plan

@@ -190,6 +190,13 @@ WATCHES = (
         "log_metrics",
     ),
     Fault("every appraisal alarms", "outer/metrics.tf", " AND jsonPayload.accepted=false", "", "log_metrics"),
+    Fault(
+        "the inner project's money is nobody's",
+        "outer/budget.tf",
+        "compact([local.number, try(var.inner.number, null)])",
+        "[local.number]",
+        "money",
+    ),
     Fault("money spent unseen", "outer/budget.tf", '"FORECASTED_SPEND"', '"CURRENT_SPEND"', "money"),
 )
 

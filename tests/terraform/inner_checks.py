@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from tests.terraform.checks import Check
 from tests.terraform.perimeter_checks import PERIMETER
 from tests.terraform.plans import Grant, Plan, Resource, grants, resources
+from tests.terraform.watch_checks import INNER_WATCH
 
 _RESTRICTED = "199.36.153.4/30"
 """restricted.googleapis.com: https://cloud.google.com/vpc-service-controls/docs/set-up-private-connectivity"""
@@ -325,4 +326,5 @@ INNER: tuple[Check, ...] = (
     confidential_space,
     questions_logged,
     *PERIMETER,
+    *INNER_WATCH,
 )

@@ -45,6 +45,7 @@ IDENTITIES = {
     "data_services": {},
     "deployer": OUTER["inner"]["deployer"],
     "function": f"serviceAccount:inner-stage@{PROJECT}.iam.gserviceaccount.com",
+    "number": NUMBER,
     "project": PROJECT,
     "pubsub_agent": f"serviceAccount:service-{NUMBER}@gcp-sa-pubsub.iam.gserviceaccount.com",
     "run_agent": f"serviceAccount:service-{NUMBER}@serverless-robot-prod.iam.gserviceaccount.com",
@@ -75,6 +76,7 @@ FIRST: dict[str, Any] = {
 INNER: dict[str, Any] = {
     "access_levels": ["accessPolicies/987654321/accessLevels/company"],
     "access_policy": "987654321",
+    "alert_emails": ["tpu@example.com"],
     "data_owners": ["group:data@example.com"],
     "data_services": {SERVICE: {"image_digest": forge.MANIFEST, "export": EXPORT}},
     "deployer": OUTER["inner"]["deployer"],

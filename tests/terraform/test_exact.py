@@ -4,27 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.terraform import custom_roles, exact_checks, inner_variables
-from tests.terraform.harness import CHECKOUT, Workspace
-from tests.terraform.plans import Plan, resources
+from tests.terraform import custom_roles, exact_checks
+from tests.terraform.harness import CHECKOUT
+from tests.terraform.plans import resources
 
 
-def _inner(terraform: Workspace) -> Plan:
-    terraform.init("inner")
-    done, plan = terraform.plan("inner", inner_variables.INNER)
-    assert plan, done.output
-    return plan
-
-
-def test_every_listed_type_is_made(outer_plan: dict[str, Any], terraform: Workspace) -> None:
+def test_every_listed_type_is_made(outer_plan: dict[str, Any], inner_plan: dict[str, Any]) -> None:
     """With everything on: a list that is longer would let in what nobody looks at any more."""
-    for plan in (outer_plan, _inner(terraform)):
+    for plan in (outer_plan, inner_plan):
         made = {one.type for one in resources(plan)}
         assert made == exact_checks.TYPES[exact_checks.root_of(plan)]
 
 
-def test_every_role_of_our_own_is_made(outer_plan: dict[str, Any], terraform: Workspace) -> None:
-    for plan in (outer_plan, _inner(terraform)):
+def test_every_role_of_our_own_is_made(outer_plan: dict[str, Any], inner_plan: dict[str, Any]) -> None:
+    for plan in (outer_plan, inner_plan):
         made = {one.values["role_id"] for one in resources(plan, "google_project_iam_custom_role")}
         assert made == set(custom_roles.of(exact_checks.root_of(plan)))
 

@@ -24,21 +24,10 @@ from tests.terraform.inner_checks import INNER, no_default_route
 from tests.terraform.inner_faults_access import RIGHTS
 from tests.terraform.inner_faults_network import SEALED
 from tests.terraform.plans import resources
+from tests.terraform.watch_checks import alerts
 
 FAULTS = SEALED + RIGHTS
 MODULE = "modules/confidential_space"
-
-
-@pytest.fixture(scope="session")
-def inner(terraform: Workspace) -> Workspace:
-    terraform.init("inner")
-    return terraform
-
-
-@pytest.fixture(scope="session")
-def inner_plan(inner: Workspace) -> dict[str, Any]:
-    """Everything on."""
-    return _planned(inner, variables.INNER)
 
 
 @pytest.fixture(scope="session")
@@ -62,7 +51,11 @@ def test_the_plan_holds(check: Check, inner_plan: dict[str, Any]) -> None:
     assert list(check(inner_plan)) == []
 
 
-@pytest.mark.parametrize("check", EVERYWHERE + INNER, ids=lambda check: check.__name__)
+@pytest.mark.parametrize(
+    "check",
+    [each for each in EVERYWHERE + INNER if each is not alerts],  # nobody is named yet who could be told
+    ids=lambda check: check.__name__,
+)
 def test_the_first_apply_holds(check: Check, first_inner_plan: dict[str, Any]) -> None:
     assert list(check(first_inner_plan)) == []
 

@@ -21,6 +21,7 @@ OUTER: dict[str, Any] = {
         },
         "deployer": "group:deployers@example.com",
         "function": f"serviceAccount:inner-stage@{_INNER}",
+        "number": "222222222222",
         "project": "dmz-inner-test",
         "pubsub_agent": "serviceAccount:service-2@gcp-sa-pubsub.iam.gserviceaccount.com",
         "run_agent": "serviceAccount:service-2@serverless-robot-prod.iam.gserviceaccount.com",

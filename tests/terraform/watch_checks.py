@@ -1,5 +1,5 @@
-"""What watches the outer project: 1. every trouble has its alert, which says what to do and asks for what exists;
-2. logs are counted by fields that the stages write; 3. money has its alert."""
+"""What watches the two projects: 1. every trouble has its alert, which says what to do and asks for what exists;
+2. logs are counted by fields that the stages write; 3. the money of both has its alert."""
 
 from __future__ import annotations
 
@@ -8,17 +8,27 @@ from collections.abc import Iterator, Mapping
 from typing import Any, get_args
 
 from shared.logs import Event
+from tests.terraform.custom_roles import Root
+from tests.terraform.exact_checks import root_of
 from tests.terraform.plans import Plan, Resource, resources
 
-TROUBLES = (
-    "dead letters",
-    "failed runs",
-    "misconfigured stage",
-    "outer VM older than its limit",
-    "refused attestations",
-    "stuck runs",
-    "watchdog asleep",
-)
+TROUBLES: dict[Root, tuple[str, ...]] = {
+    "outer": (
+        "dead letters",
+        "failed runs",
+        "misconfigured stage",
+        "outer VM older than its limit",
+        "refused attestations",
+        "stuck runs",
+        "watchdog asleep",
+    ),
+    "inner": (
+        "inner VM up for long",
+        "inner stage misconfigured",
+        "inner stage tries again and again",
+        "stuck inner runs",
+    ),
+}
 WRITTEN = {"accepted", "event", "message", "severity", "stage"}
 """Fields of stages' log lines that metrics may ask for (shared/logs.py); `test_watch` holds them against it."""
 
@@ -27,7 +37,7 @@ def alerts(plan: Plan) -> Iterator[str]:  # 1
     found = {
         str(one.values["display_name"]): one for one in resources(plan, "google_monitoring_alert_policy")
     }
-    for trouble in TROUBLES:
+    for trouble in TROUBLES[root_of(plan)]:
         if f"Package DMZ: {trouble}" not in found:
             yield f"nobody is told of {trouble}"
     for one in found.values():
@@ -54,12 +64,23 @@ def log_metrics(plan: Plan) -> Iterator[str]:  # 2
 
 def money(plan: Plan) -> Iterator[str]:  # 3
     budgets = list(resources(plan, "google_billing_budget"))
-    if not any((one.block("budget_filter").get("projects") or []) for one in budgets):
-        yield "no budget watches this project"
+    if not budgets:
+        yield "no budget watches the projects"
+    told = (plan["variables"].get("inner") or {}).get("value") or {}
+    wanted = {f"projects/{number}" for number in (_number(plan), told.get("number")) if number}
+    for one in budgets:
+        watched = set(one.block("budget_filter").get("projects") or [])
+        yield from (f"{one.address} does not watch {each}" for each in sorted(wanted - watched))
     for one in budgets:
         rules = one.values.get("threshold_rules") or []
         if not any(rule.get("spend_basis") == "FORECASTED_SPEND" for rule in rules):
             yield f"{one.address} speaks only when the money is spent"
+
+
+def _number(plan: Plan) -> str:
+    """This project's own, as Terraform read it."""
+    read = plan["prior_state"]["values"]["root_module"]["resources"]
+    return str(next(one for one in read if one["type"] == "google_project")["values"]["number"])
 
 
 def _filtered(plan: Plan, one: Resource) -> Iterator[str]:
@@ -96,3 +117,5 @@ def _filter(condition: Mapping[str, Any]) -> str:
 
 
 WATCH = (alerts, log_metrics, money)
+INNER_WATCH = (alerts, log_metrics)
+"""The budget is the outer project's, for both."""

@@ -1,0 +1,32 @@
+# Counted from the inner stage's own log lines, by the field `event` (shared/logs.py), as terraform/outer counts its stages'.
+
+locals {
+  service_logs = "resource.type=\"cloud_run_revision\" AND resource.labels.service_name=\"inner\""
+
+  log_metrics = {
+    "dmz/misconfigured" = {
+      description = "Events that the inner stage cannot handle because its own settings are wrong."
+      filter      = "${local.service_logs} AND jsonPayload.event=\"stage-misconfigured\""
+    }
+    "dmz/retries" = {
+      description = "Deliveries that the inner stage asked for again."
+      filter      = "${local.service_logs} AND jsonPayload.event=\"delivery-postponed\""
+    }
+  }
+}
+
+resource "google_logging_metric" "dmz" {
+  for_each = local.log_metrics
+
+  project     = var.project
+  name        = each.key
+  description = each.value.description
+  filter      = each.value.filter
+  depends_on  = [google_project_service.api]
+
+  metric_descriptor {
+    metric_kind = "DELTA"
+    value_type  = "INT64"
+    unit        = "1"
+  }
+}
