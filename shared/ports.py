@@ -360,8 +360,8 @@ class Vms(Protocol):
     instance of that name, of the provisioning model STANDARD, SPOT or RESERVATION_BOUND; `create` returns the zonal
     operation, whose error ZONE_RESOURCE_POOL_EXHAUSTED or QUOTA_EXCEEDED is `Progress.elsewhere`; a queue is a resize
     request of an instance group; `all` is an aggregated list over zones, by label. It translates the states: RUNNING is
-    READY, and a preempted instance is PREEMPTED as long as it is listed. `hosts` reads its own types. Nothing above this
-    port names an API.
+    READY, and a preempted instance is PREEMPTED as long as it is listed. `hosts` reads its own types. Nothing above
+    this port names an API.
     """
 
     def hosts(self, accelerator_type: str) -> int:

@@ -7,14 +7,18 @@ ends at 1 MiB, a slice has up to some 1,500 hosts. The whole results stay in `wo
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from shared.ports import Document
 
 _SHOWN = 200
-_LIST_BYTES = 150_000
-_WORKERS_BYTES = 400_000
+_LIST_BYTES = 100_000
+_PROBES_BYTES = 50_000
+_STEPS = 100
+"""As many as one worker may name."""
+_WORKERS_BYTES = 300_000
 """Shared by the details of all workers."""
 _TAIL = 1000
 """Characters of a worker's own smoke test."""
@@ -29,7 +33,7 @@ def summary(found: Mapping[int, Document], hosts: int) -> Document:
         "missing": _all(found, "missing"),
         "unexpected": _all(found, "unexpected"),
         "egress": "open" if opened else "denied",
-        "egress_probes": found[min(opened, default=first)]["egress_probes"],
+        "egress_probes": probes(found[min(opened, default=first)]["egress_probes"]),
         "smoke": _worst_smoke(found),
         "seconds": _longest(found),
     }
@@ -40,8 +44,24 @@ def summary(found: Mapping[int, Document], hosts: int) -> Document:
     }
 
 
+def items(names: Sequence[str]) -> list[str]:
+    """The first of a list, as many as a document has room for."""
+    return _within(names[:_SHOWN], _LIST_BYTES)
+
+
+def probes(made: Sequence[Document]) -> list[Document]:
+    """The first attempts to get out, as many as a document has room for: the guest's own are a twentieth of that."""
+    kept, room = [], _PROBES_BYTES
+    for probe in made:
+        room -= len(json.dumps(probe, ensure_ascii=False).encode())
+        if room < 0:
+            break
+        kept.append(probe)
+    return kept
+
+
 def _all(found: Mapping[int, Document], name: str) -> list[str]:
-    return _within(sorted({item for each in found.values() for item in each[name]})[:_SHOWN], _LIST_BYTES)
+    return items(sorted({item for each in found.values() for item in each[name]}))
 
 
 def _worst_smoke(found: Mapping[int, Document]) -> Document | None:
@@ -57,7 +77,8 @@ def _longest(found: Mapping[int, Document]) -> dict[str, float]:
     seconds: dict[str, float] = {}
     for each in found.values():
         for step, taken in each["seconds"].items():
-            seconds[step] = max(float(taken), seconds.get(step, 0.0))
+            if step in seconds or len(seconds) < _STEPS:
+                seconds[step] = max(float(taken), seconds.get(step, 0.0))
     return seconds
 
 

@@ -19,7 +19,6 @@ from shared.settings import Settings
 
 REPORT = "inner-install-completed"
 _WAYS_OUT = frozenset((name, target) for name, target, _ in egress.PROBES)
-_SHOWN = 200
 _CHECKS = 5
 
 
@@ -178,10 +177,12 @@ def result(comparison: Comparison, report: InnerInstallCompleted) -> Document:
     """What one worker's report comes to; a document ends at 1 MiB, so of each list the first."""
     found = {
         "installed": comparison.installed,
-        "missing": list(comparison.missing[:_SHOWN]),
-        "unexpected": list(comparison.unexpected[:_SHOWN]),
+        "missing": worker_summary.items(comparison.missing),
+        "unexpected": worker_summary.items(comparison.unexpected),
         "egress": report.egress,
-        "egress_probes": [probe.model_dump(mode="json") for probe in report.egress_probes],
+        "egress_probes": worker_summary.probes(
+            [probe.model_dump(mode="json") for probe in report.egress_probes]
+        ),
         "smoke": report.smoke.model_dump(mode="json") if report.smoke else None,
         "seconds": dict(report.seconds),
     }
