@@ -21,7 +21,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from shared.errors import DmzError, Permanent, Transient, Untrusted
-from shared.events import Delivery, Event, RunFailed, decode, derive, kept
+from shared.events import REPORTS, Delivery, Event, RunFailed, decode, derive, kept
+from shared.model.attestation_payloads import hidden
 from shared.model.value import printable
 from shared.ports import Bus, Claim, Create, Put, Store, Write
 
@@ -93,7 +94,8 @@ class Desk:
         try:
             event = decode(delivery)
         except Permanent as error:
-            self.bus.dead_letter(kept(delivery), {**delivery.attributes, "topic": delivery.topic}, str(error))
+            attributes = {} if delivery.topic in REPORTS else delivery.attributes
+            self.bus.dead_letter(kept(delivery), {**attributes, "topic": delivery.topic}, str(error))
             return
         if event.type == "sweep-requested":
             self._sweep(event)
@@ -156,9 +158,17 @@ class Desk:
             self._commit(f"{self.stage}:settle:{event.id}", self._failure(event, error))
 
     def _failure(self, event: Event, error: DmzError) -> Outcome:
-        """The event is kept with its reason, and its run ends."""
+        """The event is kept with its reason, and its run ends.
+
+        Of a report that is not believed, neither its body nor the attributes that its sender chose: a VM without a way
+        out may publish such messages for as long as it lives.
+        """
         reason = printable(str(error), 2000)
-        self.bus.dead_letter(event.kept(), {**event.attributes(), "topic": event.type}, reason)
+        body, attributes = event.kept(), event.attributes()
+        if isinstance(error, Untrusted) and event.type in REPORTS:
+            body = hidden(event.body())
+            attributes = {name: attributes[name] for name in ("ce-id", "ce-type", "ce-specversion")}
+        self.bus.dead_letter(body, {**attributes, "topic": event.type}, reason)
         if not event.run_id or event.type == "run-failed" or isinstance(error, Untrusted):
             return Outcome()
         if (self.store.get("runs", event.run_id) or {}).get("state") in ENDED:

@@ -98,7 +98,8 @@ _OUTWARD = """
 
 The inner function is woken by five topics, through subscriptions that live in its own project: Cloud Run's internal
 ingress takes pushes from there alone. It keeps its records where all stages do, in the one database. A VM may publish
-its one report, a data service may read its nonces and hand its tokens in; neither reads anything else.
+to one topic for as long as it lives: what is not its one report is refused, and of that the dead letters keep hash and
+size only. A data service may read its nonces and hand its tokens in; neither reads anything else.
 """
 _INSIDE = """
 ## Inside the inner project
