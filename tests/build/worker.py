@@ -6,6 +6,7 @@ Real: the scripts, ./dmz, gcloud, the registry, Pub/Sub's emulator, the image. S
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -17,19 +18,30 @@ from pathlib import Path
 from functions.local.layout import CHECKOUT
 from tests.build import config
 
-# Options up to the image, then the command: no container, the same workspace.
-_DOCKER = """#!/usr/bin/env bash
-set -eu
-[[ $1 == run ]]
-shift
-while [[ $1 == --* ]]; do
-  case $1 in --env=*) export "${1#--env=}" ;; esac
-  shift
-done
-shift
-exec "$@"
+# No container, but what one sees: of the worker's variables those that --env names; what leads to the services on
+# loopback only in Cloud Build's own network; the workspace only if it is mounted, else a new folder.
+_DOCKER = """#!/usr/bin/env python3
+import json, os, subprocess, sys, tempfile
+
+words = sys.argv[1:]
+assert words.pop(0) == "run", words
+environment = {name: os.environ[name] for name in ("PATH", "HOME", "TOLD") if name in os.environ}
+options = []
+while words[0].startswith("--"):
+    options.append(words.pop(0))
+if "--network=cloudbuild" in options:
+    environment |= json.loads(os.environ["WORKER_NETWORK"])
+for option in options:
+    name, _, value = option.partition("=")
+    if name == "--env":
+        key, _, value = value.partition("=")
+        environment[key] = value
+stdin = None if "--interactive" in options else subprocess.DEVNULL
+with tempfile.TemporaryDirectory() as empty:
+    place = os.getcwd() if "--volume=/workspace:/workspace" in options else empty
+    sys.exit(subprocess.run(words[1:], cwd=place, env=environment, stdin=stdin).returncode)
 """
-_SENT = ("dmz", "functions", "pyproject.toml", "requirements.txt", "requirements-dev.txt", "shared")
+_SENT = (".ci", "dmz", "functions", "pyproject.toml", "requirements.txt", "requirements-dev.txt", "shared")
 """Of the checkout, what the steps read."""
 
 
@@ -66,7 +78,12 @@ class Worker:
         return subprocess.run(
             [script],
             cwd=self.workspace,
-            env={**self.environment, **own, "BUILDER_OUTPUT": str(output)},
+            env={
+                **self.environment,
+                **own,
+                "BUILDER_OUTPUT": str(output),
+                "WORKER_NETWORK": json.dumps(dict(self.environment)),
+            },
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
