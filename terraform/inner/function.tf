@@ -16,7 +16,8 @@ module "inner" {
   # Cloud Run's internal ingress takes pushes from its own project alone.
   topics = { for topic in keys(var.outer.topics) : topic => { project = var.outer.project } }
 
-  environment = {
+  # What the operator tuned for all stages, then what stands here: that wins.
+  environment = merge({ for field, value in var.outer.settings : "DMZ_${upper(field)}" => value }, {
     GOOGLE_CLOUD_PROJECT      = var.outer.project
     DMZ_GENERIC_REPOSITORY    = var.generic_repository
     DMZ_INNER_NETWORK         = var.network
@@ -27,7 +28,7 @@ module "inner" {
     DMZ_PYTHON_REPOSITORY     = var.python_repository
     DMZ_SEALED_BY             = local.sealed_by
     DMZ_ZONE                  = var.zone
-  }
+  })
 
   depends_on = [google_project_service.api, google_project_service_identity.agent]
 }

@@ -89,7 +89,7 @@ variable "decrypt_pool" {
 }
 
 variable "deletion_protection" {
-  description = "Whether Terraform refuses to destroy repositories, the key and data services."
+  description = "Whether Terraform refuses to destroy repositories, data services' keys and the inner function. A data service's machine keeps nothing and is replaced with its image: it can always go."
   type        = bool
   default     = true
 }
@@ -200,6 +200,7 @@ variable "outer" {
     image             = optional(string)
     location          = string
     project           = string
+    settings          = optional(map(string), {})
     sync              = string
     topics            = map(string)
   })
@@ -211,6 +212,10 @@ variable "outer" {
   validation {
     condition     = can(regex("^serviceAccount:sync-stage@[a-z0-9-]+\\.iam\\.gserviceaccount\\.com$", var.outer.sync))
     error_message = "outer.sync is the service account of the sync stage: it is the one that may write packages in here."
+  }
+  validation {
+    condition     = alltrue([for field in keys(var.outer.settings) : can(regex("^[a-z_]+_seconds$", field))])
+    error_message = "outer.settings holds the settings that both stages share: seconds."
   }
   validation {
     condition     = alltrue([for topic, name in var.outer.topics : name == "projects/${var.outer.project}/topics/${topic}"])

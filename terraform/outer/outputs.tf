@@ -20,6 +20,7 @@ output "contract" {
     image             = var.image
     location          = var.location
     project           = var.project
+    settings          = { for field, value in var.settings : field => value if contains(local.shared, field) && value != "" }
     sync              = module.sync.member
     topics            = { for topic in local.inner_topics : topic => "projects/${var.project}/topics/${google_pubsub_topic.event[topic].name}" }
   }

@@ -23,6 +23,9 @@ locals {
     "policy", "prices", "python_index", "report_grace_seconds", "shard_bytes",
   ])
 
+  # Of these, what the inner stage reads too: the contract brings them there, so that both stages count alike.
+  shared = toset(["lease_seconds", "nonce_seconds", "report_grace_seconds"])
+
   # terraform/inner makes them; their names are the defaults of shared/settings.py.
   of_inner = toset([
     "generic_repository", "image_repository", "inner_network", "inner_service_account", "inner_subnetwork",

@@ -203,7 +203,7 @@ variable "run_schedule" {
 }
 
 variable "settings" {
-  description = "Further settings of the stages by their field in shared/settings.py: {lease_seconds = \"30\"} say."
+  description = "Further settings of the stages, the inner one too, by their field in shared/settings.py: {lease_seconds = \"30\"} say."
   type        = map(string)
   default     = {}
 

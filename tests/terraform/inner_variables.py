@@ -62,6 +62,7 @@ CONTRACT: dict[str, Any] = {
     "image": OUTER["image"],
     "location": "us-central1",
     "project": OUTER_PROJECT,
+    "settings": {"lease_seconds": "25", "nonce_seconds": "600", "report_grace_seconds": "900"},
     "sync": f"serviceAccount:sync-stage@{OUTER_PROJECT}.iam.gserviceaccount.com",
     "topics": {topic: f"projects/{OUTER_PROJECT}/topics/{topic}" for topic in TOPICS},
 }

@@ -23,7 +23,9 @@ from tests.terraform.plans import Grant, Plan, grants
 TABLE = harness.TERRAFORM / "contract.md"
 _FILES = "shared/guest/artifacts.py"
 _PUSHED = "terraform/modules/function/subscriptions.tf"
-_HERE = "terraform/inner/function.tf"
+_SERVED = "terraform/modules/function/service.tf"
+_DEPLOYED = "functions/ctl/deploy_steps.py"
+_README = "terraform/README.md"
 _LAUNCHED = "terraform/modules/confidential_space/instance.tf"
 _TOKENS = "shared/data/images/python/attestation.py"
 _REGISTRY = "shared/gcp/registry.py"
@@ -37,7 +39,7 @@ _NEEDS = (
     ("outer: sync-stage", "artifactregistry.writer", "repository [a-z]+", _REGISTRY, "def upload_apt"),
     ("outer: sync-stage", "artifactregistry.writer", "repository dmz-python", _REGISTRY, "def upload_python"),
     ("outer: sync-stage", "artifactregistry.writer", "repository dmz-generic", _REGISTRY, "def upload_generic"),
-    ("outer: builder", "artifactregistry.writer", "repository dmz-images", "functions/ctl/image.py", "push"),
+    ("outer: builder", "artifactregistry.writer", "repository dmz-images", "functions/ctl/image.py", "registry.push("),
     ("inner: inner-vm", "artifactregistry.reader", "repository dmz-generic", _FILES, "/repositories/"),
     ("inner: inner-vm", "artifactregistry.reader", "repository .*", "shared/guest/private.py", "pkg.dev"),
     ("inner: data-.*", "artifactregistry.reader", "repository dmz-images", _LAUNCHED, "tee-image-reference"),
@@ -47,15 +49,15 @@ _NEEDS = (
     ("inner: inner-stage", "iam.serviceAccountUser", "account inner-vm", _MADE, "ServiceAccount(email"),
     ("inner: inner-push", "run.servicesInvoker", "service inner", _PUSHED, "push_endpoint"),
     ("attested image", "cloudkms.cryptoKeyDecrypter", "key .*", "shared/appraisal/federation.py", "principal_set"),
-    ("data owners", "cloudkms.cryptoKeyEncrypter", "key .*", "terraform/inner/key.tf", "data_owners"),
+    ("data owners", "cloudkms.cryptoKeyEncrypter", "key .*", _README, "Owners of data encrypt"),
     ("operators", "iap.tunnelResourceAccessor", "project .*", _ENTRY, '"--tunnel-through-iap"'),
     ("operators", "packageDmzOperator", "project .*", _ENTRY, '"tpu-vm", "ssh"'),
     ("Pub/Sub of inner", "pubsub.subscriber", "subscription .*", _PUSHED, "dead_letter_policy"),
     ("Pub/Sub of inner", "iam.serviceAccountOpenIdTokenCreator", "account inner-push", _PUSHED, "oidc_token"),
     ("Pub/Sub of inner", "pubsub.publisher", "topic dead-letters", _PUSHED, "dead_letter_topic"),
-    ("Cloud Run of inner", "artifactregistry.reader", "repository dmz-services", _HERE, "var.outer.image"),
-    ("who applies inner", "artifactregistry.reader", "repository dmz-services", _HERE, "var.outer.image"),
-    ("who applies inner", "pubsub.subscriber", "topic .*", _PUSHED, "topic "),
+    ("Cloud Run of inner", "artifactregistry.reader", "repository dmz-services", _SERVED, "image = var.image"),
+    ("who applies inner", "artifactregistry.reader", "repository dmz-services", _DEPLOYED, "inner project with"),
+    ("who applies inner", "pubsub.subscriber", "topic .*", _DEPLOYED, "inner project, without a new image"),
     ("inner: inner-stage", "datastore.user", "project .*", "shared/vm_stages.py", "FirestoreStore"),
     ("inner: inner-stage", "pubsub.publisher", "topic dead-letters", "shared/delivery.py", "dead_letter"),
     ("inner: inner-stage", "pubsub.publisher", "topic nonce-requested", "functions/inner/decide.py", "nonce-requested"),

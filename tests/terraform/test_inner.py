@@ -124,6 +124,8 @@ def test_the_function_gets_settings_that_it_reads(inner_plan: dict[str, Any]) ->
     assert settings.project == variables.CONTRACT["project"]
     assert settings.inner_project == variables.PROJECT
     assert settings.account("inner") == f"inner-vm@{variables.PROJECT}.iam.gserviceaccount.com"
+    shared = variables.CONTRACT["settings"]
+    assert {field: str(getattr(settings, field)) for field in shared} == shared
     assert settings.sealed_by == _output(inner_plan, "sealed_by")
     assert {settings.inner_subnetwork} == _named(inner_plan, "google_compute_subnetwork", "name")
 

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from shared.settings import Settings
-from tests.terraform import variables
+from tests.terraform import inner_variables, variables
 from tests.terraform.builder_checks import BUILDERS
 from tests.terraform.checks import EVERYWHERE, Check
-from tests.terraform.harness import TERRAFORM, Workspace
+from tests.terraform.harness import CHECKOUT, TERRAFORM, Workspace
 from tests.terraform.keeping_checks import KEEPING
 from tests.terraform.outer_checks import OUTER
 from tests.terraform.plans import grants, resources
@@ -92,6 +92,21 @@ def test_every_setting_has_its_place() -> None:
     fields = set(Settings.__dataclass_fields__) - {"project"}
     assert set().union(*groups) == fields
     assert sum(map(len, groups)) == len(fields)
+
+
+def test_what_the_inner_stage_reads_reaches_it(outer: Workspace) -> None:
+    """Of the settings that an operator may tune: else one stage would wait for longer than the other one allows."""
+    source = (TERRAFORM / "outer" / "settings.tf").read_text()
+    files = (*(CHECKOUT / "functions/inner").glob("*.py"), CHECKOUT / "shared/vm_stages.py")
+    read = {name for each in files for name in re.findall(r"\bsettings\.(\w+)", each.read_text())}
+    assert _named(source, "shared") == read & _named(source, "tunable") != set()
+    tuned = dict.fromkeys(_named(source, "shared"), "30") | {"shard_bytes": "1000"}
+    done, plan = outer.plan("outer", variables.OUTER | {"settings": tuned})
+    assert plan, done.output
+    assert plan["planned_values"]["outputs"]["contract"]["value"]["settings"] == dict.fromkeys(
+        _named(source, "shared"), "30"
+    )
+    assert inner_variables.CONTRACT["settings"].keys() == _named(source, "shared")
 
 
 def _named(source: str, group: str) -> set[str]:
