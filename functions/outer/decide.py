@@ -43,8 +43,13 @@ def new_run(workload: Workload, stored: Digest, cost: Document, now: float) -> d
 
 
 def cost(workload: Workload, listed: Prices, settings: Settings) -> Document:
-    """`cost` of the run's document: both VMs report, or are deleted, within their limit and the grace."""
-    seconds = workload.install_minutes * 60 + float(settings.report_grace_seconds)
+    """`cost` of the run's document: both VMs report within their limit and the grace, or the watchdog deletes them.
+
+    It looks every minute, and needs one look more to see that a VM has come which waited in a queue. Left out is how
+    long a deletion takes that was asked for, and a watchdog that is away: neither is ours to limit.
+    """
+    limit = workload.install_minutes * 60 + float(settings.report_grace_seconds)
+    seconds = limit + costs.BETWEEN_LOOKS
     return costs.begun(costs.terms(workload, settings.zone, listed), seconds, workload.after == "keep")
 
 

@@ -23,7 +23,7 @@ from shared.model.workload import Provisioning, Workload
 
 _CENT = Decimal("0.01")
 _HOUR = Decimal(3600)
-_BETWEEN_LOOKS = 120.0
+BETWEEN_LOOKS = 120.0
 """Seconds: twice what lies between two ticks of the watchdog, which notes that a VM is there after it has come."""
 Money = Annotated[str, Field(pattern=r"^[0-9]{1,15}(\.[0-9]{1,12})?$")]
 """An amount as text: a document of the store holds floating-point numbers, and no decimal ones."""
@@ -172,7 +172,7 @@ def _since(record: Mapping[str, Any]) -> float:
     """When the VM may have begun to cost something: not while its request waited in a queue."""
     seen = record.get("seen", {}).get(str(len(record.get("tried", ()))))
     asked = float(record["asked"])
-    return asked if seen is None else max(asked, float(seen) - _BETWEEN_LOOKS)
+    return asked if seen is None else max(asked, float(seen) - BETWEEN_LOOKS)
 
 
 def zone_of(terms: Terms, record: Mapping[str, Any]) -> str:

@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ def test_a_run_is_estimated_as_it_begins(world: World) -> None:
     world.outer = silent
     run = world.run(world.request())
     assert run["cost"]["estimate"] == (
-        "at most 2.00 USD for two VMs: v5litepod-1 (1 chip), on-demand in us-central1, at most 50 minutes each; "
+        "at most 2.08 USD for two VMs: v5litepod-1 (1 chip), on-demand in us-central1, at most 52 minutes each; "
         "from then on 1.20 USD an hour while the inner VM is kept (prices of 2026-11-22)"
     )
     assert "vms" not in run["cost"]
@@ -47,7 +48,7 @@ def test_a_run_is_estimated_as_it_begins(world: World) -> None:
 
 @pytest.mark.parametrize(
     ("provisioning", "said"),
-    [("spot", "at most 0.41 USD for two VMs"), ("reserved", "paid for by the reservation")],
+    [("spot", "at most 0.43 USD for two VMs"), ("reserved", "paid for by the reservation")],
 )
 def test_the_estimate_goes_by_how_the_vms_are_paid_for(
     world: World, provisioning: Provisioning, said: str
@@ -55,6 +56,16 @@ def test_the_estimate_goes_by_how_the_vms_are_paid_for(
     world.outer = silent
     run = world.run(world.request(WORKLOAD.model_copy(update={"provisioning": provisioning})))
     assert run["cost"]["estimate"].startswith(said)
+
+
+def test_a_vm_that_the_watchdog_finds_at_its_next_look_costs_no_more_than_was_said(world: World) -> None:
+    world.outer = silent
+    run_id = world.request()
+    asked, deadline = (record(world, run_id, "outer")[name] for name in ("asked", "deadline"))
+    world.ahead = deadline - asked + 60
+    world.sweep()
+    each = Decimal(world.run(run_id)["cost"]["estimate"].split()[2]) / 2
+    assert Decimal("1.02") <= Decimal(billed(world, run_id)["outer"]["at_most"].split()[0]) <= each
 
 
 def ports(world: World, **changed: str) -> vm_stages.Ports:
@@ -83,7 +94,7 @@ def test_the_operators_own_list_counts(world: World, tmp_path: Path) -> None:
     world.outer = silent
     stage.handle_event(requested(), ports(world, prices=str(path)))
     cost = world.run(requested().run_id)["cost"]
-    assert cost["estimate"].startswith("at most 10.00 EUR for two VMs")
+    assert cost["estimate"].startswith("at most 10.40 EUR for two VMs")
     assert cost["terms"]["rates"] == {"us-central1": "6"}
 
 
