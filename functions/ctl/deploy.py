@@ -2,23 +2,30 @@
 
 Every step may be done again: Terraform compares, what crosses is read from its state, and an image that the registry
 has of this commit is not built twice. So a deployment that was stopped anywhere is finished by the same command.
+
+1. What is applied is a commit's: that is asked before anything is changed, and again before it is sent to be built.
+2. Nothing is applied with an image before two builders' agreement on it is proved here (deploy_proof.py).
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import re
 import shlex
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from functions.ctl import deploy_steps as steps
-from functions.ctl.deploy_commands import Command, Runner
+from functions.ctl.deploy_commands import Runner
+from functions.ctl.deploy_doing import Doing, failed, say
+from functions.ctl.deploy_proof import STEP as PROOF
+from functions.ctl.deploy_proof import Proof
+from functions.ctl.deploy_proof_steps import Evidence
+from functions.ctl.deploy_script import typed
 from functions.ctl.deploy_tools import missing
 from functions.ctl.inputs import BadInput
 from functions.local.layout import CHECKOUT
@@ -35,19 +42,19 @@ _EMPTY, _CHANGES = 0, 2
 
 def deploy(arguments: argparse.Namespace, environment: Mapping[str, str], root: Path = CHECKOUT) -> int:
     """0: deployed, and nothing is left to do. BadInput: nothing was begun. Permanent names the step that failed."""
-    given = _given(arguments)
+    given = _given(arguments, root)
     if arguments.plan:
-        print("\n".join((f"cd {shlex.quote(str(root))}", *steps.typed(given))))
+        print("\n".join(("set -eu", f"cd {shlex.quote(str(root))}", *typed(given))))
         return 0
     if not arguments.yes and not sys.stdin.isatty():
         raise BadInput("This is no terminal, so nobody can be asked whether to apply: say --yes.")
-    if lacking := list(missing(root, environment, builds=not given.image)):
+    if lacking := list(missing(root, environment, given)):
         raise BadInput(f"A deployment needs {'; '.join(lacking)}.")
-    agree = (lambda: None) if arguments.yes else _ask(given)
-    return Deployment(given, Runner(root, environment), agree).run()
+    with tempfile.TemporaryDirectory(prefix="dmz-deploy-") as folder:
+        return Deployment(given, Doing(Runner(root, environment)), folder, asks=not arguments.yes).run()
 
 
-def _given(arguments: argparse.Namespace) -> steps.Given:
+def _given(arguments: argparse.Namespace, root: Path) -> steps.Given:
     for path in (arguments.outer_vars, arguments.inner_vars):
         if not path.is_file():
             raise BadInput(f"{printable(str(path), 300)} is no file: it should hold variables of Terraform.")
@@ -60,20 +67,14 @@ def _given(arguments: argparse.Namespace) -> steps.Given:
         raise BadInput(
             "--image must be named by its digest, NAME@sha256:…: a tag can be moved to an image that nobody judged."
         )
+    if arguments.unproved and not arguments.image:
+        raise BadInput("--unproved goes with --image: what is built here is proved.")
     outer, inner = (str(path.resolve()) for path in (arguments.outer_vars, arguments.inner_vars))
-    return steps.Given(outer, inner, arguments.state_bucket, arguments.image)
-
-
-def _ask(given: steps.Given) -> Callable[[], None]:
-    def ask() -> None:
-        print(
-            f"\nNext both projects are applied: terraform/outer with {given.outer_vars}, terraform/inner with "
-            f"{given.inner_vars}, states in gs://{given.bucket}."
-        )
-        if input("Apply? Only 'yes' is taken as yes: ").strip() != "yes":
-            raise Permanent("Nothing was applied.")
-
-    return ask
+    # Cloud Build is sent a commit's sources without the repository; there an image is named, none is built.
+    committed = not arguments.image or (root / ".git").exists()
+    return steps.Given(
+        outer, inner, arguments.state_bucket, arguments.image, arguments.unproved, committed=committed
+    )
 
 
 @dataclass(frozen=True)
@@ -81,28 +82,32 @@ class Deployment:
     """One deployment."""
 
     given: steps.Given
-    runner: Runner
-    agree: Callable[[], None]
-    """Returns if both projects may be applied."""
+    doing: Doing
+    folder: str
+    """Where statements are read; empty, and this deployment's own."""
+    asks: bool
+    """Whether a person is asked before the first apply."""
 
     def run(self) -> int:
         """Do every step in order."""
         started = time.monotonic()
-        count = len(steps.before(self.given)) + 2 + len(steps.after(self.given, ""))
-        done = 0
+        before, count = (
+            steps.before(self.given),
+            len(steps.before(self.given)) + len(steps.after(self.given, "")) + 3,
+        )
         try:
-            for step in steps.before(self.given):
-                done += 1
-                if done == _FIRST_APPLY:
-                    self.agree()
-                self._step(step, f"{done}/{count}")
-            done += 1
-            image = self.given.image or self._image(f"{done}/{count}")
-            for step in steps.after(self.given, image):
-                done += 1
-                self._step(step, f"{done}/{count}")
+            if self.given.committed:
+                self._is_committed("checkout")  # 1
+            for at, step in enumerate(before, 1):
+                if step.name == steps.FIRST_APPLY and self.asks:
+                    self._agree()
+                self._step(step, f"{at}/{count}")
+            done = len(before) + 2
+            image = self._proved_image(f"{done - 1}/{count}", f"{done}/{count}")  # 2
+            for at, step in enumerate(steps.after(self.given, image), done + 1):
+                self._step(step, f"{at}/{count}")
             self._image_is_deployed(image)
-            _say(f"[{done + 1}/{count}] proof that nothing is left to do")
+            say(f"[{count}/{count}] proof that nothing is left to do")
             left = [project for project in steps.PROJECTS if self._left(project)]
         except KeyboardInterrupt:
             print("\nStopped; the same command goes on from here.", file=sys.stderr)
@@ -112,61 +117,97 @@ class Deployment:
                 f"Deployed, but the plan of {' and '.join(left)} is not empty (it stands above): run the same command "
                 "again; if it stays so, something changes what Terraform has set."
             )
-        sealed = self._outputs("inner").get("sealed_by", "")
-        _say(
+        sealed = self.doing.outputs("inner").get("sealed_by", "")
+        say(
             f"Deployed {image} in {time.monotonic() - started:.0f} s; the plans of both projects are empty. "
             f"The inner network is {sealed}."
         )
         return 0
 
+    def _agree(self) -> None:
+        """Returns if both projects may be applied: shows what that would do, and asks."""
+        name = "plan"
+        self.doing.do(name, steps.plan(self.given, "outer"))
+        if "contract" in self.doing.outputs("outer"):
+            self._step(steps.contract(), "plan")
+            self.doing.do(name, steps.plan(self.given, "inner"))
+        else:
+            say(
+                "The inner project has no plan yet: it is made of what the outer project says once it is there."
+            )
+        print(
+            f"\nNext both projects are applied: terraform/outer with {self.given.outer_vars}, terraform/inner with "
+            f"{self.given.inner_vars}, states in gs://{self.given.bucket}."
+        )
+        try:
+            answer = input("Apply? Only 'yes' is taken as yes: ").strip()
+        except EOFError:
+            print()
+            answer = ""
+        if answer != "yes":
+            raise Permanent("Nothing was applied.")
+
     def _step(self, step: steps.Step, at: str) -> None:
-        _say(f"[{at}] {step.name}")
+        say(f"[{at}] {step.name}")
         for command in step.commands:
-            self._do(step.name, command)
+            self.doing.do(step.name, command)
 
-    def _do(self, step: str, command: Command) -> None:
-        _say(f"+ {command.typed()}")
-        if code := self.runner.run(command):
-            raise Permanent(_failed(step, command, code))
+    def _proved_image(self, build: str, proof: str) -> str:
+        """The image by its digest, which two builders agree on."""
+        if self.given.unproved:
+            say(f"[{proof}] {PROOF}")
+            say(f"Warning: nobody has asked whether two builders agree on {self.given.image} (--unproved).")
+            return self.given.image
+        outputs = self.doing.outputs("outer")
+        keys = (outputs["builder_key"], outputs["rebuilder_key"])
+        evidence = Evidence(outputs["contract"]["project"], outputs["provenance_bucket"], keys, self.folder)
+        found = Proof(self.doing, evidence)
+        if self.given.image:
+            say(f"[{proof}] {PROOF}")
+            found.prove_named(self.given.image.partition("@")[2])
+            return self.given.image
+        say(f"[{build}] image build")
+        place = self._place()
+        digest = self._built(place, found)
+        say(f"[{proof}] {PROOF}")
+        found.prove(place.revision, digest)
+        return f"{place.repository}/{steps.PACKAGE}@{digest}"
 
-    def _ask_for(self, step: str, command: Command) -> str:
-        _say(f"+ {command.typed()}")
-        code, output = self.runner.read(command)
-        if code:
-            raise Permanent(_failed(step, command, code))
-        return output.strip()
-
-    def _outputs(self, project: str) -> dict[str, Any]:
-        command = steps.outputs(project)
-        said = json.loads(self._ask_for(f"outputs of the {project} project", command) or "{}")
-        return {name: one["value"] for name, one in said.items()}
-
-    def _image(self, at: str) -> str:
-        """The image of this commit by its digest, built unless the registry has it."""
+    def _built(self, place: steps.Place, proof: Proof) -> str:
+        """Digest of the image of this commit, built unless the registry has it and both builders have signed."""
         name = "image build"
-        _say(f"[{at}] {name}")
-        place = self._place(name)
         found = self._digest(name, place)
-        if not found:
-            step = steps.build(place)
-            for command in step.commands:
-                self._do(step.name, command)
-            found = self._digest(name, place)
+        if found:
+            lacking = proof.lacking(place.revision)
+            if not lacking:
+                return found
+            who = " and of the ".join(lacking)
+            say(
+                f"The registry has an image of {place.revision}, but no statement of the {who} is kept: a build failed "
+                "behind its push. It is built again."
+            )
+        self._is_committed(name)  # 1
+        step = steps.build(place)
+        for command in step.commands:
+            self.doing.do(step.name, command)
+        found = self._digest(name, place)
         if not found:
             raise Permanent(
                 f"The step {name} failed: Cloud Build ended well, but {place.repository} has no image with the tag "
                 f"{place.revision}; see its log."
             )
-        return f"{place.repository}/{steps.PACKAGE}@{found}"
+        return found
 
-    def _place(self, step: str) -> steps.Place:
-        outputs = self._outputs("outer")
-        if self._ask_for(step, steps.changes()):
+    def _is_committed(self, step: str) -> None:
+        if self.doing.ask(step, steps.changes()):
             raise Permanent(
-                f"The step {step} failed: the checkout has changes that no commit holds, so its image could not be "
-                "told from another one; commit them, or name an image with --image."
+                f"The step {step} failed: the checkout has changes that no commit holds, so what it deploys could not "
+                "be told from something else; commit them (git status names them)."
             )
-        revision = self._ask_for(step, steps.revision())
+
+    def _place(self) -> steps.Place:
+        step, outputs = "image build", self.doing.outputs("outer")
+        revision = self.doing.ask(step, steps.revision())
         if not _COMMIT.fullmatch(revision):
             raise Permanent(f"The step {step} failed: git names no commit.")
         contract = outputs["contract"]
@@ -179,7 +220,7 @@ class Deployment:
         )
 
     def _digest(self, step: str, place: steps.Place) -> str:
-        said = self._ask_for(step, steps.digest(place)).split()
+        said = self.doing.ask(step, steps.digest(place)).split()
         if len(said) > 1 or not all(map(_DIGEST.fullmatch, said)):
             raise Permanent(
                 f"The step {step} failed: for the tag {place.revision} Artifact Registry answers "
@@ -189,7 +230,7 @@ class Deployment:
 
     def _image_is_deployed(self, image: str) -> None:
         # A file of variables has the last word over image.auto.tfvars.json, and would win unseen.
-        deployed = self._outputs("outer").get("contract", {}).get("image")
+        deployed = self.doing.outputs("outer").get("contract", {}).get("image")
         if deployed != image:
             raise Permanent(
                 f"Terraform deployed {deployed}, not {image}: the variable `image` is set in {self.given.outer_vars}; "
@@ -198,23 +239,7 @@ class Deployment:
 
     def _left(self, project: str) -> bool:
         command = steps.proof(self.given, project)
-        _say(f"+ {command.typed()}")
-        code = self.runner.run(command)
+        code = self.doing.code(command)
         if code not in (_EMPTY, _CHANGES):
-            raise Permanent(_failed(f"proof for the {project} project", command, code))
+            raise failed(f"proof for the {project} project", command, code)
         return code == _CHANGES
-
-
-_FIRST_APPLY = 3
-"""Number of the first step that changes anything on Google Cloud."""
-
-
-def _failed(step: str, command: Command, code: int) -> str:
-    return (
-        f"The step {step} failed ({command.words[0]} ended with exit code {code}, its words stand above); "
-        "mend that, then run the same command again."
-    )
-
-
-def _say(text: str) -> None:
-    print(text, flush=True)

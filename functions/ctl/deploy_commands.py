@@ -26,6 +26,16 @@ class Expanded(str):
     """A word in which a shell's variables stand: a plan shows these where values are not known yet. Never run."""
 
 
+class Verbatim(str):
+    """A word that a shell reads as it stands: with a pattern of file names, say. Never run."""
+
+
+def joined(*parts: str) -> str:
+    """One word; a shell's variables in it stay such."""
+    text = "".join(parts)
+    return Expanded(text) if any(isinstance(part, Expanded) for part in parts) else text
+
+
 @dataclass(frozen=True)
 class Command:
     """Words, the filter that reads their output, the file (below the checkout) that takes it."""
@@ -40,6 +50,24 @@ class Command:
         if self.filter:
             text += f" | {_line(self.filter)}"
         return f"{text} > {_word(self.to)}" if self.to else text
+
+    def lines(self) -> Iterator[str]:
+        """As a script with `set -e` takes it: whatever fails ends it, and leaves the file as it was.
+
+        A pipe would not end it, nor would what stands before `&&`.
+        """
+        if not self.to:
+            yield self.typed()
+            return
+        new = joined(self.to, ".new")
+        if self.filter:
+            read = joined(self.to, ".read")
+            yield f"{_line(self.words)} > {_word(read)}"
+            yield f"{_line(self.filter)} < {_word(read)} > {_word(new)}"
+            yield f"rm {_word(read)}"
+        else:
+            yield f"{_line(self.words)} > {_word(new)}"
+        yield f"mv {_word(new)} {_word(self.to)}"
 
 
 @dataclass(frozen=True)
@@ -144,4 +172,6 @@ def _line(words: Sequence[str]) -> str:
 
 
 def _word(word: str) -> str:
+    if isinstance(word, Verbatim):
+        return str(word)
     return f'"{word.translate(_SAFE_IN_QUOTES)}"' if isinstance(word, Expanded) else shlex.quote(word)

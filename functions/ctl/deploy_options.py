@@ -12,9 +12,10 @@ else:
     Commands = object
 
 _WHAT = """\
-Bring both projects up on Google Cloud, or up to date. Every step is one plain terraform, gcloud, git or jq
-command, printed before it runs; nothing happens outside of these. Stopped anywhere, it is run
-again: what is done already is quick."""
+Bring both projects up on Google Cloud, or up to date. Every step is one plain terraform, gcloud, git, jq
+or ./dmz attestation command, printed before it runs; nothing happens outside of these. Nothing is
+applied with an image before two builders' signed agreement on it is proved here. Stopped anywhere,
+it is run again: what is done already is quick."""
 _MORE = """\
 examples:
   ./dmz deploy --outer-vars outer.tfvars --inner-vars inner.tfvars --state-bucket my-state --plan
@@ -51,6 +52,11 @@ def register(commands: Commands) -> None:
         default="",
         metavar="NAME@sha256:…",
         help="deploy this image of the services instead of building one of this checkout's commit",
+    )
+    deploy.add_argument(
+        "--unproved",
+        action="store_true",
+        help="with --image: do not ask whether two builders agree on it; you answer for it yourself",
     )
     deploy.add_argument(
         "--plan", action="store_true", help="print the commands, as a shell would run them, and run none"

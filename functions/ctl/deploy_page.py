@@ -10,6 +10,7 @@ import argparse
 import sys
 
 from functions.ctl import deploy_steps as steps
+from functions.ctl.deploy_script import typed
 from functions.local.layout import CHECKOUT
 
 PAGE = CHECKOUT / "terraform" / "README.md"
@@ -22,7 +23,7 @@ def page() -> str:
     """The page with the commands of today."""
     before, _, rest = PAGE.read_text().partition(_BEGIN)
     _, _, after = rest.partition(_END)
-    shown = "\n".join(steps.typed(_GIVEN))
+    shown = "\n".join(("set -eu", *typed(_GIVEN)))
     return f"{before}{_BEGIN}```sh\n{shown}\n```\n{_END}{after}"
 
 

@@ -10,12 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from functions.ctl.deploy_commands import Command, Expanded
+from functions.ctl.deploy_commands import Command, Expanded, joined
 
 PROJECTS = ("outer", "inner")
 PACKAGE = "services"
 """Name of the image below the repository; cloudbuild.yaml pushes it under the commit as its tag."""
 IMAGE_FILE = "terraform/outer/image.auto.tfvars.json"
+FIRST_APPLY = "outer project, without a new image"
+"""The first step that changes anything on Google Cloud."""
 _CONTRACT_FILE = "terraform/inner/outer.auto.tfvars.json"
 _IDENTITIES_FILE = "terraform/outer/inner.auto.tfvars.json"
 # So long another Terraform that works on the same state is waited for: one that was told to stop, say.
@@ -38,6 +40,10 @@ class Given:
     inner_vars: str
     bucket: str
     image: str = ""
+    unproved: bool = False
+    """The operator answers for `image`; nobody asks whether two builders agree on it."""
+    committed: bool = True
+    """Whether the checkout must be a commit's."""
 
     def variables(self, project: str) -> str:
         return self.outer_vars if project == "outer" else self.inner_vars
@@ -63,7 +69,7 @@ def before(given: Given) -> tuple[Step, ...]:
     return (
         Step("init", tuple(_init(given, project) for project in PROJECTS)),
         Step("what is deployed already", (_known_image(), _identities())),
-        Step("outer project, without a new image", (_apply(given, "outer"), _contract())),
+        Step(FIRST_APPLY, (_apply(given, "outer"), _contract())),
         Step("inner project, without a new image", (_apply(given, "inner"), _identities())),
     )
 
@@ -98,73 +104,71 @@ def revision() -> Command:
 
 
 def changes() -> Command:
-    """What the commit does not hold of what is sent to Cloud Build."""
-    return Command(("git", "status", "--porcelain"))
+    """What the commit does not hold of what is deployed.
+
+    Which providers' bytes Terraform takes is the deployment's own: `terraform init` writes that.
+    """
+    own = (f":(exclude)terraform/{project}/.terraform.lock.hcl" for project in PROJECTS)
+    return Command(("git", "status", "--porcelain", "--", ".", *own))
 
 
 def digest(place: Place) -> Command:
-    """Digest of the image of this commit; nothing if there is none. Of the repository, which is there before images."""
-    image = _joined(place.repository, f"/{PACKAGE}")
+    """Digest of the image of this commit; nothing if there is none. Of the repository, which is there before images.
+
+    Tags are compared by jq: gcloud's filter takes a part of a tag for the tag.
+    """
+    image = joined(place.repository, f"/{PACKAGE}")
     return Command(
         (
             *("gcloud", "artifacts", "docker", "images", "list", place.repository, "--include-tags"),
-            _joined("--filter=package=", image, " AND tags:", place.revision),
-            *("--format=value(version)", "--quiet"),
-        )
+            *("--format=json", "--quiet"),
+        ),
+        ("jq", "-r", "--arg", "image", image, "--arg", "revision", place.revision, _OF_THE_REVISION),
     )
 
 
-def typed(given: Given) -> Iterator[str]:
-    """The whole deployment as a script for a POSIX shell."""
-    for step in before(given):
-        yield from _shown(step)
-    image = given.image
-    if not image:
-        yield "# image build, by two builders; not needed if the digest of this commit's image can be read already"
-        yield from naming()
-        yield from _shown(build(SHELL), named=False)
-        yield f"digest=$({digest(SHELL).typed()})"
-        image = Expanded(f"$repository/{PACKAGE}@$digest")
-    for step in after(given, image):
-        yield from _shown(step)
-    yield "# nothing is left to do: exit code 0 of both"
-    for project in PROJECTS:
-        yield proof(given, project).typed()
+# Tags are a list, or text with commas: that depends on gcloud's version.
+_OF_THE_REVISION = (
+    ".[] | select(.package == $image"
+    ' and (.tags | if type == "string" then split(", *"; null) else . // [] end | index([$revision])))'
+    " | .version"
+)
 
 
 def naming() -> Iterator[str]:
-    """Where a shell gets the values from."""
-    one = "terraform -chdir=terraform/outer output"
-    yield f"project=$({one} -json contract | jq -r .project)"
-    yield f"location=$({one} -json contract | jq -r .location)"
-    yield f"repository=$({one} -raw repository)"
-    yield f"bucket=$({one} -raw builds_bucket)"
-    yield f"revision=$({revision().typed()})"
+    """Where a shell gets the values from, for a proof and a build."""
+    yield f'{outputs("outer").typed()} > "$proof/outer.json"'
+    for name, path in (
+        ("project", "contract.value.project"),
+        ("location", "contract.value.location"),
+        ("repository", "repository.value"),
+        ("bucket", "builds_bucket.value"),
+    ):
+        yield f'{name}=$(jq -er .{path} "$proof/outer.json")'
 
 
-def _shown(step: Step, *, named: bool = True) -> Iterator[str]:
-    if named:
-        yield f"# {step.name}"
-    yield from (command.typed() for command in step.commands)
+def plan(given: Given, project: str) -> Command:
+    """What an apply would do."""
+    return _terraform(project, "plan", "-input=false", _LOCK, _variables(given, project))
+
+
+def contract() -> Step:
+    """What the inner project would learn of the outer one as that is now."""
+    return Step("what crosses already", (_contract(),))
 
 
 def _submit(place: Place, role: str, *more: str) -> Command:
     return Command(
         (
             *("gcloud", "builds", "submit", ".", "--config=cloudbuild.yaml"),
-            _joined("--project=", place.project),
-            _joined("--region=", place.location),
-            _joined("--gcs-source-staging-dir=gs://", place.builds_bucket, "/source"),
-            _joined("--substitutions=_REVISION=", place.revision, role),
+            joined("--project=", place.project),
+            joined("--region=", place.location),
+            joined("--gcs-source-staging-dir=gs://", place.builds_bucket, "/source"),
+            joined("--substitutions=_REVISION=", place.revision, role),
             *more,
             "--quiet",
         )
     )
-
-
-def _joined(*parts: str) -> str:
-    text = "".join(parts)
-    return Expanded(text) if any(isinstance(part, Expanded) for part in parts) else text
 
 
 def _init(given: Given, project: str) -> Command:

@@ -9,14 +9,17 @@ import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from functions.ctl.deploy_steps import Given
+
 TERRAFORM = (1, 9)
 _SECONDS = 120
 # https://registry.terraform.io/providers/hashicorp/google/latest/docs/guides/provider_reference#authentication
 _TERRAFORMS_OWN = ("GOOGLE_OAUTH_ACCESS_TOKEN", "GOOGLE_CREDENTIALS", "GOOGLE_APPLICATION_CREDENTIALS")
 
 
-def missing(root: Path, environment: Mapping[str, str], *, builds: bool) -> Iterator[str]:
-    """A clause for everything that is not there. `builds`: whether an image is built too."""
+def missing(root: Path, environment: Mapping[str, str], given: Given) -> Iterator[str]:
+    """A clause for everything that is not there."""
+    builds, asks = not given.image, not given.unproved
     path = environment.get("PATH")
     if not shutil.which("terraform", path=path):
         yield "terraform 1.9 or later (https://developer.hashicorp.com/terraform/install)"
@@ -24,13 +27,13 @@ def missing(root: Path, environment: Mapping[str, str], *, builds: bool) -> Iter
         yield complaint
     if not shutil.which("jq", path=path):
         yield "jq (Debian and Ubuntu: apt-get install jq)"
-    if builds and not shutil.which("git", path=path):
+    if given.committed and not shutil.which("git", path=path):
         yield "git (Debian and Ubuntu: apt-get install git)"
     gcloud = shutil.which("gcloud", path=path)
     own = any(environment.get(name) for name in _TERRAFORMS_OWN)
-    if not gcloud and (builds or not own):
+    if not gcloud and (asks or not own):
         yield "gcloud (https://cloud.google.com/sdk/docs/install)"
-    if gcloud and builds and not _answers(environment, "auth", "print-access-token"):
+    if gcloud and asks and not _answers(environment, "auth", "print-access-token"):
         yield "credentials for gcloud (gcloud auth login)"
     if gcloud and not own and not _answers(environment, "auth", "application-default", "print-access-token"):
         yield "credentials for Terraform (gcloud auth application-default login)"

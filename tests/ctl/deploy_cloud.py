@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 from shared.emulators.registry.multipart import boundary
 
@@ -43,6 +43,9 @@ class Cloud:
     builds: list[dict[str, Any]] = field(default_factory=list)
     images: list[tuple[str, str, str]] = field(default_factory=list)
     """Repository's resource name, tag, digest."""
+    signs: Callable[[dict[str, Any], str], None] = lambda *_: None
+    """Told each build that went well, and its digest: builders keep their statements then."""
+    address: str = ""
     unknown: list[str] = field(default_factory=list)
     """Requests that were not understood: none, if the stand-in is of use."""
     lock: threading.RLock = field(default_factory=threading.RLock)
@@ -66,6 +69,7 @@ class Cloud:
             "name": name,
             "generation": str(generation),
             "metageneration": "1",
+            "mediaLink": f"{self.address}/storage/v1/b/{bucket}/o/{quote(name, safe='')}?alt=media",
             "size": str(len(content)),
             "md5Hash": base64.b64encode(hashlib.md5(content, usedforsecurity=False).digest()).decode(),
             "updated": "2026-11-22T00:00:00Z",
@@ -83,7 +87,11 @@ class Cloud:
         substitutions = given["substitutions"]
         if digest and substitutions["_ROLE"] == "builder":
             named = f"projects/{project}/locations/{location}/repositories/dmz-services"
-            self.images.append((named, substitutions["_REVISION"], digest))
+            pushed = (named, substitutions["_REVISION"], digest)
+            if pushed not in self.images:
+                self.images.append(pushed)
+        if digest:
+            self.signs(made, digest)
         return made
 
 
@@ -241,8 +249,9 @@ def served(cloud: Cloud) -> Iterator[str]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
+    cloud.address = f"http://127.0.0.1:{server.server_address[1]}"
     try:
-        yield f"http://127.0.0.1:{server.server_address[1]}"
+        yield cloud.address
     finally:
         server.shutdown()
         server.server_close()

@@ -13,7 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from functions.local import metadata, project
 from functions.local.layout import CHECKOUT
+from functions.local.ports import choose
+from tests.build import kms
+from tests.ctl.deploy_builders import KEY, ROLES, Builders
 from tests.ctl.deploy_cloud import Cloud, served
 from tests.terraform import harness
 
@@ -28,6 +32,16 @@ from pathlib import Path
 from functions.ctl import cli, deploy
 deploy.deploy = functools.partial(deploy.deploy, root=Path(sys.argv.pop(1)))
 sys.exit(cli.main())
+"""
+_DMZ = f"""#!/bin/sh
+exec {sys.executable} -P -m functions.ctl "$@"
+"""
+# As with a provider that comes from a registry: the schema stand-ins' need no lock.
+_TERRAFORM = """#!/bin/sh
+{real} "$@" || exit
+case " $* " in
+  *" init "*) echo '# Maintained automatically by "terraform init".' > "${{1#-chdir=}}/.terraform.lock.hcl" ;;
+esac
 """
 # Ends the deployment, its parent, before its COUNT-th command is begun, as a lost machine would.
 _WRAPPER = """#!/bin/sh
@@ -45,6 +59,7 @@ class World:
     root: Path
     cloud: Cloud
     environment: Mapping[str, str]
+    builders: Builders
 
     def words(self, *more: str, root: Path | None = None) -> tuple[str, ...]:
         files = (f"--{name}-vars={self.folder / name}.tfvars.json" for name in ("outer", "inner"))
@@ -93,11 +108,20 @@ def world(folder: Path, providers: Mapping[str, str]) -> Iterator[World]:
     cloud = Cloud()
     token = folder / "token"
     token.write_text("none-of-anybody")
-    with served(cloud) as address:
-        made = World(folder, root, cloud, _environment(providers, address, folder, token))
+    ports = choose(["operator"], None)
+    servers = metadata.MetadataServers(ports, project.settings({}, tpu=1, registry=2), b"k" * 32)
+    with served(cloud) as address, kms.ring(*(KEY.format(role) for role in ROLES)) as (keys, ring):
+        builders = Builders(cloud, {role: ring[KEY.format(role)] for role in ROLES})
+        cloud.signs = builders.built
+        environment = _environment(providers, address, folder, token) | {
+            **metadata.environment(ports["operator"]),
+            "DMZ_KMS_ENDPOINT": keys,
+        }
+        made = World(folder, root, cloud, environment, builders)
         made.variables("outer", OUTER)
         made.variables("inner", INNER)
         yield made
+    servers.close()
 
 
 def checkout(root: Path) -> Path:
@@ -105,6 +129,8 @@ def checkout(root: Path) -> Path:
     shutil.copytree(harness.TERRAFORM, root / "terraform", ignore=shutil.ignore_patterns(*harness.OPERATORS))
     for name in (".gcloudignore", ".gitignore", "cloudbuild.yaml"):
         shutil.copy(CHECKOUT / name, root)
+    (root / "dmz").write_text(_DMZ)
+    (root / "dmz").chmod(0o755)
     git = ("git", "-C", root, "-c", "user.name=Test", "-c", "user.email=test@example.com")
     dates = dict.fromkeys(("GIT_AUTHOR_DATE", "GIT_COMMITTER_DATE"), "2026-11-22T00:00:00Z")
     for words in (("init", "-q"), ("add", "-A"), ("commit", "-q", "-m", "All of it")):
@@ -114,7 +140,12 @@ def checkout(root: Path) -> Path:
 
 def _environment(providers: Mapping[str, str], address: str, folder: Path, token: Path) -> dict[str, str]:
     kept = {key: value for key, value in providers.items() if not key.startswith(("CLOUDSDK_", "DMZ_"))}
+    real, tools = shutil.which("terraform", path=kept["PATH"]), folder / "tools"
+    tools.mkdir()
+    (tools / "terraform").write_text(_TERRAFORM.format(real=real))
+    (tools / "terraform").chmod(0o755)
     return kept | {
+        "PATH": f"{tools}:{kept['PATH']}",
         "PYTHONPATH": os.fspath(CHECKOUT),
         "GOOGLE_OAUTH_ACCESS_TOKEN": token.read_text(),
         "GOOGLE_STORAGE_CUSTOM_ENDPOINT": f"{address}/storage/v1/",

@@ -75,7 +75,7 @@ OLD = """echo '{"terraform_version": "1.8.5"}'"""
         (
             {"terraform": TERRAFORM, "jq": "", "gcloud": "exit 1"},
             (f"--image=a.b/c@{DIGEST}",),
-            ["gcloud auth application-default login"],
+            ["gcloud auth login", "gcloud auth application-default login"],
         ),
     ],
 )
@@ -94,16 +94,21 @@ def test_what_is_missing_is_one_sentence_and_nothing_is_begun(
 
 def test_terraforms_own_credentials_serve_where_no_image_is_built(tmp_path: Path) -> None:
     machine = Machine(tmp_path, terraform=f"{TERRAFORM}; [ $1 = version ]", jq="")
+    words, own = ("--yes", f"--image=a.b/c@{DIGEST}"), {"GOOGLE_APPLICATION_CREDENTIALS": "/dev/null"}
     with pytest.raises(BadInput, match="gcloud"):
-        machine.deploy("--yes", f"--image=a.b/c@{DIGEST}")
+        machine.deploy(*words, "--unproved")
+    # Statements of builders are fetched by gcloud.
+    with pytest.raises(BadInput, match="gcloud"):
+        machine.deploy(*words, **own)
     with pytest.raises(Permanent, match="The step init failed"):
-        machine.deploy("--yes", f"--image=a.b/c@{DIGEST}", GOOGLE_APPLICATION_CREDENTIALS="/dev/null")
+        machine.deploy(*words, "--unproved", **own)
 
 
 @pytest.mark.parametrize(
     ("words", "named"),
     [
         (("--image=a.b/c:latest",), "by its digest"),
+        (("--unproved",), "goes with --image"),
         (("--state-bucket=gs://bucket",), "without gs://"),
         (("--outer-vars=/nowhere/at/all",), "is no file"),
         ((), "no terminal"),
@@ -116,10 +121,15 @@ def test_bad_input_is_one_sentence(words: tuple[str, ...], named: str, tmp_path:
     assert machine.log.read_text() == ""
 
 
-@pytest.mark.parametrize(("answer", "applied"), [("y", 0), ("", 0), ("yes", 1)])
-def test_a_terminal_is_asked_once_before_the_first_apply(answer: str, applied: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("answer", "applied", "known"),
+    [("y\n", 0, "{}"), ("\n", 0, "{}"), ("\x04", 0, "{}"), ("yes\n", 1, '{"contract": {"value": {}}}')],
+)
+def test_a_terminal_is_asked_once_before_the_first_apply_below_the_plans(
+    answer: str, applied: int, known: str, tmp_path: Path
+) -> None:
     terraform = f"""{TERRAFORM}
-[ "$2" != output ] || echo '{{}}'
+[ "$2" != output ] || echo '{known}'
 [ "$2" != apply ] || exit 1"""
     machine = Machine(tmp_path, terraform=terraform, jq="/bin/cat", gcloud="", git="")
     for project in ("outer", "inner"):
@@ -137,7 +147,7 @@ def test_a_terminal_is_asked_once_before_the_first_apply(answer: str, applied: i
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
     ) as running:
-        os.write(master, f"{answer}\n".encode())
+        os.write(master, answer.encode())
         output, _ = running.communicate(timeout=120)
     os.close(master)
     os.close(slave)
@@ -146,6 +156,11 @@ def test_a_terminal_is_asked_once_before_the_first_apply(answer: str, applied: i
     assert text.count("Apply?") == 1
     assert machine.log.read_text().count(" apply ") == applied
     assert ("Nothing was applied." in text) != bool(applied)
+    assert "Traceback" not in text
+    # The inner project has a plan once the outer one says what it is made of.
+    planned = [line.split()[1] for line in machine.log.read_text().splitlines() if " plan " in line]
+    assert planned == [f"-chdir=terraform/{name}" for name in (("outer", "inner") if applied else ("outer",))]
+    assert text.count("The inner project has no plan yet") != applied
 
 
 @pytest.mark.parametrize(
@@ -210,3 +225,24 @@ def test_a_command_is_typed_as_a_shell_takes_it(tmp_path: Path) -> None:
     )
     assert done.returncode == 0
     assert (tmp_path / "a file").read_text() == "$HOME `id` it's 1 b\n"
+
+
+def test_a_script_ends_where_a_command_fails_and_leaves_the_file(tmp_path: Path) -> None:
+    (tmp_path / "value").write_text("former")
+    for command in (
+        Command(("false",), ("cat",), "value"),
+        Command(("echo", "x"), ("false",), "value"),
+        Command(("false",), (), "value"),
+    ):
+        script = "\n".join(("set -eu", *command.lines(), "echo on"))
+        done = subprocess.run(("sh", "-c", script), cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert (tmp_path / "value").read_text() == "former"
+    good = "\n".join(("set -eu", *Command(("echo", "new"), ("cat",), "value").lines()))
+    subprocess.run(("sh", "-c", good), cwd=tmp_path, check=True)
+    assert (tmp_path / "value").read_text() == "new\n"
+
+
+def test_the_plan_begins_with_what_ends_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert Machine(tmp_path).deploy("--plan") == 0
+    assert capsys.readouterr().out.startswith("set -eu\ncd ")
