@@ -13,7 +13,7 @@ else:
 
 _WHAT = """\
 Bring both projects up on Google Cloud, or up to date. Every step is one plain terraform, gcloud, git, jq
-or ./dmz attestation command, printed before it runs; nothing happens outside of these. Nothing is
+or grep command, or one of this program, printed before it runs; nothing happens outside of these. Nothing is
 applied with an image before two builders' signed agreement on it is proved here. Stopped anywhere,
 it is run again: what is done already is quick."""
 _MORE = """\

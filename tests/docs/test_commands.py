@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from functions.ctl import deploy_script
 from functions.ctl import deploy_steps as steps
 from functions.local.layout import CHECKOUT
 from shared import entry
@@ -137,7 +138,7 @@ def test_a_wrong_command_is_found_wherever_it_stands(kind: str, text: str, tmp_p
 
 def printed() -> Iterator[str]:
     """Commands that the code puts together."""
-    yield from steps.typed(steps.Given("/outer.tfvars", "/inner.tfvars", "state"))
+    yield from deploy_script.typed(steps.Given("/outer.tfvars", "/inner.tfvars", "state"))
     yield entry.command("dmz-inner-1", "us-central1-a", Settings("my-project"))
 
 
