@@ -144,6 +144,6 @@ def printed() -> Iterator[str]:
 
 def test_what_is_put_together_is_checked_too(tmp_path: Path) -> None:
     found = [one for line in printed() for one in commands.of_script(line, line)]
-    assert {one.tool for one in found} == {"terraform", "gcloud", "jq"}
-    for tool in ("terraform", "gcloud", "jq"):
+    assert {one.tool for one in found} == {"terraform", "gcloud", "jq", "./dmz"}
+    for tool in ("terraform", "gcloud", "jq", "./dmz"):
         assert wrong(tool, tmp_path, found) == []
