@@ -176,7 +176,7 @@ def test_a_call_to_a_platform_that_ends_is_given_up(tmp_path: Path) -> None:
     began = time.monotonic()
     with pytest.raises(Permanent, match="The platform was ended"):
         unless(lambda: next(why), never.wait)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30
     never.set()
     assert unless(lambda: "", lambda: 5) == 5
     with pytest.raises(ZeroDivisionError):

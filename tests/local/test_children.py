@@ -124,7 +124,7 @@ def test_stop_ends_what_ignores_being_asked_and_what_it_started(tmp_path: Path, 
     pids = [int(pid) for pid in (*wait_for(tmp_path / "pids"), *wait_for(tmp_path / "deep"))]
     began = time.monotonic()
     children.stop()
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 30
     assert not any(alive(pid) for pid in pids)
 
 

@@ -264,7 +264,7 @@ def test_a_report_that_is_broken_or_explodes(world: World, how: str) -> None:
     world.outer = lambda config: guests.common(config) | {"claim": spoil(good)}
     began = time.monotonic()
     assert words in failed(world, world.request())
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 60
 
 
 def test_a_manifest_with_a_key_twice(world: World) -> None:
