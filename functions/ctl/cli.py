@@ -122,8 +122,13 @@ def main(words: list[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             # A charset without our letters is no reason to fail; what a program reads keeps them, escaped as in JSON.
             stream.reconfigure(errors="replace" if stream.isatty() else "backslashreplace")
+    given = sys.argv[1:] if words is None else words
     try:
-        return _dispatch(parser().parse_args(words))
+        if given[:1] == ["test"]:  # what follows is pytest's, options first or not
+            from functions.ctl.check import check
+
+            return check(given[1:])
+        return _dispatch(parser().parse_args(given))
     except BadInput as error:
         print(f"dmz: {error}", file=sys.stderr)
         return BAD_INPUT
@@ -151,10 +156,7 @@ def _dispatch(arguments: argparse.Namespace) -> int:
         return 0
     # Imported when needed: ./dmz status need not wait for what only a run uses.
     from functions.ctl import commands, inputs
-    from functions.ctl.check import check
 
-    if arguments.command == "test":
-        return check(arguments.arguments)
     if arguments.command == "appraise":
         from functions.ctl import appraise
 
