@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -34,7 +35,7 @@ deploy.deploy = functools.partial(deploy.deploy, root=Path(sys.argv.pop(1)))
 sys.exit(cli.main())
 """
 _DMZ = f"""#!/bin/sh
-exec {sys.executable} -P -m functions.ctl "$@"
+exec {shlex.quote(sys.executable)} -P -m functions.ctl "$@"
 """
 # As with a provider that comes from a registry: the schema stand-ins' need no lock.
 _TERRAFORM = """#!/bin/sh
@@ -96,7 +97,9 @@ class World:
         bin.mkdir(exist_ok=True)
         for name in ("terraform", "gcloud", "jq", "git"):
             tool = bin / name
-            tool.write_text(_WRAPPER.format(real=shutil.which(name, path=self.environment["PATH"])))
+            tool.write_text(
+                _WRAPPER.format(real=shlex.quote(shutil.which(name, path=self.environment["PATH"]) or name))
+            )
             tool.chmod(0o755)
         return {"PATH": f"{bin}:{self.environment['PATH']}", "DMZ_TEST_COUNT": str(self.folder / "count")}
 
@@ -131,11 +134,17 @@ def checkout(root: Path) -> Path:
         shutil.copy(CHECKOUT / name, root)
     (root / "dmz").write_text(_DMZ)
     (root / "dmz").chmod(0o755)
+    subprocess.run(("git", "-C", root, "init", "-q"), check=True)
+    commit(root)
+    return root
+
+
+def commit(root: Path) -> None:
+    """All that is in the checkout, always as the same commit."""
     git = ("git", "-C", root, "-c", "user.name=Test", "-c", "user.email=test@example.com")
     dates = dict.fromkeys(("GIT_AUTHOR_DATE", "GIT_COMMITTER_DATE"), "2026-11-22T00:00:00Z")
-    for words in (("init", "-q"), ("add", "-A"), ("commit", "-q", "-m", "All of it")):
+    for words in (("add", "-A"), ("commit", "-q", "-m", "All of it")):
         subprocess.run((*git, *words), check=True, env={**os.environ, **dates})
-    return root
 
 
 def _environment(providers: Mapping[str, str], address: str, folder: Path, token: Path) -> dict[str, str]:

@@ -21,7 +21,7 @@ import pytest
 
 from functions.ctl import deploy_steps as steps
 from functions.local.layout import CHECKOUT
-from tests.ctl.deploy_world import INNER, OUTER, STATES, World, world
+from tests.ctl.deploy_world import INNER, OUTER, STATES, World, commit, world
 from tests.terraform import harness
 
 NEEDED = ("terraform", "gcloud", "jq", "git")
@@ -136,6 +136,7 @@ def test_the_plan_is_a_script_that_does_the_same(cloud_world: World) -> None:
 def test_what_is_left_to_do_is_said(cloud_world: World) -> None:
     never = cloud_world.root / "terraform" / "inner" / "never.tf"
     never.write_text('output "now" {\n  value = timestamp()\n}\n')
+    commit(cloud_world.root)
     done = cloud_world.deploy("--yes", f"--image={IMAGE}", "--unproved")
     assert done.returncode == 1
     assert "the plan of inner is not empty" in done.stdout.splitlines()[-1]
