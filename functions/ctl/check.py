@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -10,6 +11,8 @@ from pathlib import Path
 from functions.local.layout import CHECKOUT
 
 LINT = "lint"
+WORKERS_AT_MOST = 4
+"""Processes that share the tests. Many of them start a whole platform with its VMs."""
 _TOOLS = (
     ("ruff check", ("ruff", "check", "--quiet")),
     ("ruff format", ("ruff", "format", "--check", "--quiet")),
@@ -37,7 +40,10 @@ def check(pytest_arguments: Sequence[str]) -> int:
 
 
 def _tests(arguments: Sequence[str]) -> int:
-    return subprocess.run((sys.executable, "-m", "pytest", *arguments), cwd=CHECKOUT, check=False).returncode
+    # A file's tests stay with one worker: they share a platform, an emulator or images that took seconds to make.
+    workers = ("--numprocesses", str(min(WORKERS_AT_MOST, os.cpu_count() or 1)), "--dist", "loadfile")
+    command = (sys.executable, "-m", "pytest", *workers, *arguments)
+    return subprocess.run(command, cwd=CHECKOUT, check=False).returncode
 
 
 def _passes(name: str, command: Sequence[str]) -> bool:
