@@ -32,7 +32,12 @@ def put(content: dict[str, Any], path: str, value: Any) -> None:
         content[last] = value
 
 
-MISSING = object()
+class _Missing:
+    def __repr__(self) -> str:
+        return "missing"
+
+
+MISSING = _Missing()
 CONTAINER = "submods/container"
 
 
