@@ -43,7 +43,7 @@ def test_missing_content_is_permanent(vault: Vault) -> None:
 def _gzip(data: bytes) -> bytes:
     import gzip
 
-    return gzip.compress(data)
+    return gzip.compress(data, mtime=0)
 
 
 @pytest.mark.parametrize(
