@@ -185,7 +185,11 @@ def test_a_sparse_file(tmp_path: Path) -> None:
         unpack(tmp_path, buffer.getvalue())
 
 
-@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 a zip", gzip.compress(b"no tar"), os.urandom(2048)])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"PK\x03\x04 a zip", gzip.compress(b"no tar"), os.urandom(2048)],
+    ids=["empty", "a zip", "no tar", "noise"],
+)
 def test_no_archive_at_all(tmp_path: Path, content: bytes) -> None:
     with pytest.raises(GuestError, match="is no tar archive that Python 3"):
         unpack(tmp_path, content)
