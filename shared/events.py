@@ -47,7 +47,13 @@ from shared.model.attestation_payloads import (
     hidden,
 )
 from shared.model.payloads import (
+    AdvisoriesRefreshed as AdvisoriesRefreshed,
+)
+from shared.model.payloads import (
     EgressProbe as EgressProbe,
+)
+from shared.model.payloads import (
+    HoldingsListed as HoldingsListed,
 )
 from shared.model.payloads import (
     InnerInstallCompleted as InnerInstallCompleted,
@@ -57,6 +63,9 @@ from shared.model.payloads import (
 )
 from shared.model.payloads import (
     OuterInstallCompleted as OuterInstallCompleted,
+)
+from shared.model.payloads import (
+    PackageEvicted as PackageEvicted,
 )
 from shared.model.payloads import (
     Payload as Payload,
@@ -83,7 +92,16 @@ from shared.model.payloads import (
     SyncShardPlanned as SyncShardPlanned,
 )
 from shared.model.payloads import (
+    VerdictChanged as VerdictChanged,
+)
+from shared.model.payloads import (
     VerdictsWritten as VerdictsWritten,
+)
+from shared.model.payloads import (
+    WaiverGranted as WaiverGranted,
+)
+from shared.model.payloads import (
+    WaiverRevoked as WaiverRevoked,
 )
 from shared.model.value import canonical, printable
 
@@ -110,14 +128,32 @@ TYPES: dict[str, type[Payload]] = {
     "nonce-issued": NonceIssued,
     "attestation-requested": AttestationRequested,
     "attestation-appraised": AttestationAppraised,
+    "advisories-refreshed": AdvisoriesRefreshed,
+    "holdings-listed": HoldingsListed,
+    "verdict-changed": VerdictChanged,
+    "package-evicted": PackageEvicted,
+    "waiver-granted": WaiverGranted,
+    "waiver-revoked": WaiverRevoked,
     "sweep-requested": SweepRequested,
 }
 """Topic to payload. The topic's name is the event's type."""
 
 SUBSCRIBERS: dict[str, tuple[str, ...]] = {
     "outer": ("run-requested", "outer-install-completed", "run-failed", "sweep-requested"),
-    "scanner": ("manifest-published", "sweep-requested"),
-    "sync": ("verdicts-written", "sync-shard-planned", "sweep-requested"),
+    "scanner": (
+        "manifest-published",
+        "holdings-listed",
+        "waiver-granted",
+        "waiver-revoked",
+        "sweep-requested",
+    ),
+    "sync": (
+        "verdicts-written",
+        "sync-shard-planned",
+        "advisories-refreshed",
+        "verdict-changed",
+        "sweep-requested",
+    ),
     "inner": (
         "sync-completed",
         "inner-install-completed",
@@ -154,6 +190,12 @@ PUBLISHERS: dict[str, tuple[str, ...]] = {
     "nonce-issued": ("attestation",),
     "attestation-requested": ("data services",),
     "attestation-appraised": ("attestation",),
+    "advisories-refreshed": ("Cloud Scheduler", "operator", "scanner"),
+    "holdings-listed": ("sync",),
+    "verdict-changed": ("scanner",),
+    "package-evicted": ("sync",),
+    "waiver-granted": ("operator",),
+    "waiver-revoked": ("operator",),
     "sweep-requested": ("Cloud Scheduler", "operator"),
 }
 """Topic to who publishes it."""

@@ -8,10 +8,13 @@ from pathlib import Path
 
 from shared.advisories.api import OsvApi
 from shared.advisories.zips import ZipAdvisories
+from shared.events import timestamp
+from shared.model.case import Case, Subject
 from shared.model.package import Package, Release
 from shared.model.value import sha256
 from shared.model.verdict import Policy, Verdict
-from shared.policy.judge import Subject, judge_all
+from shared.model.waiver import Waiver
+from shared.policy.judge import judge_all
 from shared.policy.read import find
 from shared.ports import Advisories, Document
 from shared.settings import Settings
@@ -35,16 +38,32 @@ def policy(settings: Settings) -> Callable[[], Policy]:
 
 @dataclass(frozen=True)
 class Court:
-    """Judges packages of one machine: advisories, then policy."""
+    """Judges packages of one machine: advisories and facts make a case, the policy decides it."""
 
     advisories: Advisories
     policy: Policy
     release: Release
     now: float
+    workload: str = ""
+    """Name of the workload whose rules and waivers count."""
+    waivers: tuple[Waiver, ...] = ()
+
+    def case(self, subjects: Sequence[Subject]) -> Case:
+        """All that is known of the packages."""
+        known = self.advisories.known([subject.package for subject in subjects], self.release)
+        return Case(
+            at=timestamp(self.now),
+            workload=self.workload,
+            policy=self.policy,
+            source=known.source,
+            subjects=tuple(subjects),
+            findings=dict(known.findings),
+            lacking=dict(known.lacking),
+            waivers=self.waivers,
+        )
 
     def judge(self, subjects: Sequence[Subject]) -> tuple[Verdict, ...]:
-        findings = self.advisories.findings([subject.package for subject in subjects], self.release)
-        return judge_all(subjects, findings, self.policy, self.advisories.source(), self.now)
+        return judge_all(self.case(subjects))
 
     def packages(self, packages: Sequence[Package], is_source: bool) -> tuple[Verdict, ...]:
         """Verdicts about packages, in the order of the packages."""

@@ -6,20 +6,22 @@ in-process twins). An adapter turns foreign exceptions into `Permanent` or `Tran
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from shared.errors import Permanent, Transient
 from shared.events import Event
+from shared.model import case
 from shared.model.lock import LockedArchive, LockedPython
 from shared.model.package import Package, Release
 from shared.model.value import Digest
-from shared.model.verdict import AdvisorySource, Finding
+from shared.model.verdict import Known
 from shared.model.workload import Provisioning
 
 Document = dict[str, Any]
+FactKind = Literal["uploaded", "yanked", "licences"]
 
 
 # --- delivery: documents, claims, outbox, bus -------------------------------------------------------------------
@@ -161,9 +163,16 @@ class Bus(Protocol):
 class Advisories(Protocol):
     """What is publicly known of packages."""
 
-    def source(self) -> AdvisorySource: ...
-    def findings(self, packages: Iterable[Package], release: Release) -> Mapping[str, tuple[Finding, ...]]:
-        """Findings by purl; a purl without findings is clean and absent. Permanent or Transient if data lacks."""
+    def known(self, packages: Iterable[Package], release: Release) -> Known:
+        """Transient only if nothing at all could be asked; what lacks for some packages is `lacking` of those."""
+        ...
+
+
+class Facts(Protocol):
+    """What an index itself says of versions: when they were uploaded, whether they were withdrawn, their licences."""
+
+    def of(self, packages: Sequence[Package], wanted: Collection[FactKind]) -> Mapping[str, case.Facts]:
+        """By purl, for packages of PyPI; of other ecosystems nothing is known. Never raises: `lacking` says why."""
         ...
 
 
@@ -179,6 +188,9 @@ class IndexFile:
     sha256: Digest
     requires_python: str
     yanked: bool
+    uploaded: str = ""
+    """RFC 3339 (PEP 700); empty where the index does not say."""
+    yank_reason: str = ""
 
 
 class PythonIndex(Protocol):

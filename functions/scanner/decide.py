@@ -9,12 +9,12 @@ from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 from packaging.version import InvalidVersion
 
 from shared.errors import Permanent
+from shared.model.case import Subject
 from shared.model.manifest import ClaimedManifest
 from shared.model.package import in_interpreter, normal_version
 from shared.model.value import Digest
 from shared.model.verdict import Verdict
 from shared.model.workload import Workload
-from shared.policy.judge import Subject
 from shared.ports import Put
 
 

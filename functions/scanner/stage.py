@@ -13,6 +13,7 @@ from shared.judgement import Court, documents
 from shared.model.manifest import ClaimedManifest
 from shared.model.verdict import Policy, Verdicts
 from shared.model.workload import Workload
+from shared.policy.judge import judge_all
 from shared.ports import Advisories, Blobs, Store
 
 
@@ -37,8 +38,10 @@ def handle_event(event: Event, ports: Ports) -> Outcome:
     manifest = ClaimedManifest.read(ports.blobs.get(digest), f"The manifest {digest}")
     workload = Workload.read(ports.blobs.get(run["workload_digest"]), "The stored workload")
     subjects = decide.subjects(manifest, workload)
-    verdicts = Court(ports.advisories, ports.policy(), manifest.release, now).judge(subjects)
-    stored = ports.blobs.put(Verdicts(manifest=digest, verdicts=verdicts).canonical())
+    case = Court(ports.advisories, ports.policy(), manifest.release, now, workload.name).case(subjects)
+    verdicts = judge_all(case)
+    judged = Verdicts(manifest=digest, case=ports.blobs.put(case.canonical()), verdicts=verdicts)
+    stored = ports.blobs.put(judged.canonical())
     ports.store.put_many("verdicts", documents(run_id, verdicts))
     learned, counts = decide.judged(run_id, verdicts, stored, ports.clock())
     written = VerdictsWritten(

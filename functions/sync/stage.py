@@ -103,7 +103,7 @@ def _lock(
     ports: Ports,
 ) -> Lock:
     upstream = ports.upstream(workload)
-    court = Court(ports.advisories, ports.policy(), manifest.release, ports.clock())
+    court = Court(ports.advisories, ports.policy(), manifest.release, ports.clock(), workload.name)
     judged: dict[str, Verdict] = {}
 
     def judge(packages: Sequence[Package], is_source: bool) -> Sequence[Verdict]:

@@ -22,7 +22,7 @@ from shared.advisories.match import Query, concerns, match, query
 from shared.errors import Permanent, Transient
 from shared.model.package import Package, Release
 from shared.model.value import canonical, printable, sha256
-from shared.model.verdict import AdvisorySource, Finding
+from shared.model.verdict import AdvisorySource, Finding, Known
 
 API = "https://api.osv.dev"
 _BATCH = 1000  # the API's own limit
@@ -49,6 +49,11 @@ class OsvApi:
         if source is None:
             raise Permanent("OSV.dev's API has no date of its own: ask it for findings first.")
         return source
+
+    def known(self, packages: Iterable[Package], release: Release) -> Known:
+        """Everything that is known of the packages."""
+        found = self.findings(packages, release)
+        return Known(findings=dict(found), lacking={}, source=self.source())
 
     def findings(self, packages: Iterable[Package], release: Release) -> Mapping[str, tuple[Finding, ...]]:
         """Findings by purl. The server chooses the records, `match` decides; where they disagree it is undecided."""

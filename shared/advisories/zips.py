@@ -26,7 +26,7 @@ from shared.advisories.match import Query, concerns, match, query
 from shared.errors import Permanent
 from shared.model.package import Package, Release
 from shared.model.value import Digest, canonical, sha256
-from shared.model.verdict import AdvisorySource, Finding
+from shared.model.verdict import AdvisorySource, Finding, Known
 
 ECOSYSTEMS = ("Debian", "PyPI", "Ubuntu")
 _MAX_RECORD = 64 * 1024 * 1024  # bytes inflated; the largest real record has some 2 MB
@@ -76,6 +76,11 @@ class ZipAdvisories:
             date=min(found.newest for found in zips.values()),
             digest=sha256(canonical({ecosystem: found.index.digest for ecosystem, found in zips.items()})),
         )
+
+    def known(self, packages: Iterable[Package], release: Release) -> Known:
+        """Everything that is known of the packages."""
+        found = self.findings(packages, release)
+        return Known(findings=dict(found), lacking={}, source=self.source())
 
     def findings(self, packages: Iterable[Package], release: Release) -> Mapping[str, tuple[Finding, ...]]:
         """Findings by purl (see `shared.advisories.match`)."""

@@ -8,6 +8,8 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import AfterValidator, Discriminator, Field, Tag
 
 from shared.model.value import Digest, Value
+from shared.model.verdict import Decision
+from shared.model.waiver import Line, Waiver
 from shared.model.workload import Workload
 
 RunId = Annotated[str, Field(pattern=r"^run-[0-9a-f]{12}$", description="The run that the event belongs to.")]
@@ -189,6 +191,86 @@ class RunFailed(Payload):
     """What was wrong, where, and what to do."""
     tail: Tail = ""
     """The last lines of the VM's serial console, if a VM was the reason."""
+
+
+class AdvisoriesRefreshed(Payload):
+    """There may be news of packages: what the repositories hold is judged again."""
+
+    entry: ClassVar[bool] = True
+
+    reason: Annotated[str, Field(max_length=500), AfterValidator(_shown)] = ""
+    """Why, for people."""
+
+
+class HoldingsListed(Payload):
+    """What the private repositories hold was listed, to be judged again."""
+
+    holdings: Digest
+    """The stored list."""
+
+    @property
+    def subject(self) -> str:
+        return self.holdings
+
+
+class VerdictChanged(Payload):
+    """The verdict about a package is another one than before."""
+
+    purl: Annotated[str, Field(max_length=1000, pattern=r"^pkg:[!-~]+$")]
+    """The package."""
+    before: Decision
+    """What was decided until now."""
+    after: Decision
+    """What is decided from now on."""
+    reason: Annotated[str, Field(max_length=20_000), AfterValidator(_shown)]
+    """What was answered, in words."""
+    verdicts: Digest
+    """The stored verdicts, of which this is one."""
+
+    @property
+    def subject(self) -> str:
+        return f"{self.verdicts} {self.purl}"
+
+
+class PackageEvicted(Payload):
+    """The private repositories do not hold a package any more, or keep it for a stated reason."""
+
+    purl: Annotated[str, Field(max_length=1000, pattern=r"^pkg:[!-~]+$")]
+    """The package."""
+    repository: Annotated[str, Field(max_length=200)]
+    """Name of the private repository."""
+    files: Count
+    """Files that are verified gone."""
+    reason: Annotated[str, Field(max_length=2000), AfterValidator(_shown)] = ""
+    """Why it was kept; empty if it is gone."""
+    verdicts: Digest
+    """The stored verdicts that led to it."""
+
+    @property
+    def subject(self) -> str:
+        return f"{self.verdicts} {self.repository} {self.purl}"
+
+
+class WaiverGranted(Payload):
+    """A responsible person overrules a verdict."""
+
+    entry: ClassVar[bool] = True
+
+    waiver: Waiver
+    """What is overruled, why, by whom and until when."""
+
+
+class WaiverRevoked(Payload):
+    """A waiver ends before its time."""
+
+    entry: ClassVar[bool] = True
+
+    waiver: Annotated[str, Field(pattern=r"^waiver-[0-9a-f]{12}$")]
+    """Its id."""
+    reason: Line
+    """Why it ends."""
+    by: Line
+    """Who ends it."""
 
 
 class SweepRequested(Payload):

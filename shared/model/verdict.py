@@ -29,6 +29,19 @@ class Finding(Value):
     summary: str
     undecided: str = ""
     """Why it could not be decided whether the package is affected; empty where it could. Never clean."""
+    exploited: bool = False
+    """True if CISA's catalogue lists one of its CVEs as exploited in the wild."""
+    exploit_probability: float | None = None
+    """FIRST's estimate (EPSS), 0 to 1: the highest of its CVEs; None where none has one or nobody asked."""
+
+
+class DataSource(Part):
+    """One more body of data that a verdict leans on."""
+
+    name: str
+    date: str
+    """RFC 3339."""
+    digest: Digest
 
 
 class AdvisorySource(Part):
@@ -39,6 +52,18 @@ class AdvisorySource(Part):
     date: str
     """RFC 3339: when the newest record was modified, or the download happened."""
     digest: Digest
+    also: tuple[DataSource, ...] = ()
+    """What else was asked: the catalogue of exploited flaws, the estimates of exploitation."""
+
+
+class Known(Part):
+    """What is publicly known of some packages, and from where."""
+
+    findings: dict[str, tuple[Finding, ...]]
+    """By purl; a purl that nothing is known against is absent."""
+    lacking: dict[str, str]
+    """By purl: why nobody can tell what is known, as a sentence part. Never clean."""
+    source: AdvisorySource
 
 
 class PythonRules(Value):
@@ -100,6 +125,12 @@ class Verdict(Value):
     findings: tuple[Finding, ...]
     policy: Digest
     advisories: AdvisorySource
+    needed_by: tuple[str, ...] = ()
+    """As in the subject: names from what the workload asks for to what asks for this package."""
+    until: str = ""
+    """RFC 3339: when a hold ends by itself if nothing else changes; empty where it waits for data or for a human."""
+    waivers: tuple[str, ...] = ()
+    """Ids of the waivers without which the decision would be worse."""
 
     @property
     def reason(self) -> str:
@@ -114,4 +145,6 @@ class Verdicts(Value):
     """All verdicts about one manifest."""
 
     manifest: Digest
+    case: Digest
+    """What they follow from: the stored case."""
     verdicts: tuple[Verdict, ...]

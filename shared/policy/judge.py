@@ -1,17 +1,16 @@
 """Findings to verdicts. Pure: every rule of the policy is asked, every answer is kept, the worst one wins.
 
-The same inputs give the same bytes: `now` decides only whether the advisory data is too old, and is not written down.
+The same case gives the same bytes. Its moment decides what is too old or too young, and is not written into a verdict.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from collections.abc import Sequence
+from datetime import datetime, timedelta
 
-from shared.model.package import Package
+from shared.model.case import Case, Subject
 from shared.model.value import printable
-from shared.model.verdict import AdvisorySource, Decision, Finding, Policy, RuleAnswer, Severity, Verdict
+from shared.model.verdict import Decision, Finding, Policy, RuleAnswer, Severity, Verdict
 
 _BADNESS: dict[Decision, int] = {"allow": 0, "hold": 1, "block": 2}
 _SEVERITY: dict[Severity, int] = {"NONE": 0, "LOW": 1, "MEDIUM": 2, "HIGH": 3, "CRITICAL": 4}
@@ -19,51 +18,20 @@ _NAMED = 5  # findings that one reason names; all of them stand in the verdict
 _CLOCK_SKEW = timedelta(hours=24)
 
 
-@dataclass(frozen=True)
-class Subject:
-    """A package, and how it came to be on the machine as far as the rules ask for it."""
-
-    package: Package
-    direct_url: str = ""
-    """Where a Python package came from if not from an index (direct_url.json)."""
-    is_sdist: bool = False
-    """True if the index has no fitting wheel: its build runs code of its own in the inner VM."""
-    fetched_by_url: str = ""
-    """URL of a file that no package manager knows of."""
-    pinned: bool = False
-    """True if the workload gives that file's sha256."""
-    interpreter: str = ""
-    """Version of Python, if that file is the workload's own interpreter."""
-    own_wheel: bool = False
-    """True for a wheel of the workload's owner, which the workload file pins by sha256."""
-    in_base: bool = False
-    """True if the machine held it before the install began: judged like everything else, and said in the reason."""
-    in_interpreter: bool = False
-    """True if it was there before because it came with the workload's own interpreter."""
-
-
-def judge_all(
-    subjects: Iterable[Subject],
-    findings: Mapping[str, Sequence[Finding]],
-    policy: Policy,
-    source: AdvisorySource,
-    now: float,
-) -> tuple[Verdict, ...]:
+def judge_all(case: Case) -> tuple[Verdict, ...]:
     """One verdict per purl, sorted; a package that is there twice gets the worse of its two verdicts."""
     verdicts: dict[str, Verdict] = {}
-    for subject in subjects:
-        purl = subject.package.purl
-        verdict = judge(subject, findings.get(purl, ()), policy, source, now)
+    for subject in case.subjects:
+        purl, verdict = subject.package.purl, judge(subject, case)
         if purl not in verdicts or _order(verdict) > _order(verdicts[purl]):
             verdicts[purl] = verdict
     return tuple(verdicts[purl] for purl in sorted(verdicts))
 
 
-def judge(
-    subject: Subject, findings: Sequence[Finding], policy: Policy, source: AdvisorySource, now: float
-) -> Verdict:
-    """The verdict about one package. `now` is in seconds since 1970."""
-    asked = [_age(policy, source, now)]
+def judge(subject: Subject, case: Case) -> Verdict:
+    """The verdict about one package."""
+    policy, findings = case.policy, case.findings.get(subject.package.purl, ())
+    asked = [_age(case), _data(subject, case)]
     match subject.package.ecosystem:
         case "pypi":
             asked += _pypi(subject, findings, policy)
@@ -80,7 +48,8 @@ def judge(
         rules=tuple(asked),
         findings=tuple(findings),
         policy=policy.digest,
-        advisories=source,
+        advisories=case.source,
+        needed_by=subject.needed_by,
     )
 
 
@@ -95,15 +64,21 @@ def _in_base(answer: RuleAnswer, in_interpreter: bool) -> RuleAnswer:
     return answer.model_copy(update={"reason": f"{answer.reason}; it {carrier}"})
 
 
-def _age(policy: Policy, source: AdvisorySource, now: float) -> RuleAnswer:
-    limit, rule = policy.max_advisory_age_hours, "advisory_age"
+def _data(subject: Subject, case: Case) -> RuleAnswer:
+    if why := case.lacking.get(subject.package.purl):
+        return RuleAnswer(rule="advisory_data", answer="hold", reason=printable(why, 400))
+    return RuleAnswer(rule="advisory_data", answer="allow", reason="its advisories could be read")
+
+
+def _age(case: Case) -> RuleAnswer:
+    limit, rule, source = case.policy.max_advisory_age_hours, "advisory_age", case.source
     if limit is None:
         return RuleAnswer(
             rule=rule, answer="allow", reason=f"the policy sets no limit of age; the data is of {source.date}"
         )
     try:
         date = datetime.fromisoformat(source.date)
-        age = datetime.fromtimestamp(now, UTC) - date
+        age = datetime.fromisoformat(case.at) - date
     except (ValueError, TypeError):
         reason = (
             f"the advisory data has no readable date ({printable(source.date, 40)}), so its age is unknown"

@@ -19,8 +19,10 @@ locals {
   }
 
   publishes = {
+    "advisories-refreshed"    = ["Cloud Scheduler", "operator", "scanner"]
     "attestation-appraised"   = ["attestation"]
     "attestation-requested"   = ["data services"]
+    "holdings-listed"         = ["sync"]
     "image-built"             = ["Cloud Build", "independent rebuilders"]
     "inner-install-completed" = ["inner VM"]
     "manifest-published"      = ["outer"]
@@ -28,6 +30,7 @@ locals {
     "nonce-registered"        = ["relying parties"]
     "nonce-requested"         = ["inner", "relying parties", "operator"]
     "outer-install-completed" = ["outer VM"]
+    "package-evicted"         = ["sync"]
     "reference-changed"       = ["attestation"]
     "reference-revoked"       = ["operator"]
     "run-completed"           = ["inner"]
@@ -36,7 +39,10 @@ locals {
     "sweep-requested"         = ["Cloud Scheduler", "operator"]
     "sync-completed"          = ["sync"]
     "sync-shard-planned"      = ["sync"]
+    "verdict-changed"         = ["scanner"]
     "verdicts-written"        = ["scanner"]
+    "waiver-granted"          = ["operator"]
+    "waiver-revoked"          = ["operator"]
   }
 
   stages = ["attestation", "inner", "outer", "scanner", "sync"]

@@ -19,6 +19,26 @@ resource "google_cloud_scheduler_job" "sweep" {
   }
 }
 
+# What the private repositories hold is judged again: advisories change, holds and waivers end.
+resource "google_cloud_scheduler_job" "advisories" {
+  project     = var.project
+  region      = var.location
+  name        = "advisories"
+  description = "Package DMZ: re-evaluation of what the repositories hold"
+  schedule    = "17 * * * *"
+  time_zone   = "Etc/UTC"
+  depends_on  = [google_pubsub_topic_iam_member.publisher]
+
+  pubsub_target {
+    topic_name = "projects/${var.project}/topics/${google_pubsub_topic.event["advisories-refreshed"].name}"
+    data       = base64encode(jsonencode({}))
+  }
+
+  retry_config {
+    retry_count = 3
+  }
+}
+
 resource "google_cloud_scheduler_job" "run" {
   count = var.run_schedule == null ? 0 : 1
 

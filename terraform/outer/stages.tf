@@ -5,8 +5,8 @@ locals {
   stage_topics = {
     attestation = ["attestation-requested", "image-built", "nonce-registered", "nonce-requested", "reference-revoked", "sweep-requested"]
     outer       = ["outer-install-completed", "run-failed", "run-requested", "sweep-requested"]
-    scanner     = ["manifest-published", "sweep-requested"]
-    sync        = ["sweep-requested", "sync-shard-planned", "verdicts-written"]
+    scanner     = ["holdings-listed", "manifest-published", "sweep-requested", "waiver-granted", "waiver-revoked"]
+    sync        = ["advisories-refreshed", "sweep-requested", "sync-shard-planned", "verdict-changed", "verdicts-written"]
   }
 
   pushed = { for stage, topics in local.stage_topics : stage => {

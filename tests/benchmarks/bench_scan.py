@@ -15,8 +15,9 @@ from pathlib import Path
 
 import shared.data.advisories
 from shared.advisories.zips import ZipAdvisories
+from shared.judgement import Court
+from shared.model.case import Subject
 from shared.model.package import Package, Release
-from shared.policy.judge import Subject, judge_all
 from shared.policy.read import find
 
 RUNS = 5
@@ -84,8 +85,8 @@ def packages() -> list[Package]:
 
 def scan(advisories: ZipAdvisories, wanted: list[Package]) -> dict[str, int]:
     """Verdicts by decision."""
-    findings = advisories.findings(wanted, RELEASE)
-    verdicts = judge_all(map(Subject, wanted), findings, find("offline"), advisories.source(), time.time())
+    court = Court(advisories, find("offline"), RELEASE, time.time())
+    verdicts = court.judge([Subject(package=package) for package in wanted])
     decisions = [verdict.decision for verdict in verdicts]
     return {decision: decisions.count(decision) for decision in sorted(set(decisions))}
 

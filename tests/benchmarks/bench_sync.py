@@ -28,12 +28,13 @@ from shared.gcp.registry import ArtifactRegistry
 from shared.judgement import Court
 from shared.memory.bus import MemoryBus
 from shared.memory.store import MemoryBlobs, MemoryStore
+from shared.model.case import Subject
 from shared.model.lock import Lock
 from shared.model.manifest import ClaimedManifest
 from shared.model.verdict import Verdicts
 from shared.model.workload import find
 from shared.policy import read as policies
-from shared.policy.judge import Subject
+from shared.policy.judge import judge_all
 from shared.settings import Settings
 from shared.upstream import connect
 
@@ -106,8 +107,8 @@ def _ours(
     policy = policies.find("offline")
     subjects = [Subject(package=p.package()) for e in manifest.environments for p in e.packages]
     subjects += [Subject(package=p.package(manifest.release), in_base=True) for p in manifest.debian]
-    judged = Court(advisories, policy, manifest.release, time.time()).judge(subjects)
-    verdicts = Verdicts(manifest=manifest.digest, verdicts=judged)
+    case = Court(advisories, policy, manifest.release, time.time()).case(subjects)
+    verdicts = Verdicts(manifest=manifest.digest, case=case.digest, verdicts=judge_all(case))
     workload = find("maxtext")
     for value in (manifest, verdicts, workload):
         blobs.put(value.canonical())
@@ -132,7 +133,12 @@ def _ours(
 
     bus.subscribe("sync", receive)
     written = VerdictsWritten(
-        run_id=_RUN, manifest=manifest.digest, verdicts=verdicts.digest, allow=len(judged), hold=0, block=0
+        run_id=_RUN,
+        manifest=manifest.digest,
+        verdicts=verdicts.digest,
+        allow=len(verdicts.verdicts),
+        hold=0,
+        block=0,
     )
     begun = time.perf_counter()
     bus.send("verdicts-written", written.canonical(), {})

@@ -77,7 +77,7 @@ def verdict(name: str, version: str, decision: Decision, *advisories: str) -> Ve
 
 
 def verdicts(*given: Verdict) -> Verdicts:
-    return Verdicts(manifest=SOME, verdicts=given)
+    return Verdicts(manifest=SOME, case=SOME, verdicts=given)
 
 
 def lock(*changes: Change) -> Lock:

@@ -8,9 +8,9 @@ import pytest
 
 from shared.judgement import Court
 from shared.locking.python import PythonLocker
+from shared.model.case import Subject
 from shared.model.lock import Change, LockedEnvironment, LockedPython
 from shared.model.manifest import PythonPackage
-from shared.policy.judge import Subject
 from shared.policy.read import find
 from shared.upstream.tags import supported
 from tests.support import claims

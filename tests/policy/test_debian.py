@@ -13,10 +13,11 @@ from typing import Any
 import pytest
 
 from shared.advisories.zips import ZipAdvisories, records
+from shared.judgement import Court
+from shared.model.case import Subject
 from shared.model.debian_version import compare
 from shared.model.package import Package, Release
 from shared.model.verdict import Verdict
-from shared.policy.judge import Subject, judge_all
 from shared.policy.read import find
 from tests.advisories.build import BOOKWORM, TRIXIE, deb, zipped
 from tests.advisories.test_snapshot import SNAPSHOT
@@ -57,12 +58,9 @@ def advisories(raws: list[dict[str, Any]], tmp_path_factory: pytest.TempPathFact
 
 
 def judged(advisories: ZipAdvisories, packages: list[Package], release: Release) -> dict[str, Verdict]:
-    subjects = [Subject(package) for package in packages]
-    findings = advisories.findings(packages, release)
-    return {
-        verdict.package.name: verdict
-        for verdict in judge_all(subjects, findings, find("default"), advisories.source(), NOW)
-    }
+    subjects = [Subject(package=package) for package in packages]
+    court = Court(advisories, find("default"), release, NOW)
+    return {verdict.package.name: verdict for verdict in court.judge(subjects)}
 
 
 def expected(facts: list[Fact], release: Release, source: str, version: str) -> tuple[str, set[str]]:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import calendar
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shared.events import timestamp
+from shared.model.case import Case, Subject
 from shared.model.value import sha256
 from shared.model.verdict import AdvisorySource, Decision, Finding, Policy, Verdict
-from shared.policy.judge import Subject, judge, judge_all
+from shared.policy.judge import judge, judge_all
 from shared.policy.read import find
 from tests.advisories.build import deb, pypi
 
@@ -34,14 +37,34 @@ def finding(id: str = "GHSA-aaaa-bbbb-cccc", **more: Any) -> Finding:
 
 
 def verdict(subject: Subject, *findings: Finding, policy: Policy = DEFAULT, now: float = NOW) -> Verdict:
-    return judge(subject, findings, policy, SOURCE, now)
+    return judge(subject, case(subject, findings=findings, policy=policy, now=now))
+
+
+def case(
+    *subjects: Subject,
+    findings: Sequence[Finding] | Mapping[str, Sequence[Finding]] = (),
+    policy: Policy = DEFAULT,
+    source: AdvisorySource = SOURCE,
+    now: float = NOW,
+) -> Case:
+    """`findings` by purl, or those about every subject."""
+    if not isinstance(findings, Mapping):
+        findings = {subject.package.purl: findings for subject in subjects}
+    return Case(
+        at=timestamp(now),
+        workload="",
+        policy=policy,
+        source=source,
+        subjects=subjects,
+        findings={purl: tuple(found) for purl, found in findings.items()},
+    )
 
 
 def answers(verdict: Verdict) -> dict[str, Decision]:
     return {rule.rule: rule.answer for rule in verdict.rules}
 
 
-PYPI, DEB = Subject(pypi()), Subject(deb("thing", "1.0"))
+PYPI, DEB = Subject(package=pypi()), Subject(package=deb("thing", "1.0"))
 
 
 @pytest.mark.parametrize(
@@ -69,6 +92,7 @@ def test_python_packages(findings: list[dict[str, Any]], decision: str, rule: st
     assert result.findings == tuple(found)
     assert list(answers(result)) == [
         "advisory_age",
+        "advisory_data",
         "malicious",
         "severity",
         "unknown_severity",
@@ -99,7 +123,14 @@ def test_debian_packages_are_judged_by_whether_there_is_a_fix(
     result = verdict(DEB, *found)
     assert result.decision == decision
     assert result.findings == tuple(found)  # an unfixed one is shown, too
-    assert list(answers(result)) == ["advisory_age", "malicious", "fix_available", "unfixed", "undecided"]
+    assert list(answers(result)) == [
+        "advisory_age",
+        "advisory_data",
+        "malicious",
+        "fix_available",
+        "unfixed",
+        "undecided",
+    ]
 
 
 def test_a_reason_names_advisory_severity_and_fix() -> None:
@@ -114,7 +145,7 @@ def test_a_reason_names_advisory_severity_and_fix() -> None:
 
 
 def test_every_answer_has_a_reason() -> None:
-    for subject in (PYPI, DEB, Subject(_generic(), fetched_by_url="https://example.org/tool")):
+    for subject in (PYPI, DEB, Subject(package=_generic(), fetched_by_url="https://example.org/tool")):
         for findings in ((), (finding(),)):
             assert all(rule.reason for rule in verdict(subject, *findings).rules)
 
@@ -126,13 +157,13 @@ def _generic() -> Any:
 
 
 def test_where_a_python_package_came_from() -> None:
-    direct = Subject(pypi(), direct_url="git+https://example.org/x")
+    direct = Subject(package=pypi(), direct_url="git+https://example.org/x")
     assert verdict(direct).decision == "block"
     assert "git+https://example.org/x" in verdict(direct).reason
-    own = Subject(pypi(), direct_url="file:///w/own.whl", own_wheel=True)
+    own = Subject(package=pypi(), direct_url="file:///w/own.whl", own_wheel=True)
     assert verdict(own).decision == "allow"
     assert verdict(own, finding()).decision == "block"
-    source = Subject(pypi(), is_sdist=True)
+    source = Subject(package=pypi(), is_sdist=True)
     assert verdict(source).decision == "allow"
     strict = DEFAULT.model_copy(
         update={"pypi": DEFAULT.pypi.model_copy(update={"source_distribution": "hold"})}
@@ -142,13 +173,13 @@ def test_where_a_python_package_came_from() -> None:
 
 
 def test_a_url_from_a_hostile_machine_is_printable() -> None:
-    reason = verdict(Subject(pypi(), direct_url="https://x/\x1b[2J\n" + "y" * 3000)).reason
+    reason = verdict(Subject(package=pypi(), direct_url="https://x/\x1b[2J\n" + "y" * 3000)).reason
     assert reason.isprintable()
     assert len(reason) < 300
 
 
 def test_a_file_fetched_by_url() -> None:
-    subject = Subject(_generic(), fetched_by_url="https://example.org/tool")
+    subject = Subject(package=_generic(), fetched_by_url="https://example.org/tool")
     assert verdict(subject).decision == "allow"
     held = DEFAULT.model_copy(
         update={"generic": DEFAULT.generic.model_copy(update={"fetched_by_url": "hold"})}
@@ -157,7 +188,7 @@ def test_a_file_fetched_by_url() -> None:
 
 
 def test_a_file_that_the_workload_pins() -> None:
-    subject = Subject(_generic(), fetched_by_url="https://example.org/tool", pinned=True)
+    subject = Subject(package=_generic(), fetched_by_url="https://example.org/tool", pinned=True)
     (rule,) = [rule for rule in verdict(subject).rules if rule.rule == "fetched_by_url"]
     assert rule.reason.endswith("; the workload pins its sha256")
     assert verdict(subject).reason == "every rule allows it"
@@ -166,7 +197,7 @@ def test_a_file_that_the_workload_pins() -> None:
 @pytest.mark.parametrize("answer", ["allow", "hold", "block"])
 def test_of_an_interpreter_nobody_knows_the_flaws(answer: str) -> None:
     subject = Subject(
-        _generic(), fetched_by_url="https://example.org/p", pinned=True, interpreter="3.12.11\x1b"
+        package=_generic(), fetched_by_url="https://example.org/p", pinned=True, interpreter="3.12.11\x1b"
     )
     policy = DEFAULT.model_copy(
         update={"generic": DEFAULT.generic.model_copy(update={"interpreter": answer})}
@@ -179,13 +210,13 @@ def test_of_an_interpreter_nobody_knows_the_flaws(answer: str) -> None:
 
 
 def test_what_came_with_an_interpreter_says_so() -> None:
-    carried = Subject(pypi(), in_base=True, in_interpreter=True)
+    carried = Subject(package=pypi(), in_base=True, in_interpreter=True)
     assert verdict(carried).reason == "every rule allows it"
     assert verdict(carried, finding()).reason.endswith("; it came with the workload's own interpreter")
 
 
 def test_packages_of_the_base_image_are_judged_alike_and_say_so() -> None:
-    base = Subject(deb("thing", "1.0"), in_base=True)
+    base = Subject(package=deb("thing", "1.0"), in_base=True)
     assert verdict(base).decision == "allow"
     assert verdict(base, finding()).decision == "block"
     assert verdict(base, finding()).reason.endswith("; it is part of the base image")
@@ -206,12 +237,12 @@ def test_packages_of_the_base_image_are_judged_alike_and_say_so() -> None:
 )
 def test_old_data_holds_every_package(date: str, decision: str, word: str) -> None:
     source = SOURCE.model_copy(update={"date": date})
-    for subject in (PYPI, DEB, Subject(_generic())):
-        result = judge(subject, (), DEFAULT, source, NOW)
+    for subject in (PYPI, DEB, Subject(package=_generic())):
+        result = judge(subject, case(subject, source=source))
         assert result.decision == decision
         assert word in result.reason
-        assert judge(subject, (), OFFLINE, source, NOW).decision == "allow"
-    assert judge(PYPI, (finding(),), DEFAULT, source, NOW).decision == "block"
+        assert judge(subject, case(subject, policy=OFFLINE, source=source)).decision == "allow"
+    assert judge(PYPI, case(PYPI, findings=[finding()], source=source)).decision == "block"
 
 
 _decisions = st.sampled_from(["allow", "hold", "block"])
@@ -228,7 +259,7 @@ def test_the_worst_answer_wins(choice: list[Decision], is_sdist: bool, direct: b
             "source_distribution": choice[4],
         }
     )
-    subject = Subject(pypi(), is_sdist=is_sdist, direct_url="https://x/y" if direct else "")
+    subject = Subject(package=pypi(), is_sdist=is_sdist, direct_url="https://x/y" if direct else "")
     found = [finding("A", severity="UNKNOWN"), finding("B", severity="LOW", malicious=True)]
     result = verdict(subject, *found, policy=DEFAULT.model_copy(update={"pypi": rules}))
     asked = set(answers(result).values())
@@ -236,10 +267,18 @@ def test_the_worst_answer_wins(choice: list[Decision], is_sdist: bool, direct: b
 
 
 def test_a_verdict_is_the_same_bytes_for_the_same_inputs() -> None:
-    subjects = [Subject(pypi("b")), Subject(pypi("a")), Subject(deb("c", "1.0"), in_base=True)]
+    subjects = [
+        Subject(package=pypi("b")),
+        Subject(package=pypi("a")),
+        Subject(package=deb("c", "1.0"), in_base=True),
+    ]
     findings = {pypi("a").purl: (finding(),), deb("c", "1.0").purl: (finding("CVE-2026-1", aliases=()),)}
-    first = judge_all(subjects, findings, DEFAULT, SOURCE, NOW)
-    again = judge_all(subjects[::-1], dict(reversed(findings.items())), find("default"), SOURCE, NOW + 3600)
+    first = judge_all(case(*subjects, findings=findings))
+    again = judge_all(
+        case(
+            *subjects[::-1], findings=dict(reversed(findings.items())), policy=find("default"), now=NOW + 3600
+        )
+    )
     assert [one.canonical() for one in first] == [one.canonical() for one in again]
     assert [one.package.name for one in first] == ["c", "a", "b"]
     assert {one.policy for one in first} == {DEFAULT.digest}
@@ -247,7 +286,7 @@ def test_a_verdict_is_the_same_bytes_for_the_same_inputs() -> None:
 
 
 def test_a_package_that_is_there_twice_gets_the_worse_verdict() -> None:
-    twice = [Subject(pypi()), Subject(pypi(), direct_url="https://x/y")]
+    twice = [Subject(package=pypi()), Subject(package=pypi(), direct_url="https://x/y")]
     for order in (twice, twice[::-1]):
-        (result,) = judge_all(order, {}, DEFAULT, SOURCE, NOW)
+        (result,) = judge_all(case(*order, findings={}))
         assert result.decision == "block"

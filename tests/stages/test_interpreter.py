@@ -247,4 +247,9 @@ def test_the_verdicts_that_are_kept_name_it(world: World) -> None:
     run_id = prepared(world).request(BRINGS)
     kept = Verdicts.read(world.blobs.get(world.run(run_id)["verdicts"]), "The verdicts")
     (one,) = [each for each in kept.verdicts if each.package.purl == PYTHON.package().purl]
-    assert [rule.rule for rule in one.rules] == ["advisory_age", "fetched_by_url", "interpreter"]
+    assert [rule.rule for rule in one.rules] == [
+        "advisory_age",
+        "advisory_data",
+        "fetched_by_url",
+        "interpreter",
+    ]

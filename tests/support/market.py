@@ -15,7 +15,7 @@ from shared.model import debian_version
 from shared.model.lock import LockedPython
 from shared.model.package import Package, Release
 from shared.model.value import Digest, sha256
-from shared.model.verdict import AdvisorySource, Finding, Severity
+from shared.model.verdict import AdvisorySource, Finding, Known, Severity
 from shared.ports import Archive, IndexFile, Pin, Upstream
 from shared.upstream import apt, depends
 from shared.upstream.proof import Prover
@@ -169,6 +169,9 @@ class Market:
 
     def source(self) -> AdvisorySource:
         return AdvisorySource(source="test", date="2026-11-21T20:00:00Z", digest=sha256(b"advisories"))
+
+    def known(self, packages: Iterable[Package], release: Release) -> Known:
+        return Known(findings=dict(self.findings(packages, release)), lacking={}, source=self.source())
 
     def findings(self, packages: Iterable[Package], release: Release) -> Mapping[str, tuple[Finding, ...]]:
         result = {}

@@ -1,0 +1,69 @@
+"""The case: everything that a judgement sees, in one value. The same case gives the same verdicts, byte for byte."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from shared.model.package import Package
+from shared.model.value import Part, Value
+from shared.model.verdict import AdvisorySource, Finding, Policy
+from shared.model.waiver import Moment, Waiver
+
+
+class Facts(Part):
+    """What the index itself says of one version."""
+
+    uploaded: str = ""
+    """RFC 3339: when the first of its files was uploaded (PEP 700); empty if that is not known."""
+    yanked: str | None = None
+    """The reason that was given for the yank (PEP 592), which may be empty; None if it is not yanked."""
+    licences: tuple[str, ...] = ()
+    """As its metadata say: an SPDX expression, else the License field and the classifiers. Empty if nothing is said."""
+    lacking: str = ""
+    """Why the facts could not be had; empty if they could, or nobody asked."""
+
+
+class Subject(Part):
+    """A package, and how it came to be on the machine as far as the rules ask for it."""
+
+    package: Package
+    direct_url: str = ""
+    """Where a Python package came from if not from an index (direct_url.json)."""
+    is_sdist: bool = False
+    """True if the index has no fitting wheel: its build runs code of its own in the inner VM."""
+    fetched_by_url: str = ""
+    """URL of a file that no package manager knows of."""
+    pinned: bool = False
+    """True if the workload gives that file's sha256."""
+    interpreter: str = ""
+    """Version of Python, if that file is the workload's own interpreter."""
+    own_wheel: bool = False
+    """True for a wheel of the workload's owner, which the workload file pins by sha256."""
+    in_base: bool = False
+    """True if the machine held it before the install began: judged like everything else, and said in the reason."""
+    in_interpreter: bool = False
+    """True if it was there before because it came with the workload's own interpreter."""
+    needed_by: tuple[str, ...] = ()
+    """The way by which the workload needs it: names from what the workload asks for to what asks for this package."""
+    mends: tuple[str, ...] = ()
+    """Advisories of what it is to replace that it does not have itself."""
+    facts: Facts = Facts()
+
+
+class Case(Value):
+    """Everything that is judged at once, and all that is known of it."""
+
+    format: Literal["package-dmz/case/v1"] = "package-dmz/case/v1"
+    at: Moment
+    """When it is judged: what has an age has it at this moment."""
+    workload: str
+    """Name of the workload; empty where nobody's is meant."""
+    policy: Policy
+    source: AdvisorySource
+    subjects: tuple[Subject, ...]
+    findings: dict[str, tuple[Finding, ...]]
+    """By purl; a purl that nothing is known against is absent."""
+    lacking: dict[str, str] = {}
+    """By purl: why it is not known whether anything is known against it."""
+    waivers: tuple[Waiver, ...] = ()
+    """Those in force or not: which count follows from `at`."""
