@@ -21,7 +21,7 @@ from shared.model.verdict import Known
 from shared.model.workload import Provisioning
 
 Document = dict[str, Any]
-FactKind = Literal["uploaded", "yanked", "licences"]
+FactKind = case.FactKind
 
 
 # --- delivery: documents, claims, outbox, bus -------------------------------------------------------------------

@@ -10,6 +10,9 @@ from shared.model.verdict import AdvisorySource, Finding, Policy
 from shared.model.waiver import Moment, Waiver
 
 
+FactKind = Literal["uploaded", "yanked", "licences"]
+
+
 class Facts(Part):
     """What the index itself says of one version."""
 
@@ -67,3 +70,5 @@ class Case(Value):
     """By purl: why it is not known whether anything is known against it."""
     waivers: tuple[Waiver, ...] = ()
     """Those in force or not: which count follows from `at`."""
+    asked: tuple[FactKind, ...] = ()
+    """Kinds of facts that the index was asked for, sorted: of any other, a subject's empty facts say nothing."""
