@@ -9,6 +9,7 @@ module "inner" {
   image               = var.outer.image
   deletion_protection = var.deletion_protection
   labels              = local.labels
+  limits              = { concurrency = 1, instances = 40 } # every host of a slice reports, each up to 16 MiB unpacked
   pubsub_agent        = local.pubsub_agent
   dead_letter_topic   = var.outer.dead_letter_topic
 

@@ -29,7 +29,7 @@ module "outer" {
   environment         = local.environment
   image               = var.image
   labels              = local.labels
-  limits              = { memory = "1Gi" }
+  limits              = { concurrency = 1, memory = "1Gi" } # a hostile VM's report may unpack to a good part of it
   location            = var.location
   name                = "outer"
   project             = var.project

@@ -2,11 +2,30 @@
 
 locals {
   event_types = toset([
-    "advisories-refreshed", "attestation-appraised", "attestation-requested", "holdings-listed", "image-built",
-    "inner-install-completed", "manifest-published", "nonce-issued", "nonce-registered", "nonce-requested",
-    "outer-install-completed", "package-evicted", "reference-changed", "reference-revoked", "run-completed",
-    "run-failed", "run-requested", "sweep-requested", "sync-completed", "sync-shard-planned", "verdict-changed",
-    "verdicts-written", "waiver-granted", "waiver-revoked",
+    "advisories-refreshed",
+    "attestation-appraised",
+    "attestation-requested",
+    "holdings-listed",
+    "image-built",
+    "inner-install-completed",
+    "manifest-published",
+    "nonce-issued",
+    "nonce-registered",
+    "nonce-requested",
+    "outer-install-completed",
+    "package-evicted",
+    "reference-changed",
+    "reference-revoked",
+    "run-completed",
+    "run-failed",
+    "run-requested",
+    "sweep-requested",
+    "sync-completed",
+    "sync-shard-planned",
+    "verdict-changed",
+    "verdicts-written",
+    "waiver-granted",
+    "waiver-revoked",
   ])
 
   labels = merge(var.labels, { application = "package-dmz" })

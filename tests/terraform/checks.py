@@ -4,7 +4,8 @@
 one that exists and that was looked at. 6. Nobody speaks as somebody else, but by the listed ways. 7. Images by digest.
 8. Services take no traffic from outside, run as their own account, and are called by their own push account alone.
 9. Pushes are authenticated, patient and never lost. 10. Documents, buckets, repositories and keys are kept.
-11. Names are such as Google takes: the schema stand-in takes every name. What may be made at all is in exact_checks.
+11. Names are such as Google takes: the schema stand-in takes every name. 12. What reads reports of hostile VMs reads
+one at a time: two that unpack far would fill an instance. What may be made at all is in exact_checks.
 """
 
 from __future__ import annotations
@@ -267,6 +268,14 @@ def _services(plan: Plan) -> Iterator[Resource]:
     return resources(plan, "google_cloud_run_v2_service")
 
 
+def one_report_at_a_time(plan: Plan) -> Iterator[str]:  # 12
+    for one in resources(plan, "google_cloud_run_v2_service"):
+        if one.values["name"] in ("outer", "inner"):
+            at_once = one.block("template").get("max_instance_request_concurrency")
+            if at_once != 1:
+                yield f"{one.address} reads {at_once} reports of VMs at once"
+
+
 EVERYWHERE: tuple[Check, ...] = (
     nobody_is_everybody,
     no_basic_roles,
@@ -279,5 +288,6 @@ EVERYWHERE: tuple[Check, ...] = (
     careful_subscriptions,
     kept,
     names,
+    one_report_at_a_time,
     *EXACT,
 )

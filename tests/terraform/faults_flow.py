@@ -17,8 +17,8 @@ EVENTS = (
     Fault(
         "unknown topic",
         "outer/topics.tf",
-        '"run-completed", "run-failed"',
-        '"run-complete", "run-failed"',
+        '"run-completed",',
+        '"run-complete",',
         "terraform",
     ),
     Fault(
@@ -49,8 +49,8 @@ EVENTS = (
     Fault(
         "a stage hears too much",
         "outer/stages.tf",
-        '["manifest-published", ',
-        '["manifest-published", "run-failed", ',
+        '"holdings-listed", "manifest-published", ',
+        '"holdings-listed", "manifest-published", "run-failed", ',
         "subscriptions",
     ),
     Fault(
@@ -89,6 +89,14 @@ EVENTS = (
         "own_nonces",
     ),
     Fault("no watchdog", "outer/schedule.tf", '"* * * * *"', '"0 * * * *"', "watchdog"),
+    Fault("never judged again", "outer/schedule.tf", '"17 * * * *"', '"17 1 1 * *"', "judged_again"),
+    Fault(
+        "two reports at once",
+        "outer/stages.tf",
+        "{ concurrency = 1, ",
+        "{ concurrency = 2, ",
+        "one_report_at_a_time",
+    ),
 )
 
 

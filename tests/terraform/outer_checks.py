@@ -4,11 +4,12 @@
 4. Dead letters are held. 5. The environment has the code's settings. 6. The outer VM may do two things.
 7. Nothing reaches the outer network, and from it the web alone is reached. 8. Signing keys are those of the code.
 9. Documents that expire are swept by Firestore, and no others. 10. Every query of the code has its index.
-11. The watchdog ticks. 12. A data service hears its own nonces alone.
+11. The watchdog ticks. 12. A data service hears its own nonces alone. 13. What is held is judged again every hour.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -276,6 +277,17 @@ def own_nonces(plan: Plan) -> Iterator[str]:  # 12
             yield f"the nonces of {service} are read by {readers.get(f'pubsub subscription {name}')}"
 
 
+def judged_again(plan: Plan) -> Iterator[str]:  # 13
+    jobs = {
+        one.block("pubsub_target").get("topic_name"): one.values["schedule"]
+        for one in resources(plan, "google_cloud_scheduler_job")
+        if not one.values.get("paused")
+    }
+    when = jobs.get(f"projects/{PROJECT}/topics/advisories-refreshed", "never")
+    if not re.fullmatch(r"[0-9]{1,2} \* \* \* \*", when):
+        yield f"what the repositories hold is judged again {when}, not every hour"
+
+
 OUTER: tuple[checks.Check, ...] = (
     topics,
     subscriptions,
@@ -289,4 +301,5 @@ OUTER: tuple[checks.Check, ...] = (
     indexes,
     watchdog,
     own_nonces,
+    judged_again,
 )
