@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 Severity = Literal["INFO", "WARNING", "ERROR"]
-Event = Literal["attestation-appraised", "delivery-postponed", "stage-misconfigured"]
+Event = Literal["attestation-appraised", "decision-logged", "delivery-postponed", "stage-misconfigured"]
 
 
 def line(

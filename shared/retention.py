@@ -73,6 +73,7 @@ EXPIRING: Mapping[str, Kept] = {
 }
 
 FOR_EVER: Mapping[str, str] = {
+    "decisions": "the decision log: what changed what may enter, and why",
     "lasting": "content without an end: the image configurations that votes name",
     "outbox": "an event that was not published yet; publishing deletes it, and none may be lost in silence",
     "references": "what people and the console read of the reference values",

@@ -21,10 +21,11 @@ locals {
   # Never asked for, and large: an index over them costs more than the documents. Every other field has the index that
   # Firestore makes by itself, by which all queries of the code are answered: each asks by one field.
   unindexed = {
-    "chunks data"      = { collection = "chunks", field = "data" }
-    "outbox body"      = { collection = "outbox", field = "body" }
-    "verdicts verdict" = { collection = "verdicts", field = "verdict" }
-    "votes vote"       = { collection = "votes", field = "vote" }
+    "chunks data"       = { collection = "chunks", field = "data" }
+    "decisions details" = { collection = "decisions", field = "details" }
+    "outbox body"       = { collection = "outbox", field = "body" }
+    "verdicts verdict"  = { collection = "verdicts", field = "verdict" }
+    "votes vote"        = { collection = "votes", field = "vote" }
   }
 }
 
