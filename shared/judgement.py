@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from shared.advisories.api import OsvApi
@@ -14,6 +14,7 @@ from shared.model.package import Package, Release
 from shared.model.value import sha256
 from shared.model.verdict import Policy, Verdict
 from shared.model.waiver import Waiver
+from shared.policy.docket import Docket
 from shared.policy.judge import judge_all
 from shared.policy.read import find
 from shared.ports import Advisories, Document
@@ -47,6 +48,8 @@ class Court:
     workload: str = ""
     """Name of the workload whose rules and waivers count."""
     waivers: tuple[Waiver, ...] = ()
+    docket: Docket = field(default_factory=Docket)
+    """Every case that `judge` has judged, for whoever stores them."""
 
     def case(self, subjects: Sequence[Subject]) -> Case:
         """All that is known of the packages."""
@@ -63,7 +66,9 @@ class Court:
         )
 
     def judge(self, subjects: Sequence[Subject]) -> tuple[Verdict, ...]:
-        return judge_all(self.case(subjects))
+        case = self.case(subjects)
+        self.docket.add(case)
+        return judge_all(case)
 
     def packages(self, packages: Sequence[Package], is_source: bool) -> tuple[Verdict, ...]:
         """Verdicts about packages, in the order of the packages."""

@@ -70,7 +70,8 @@ def _written_anew(run_id: str, run: Document, ports: Ports) -> None:
 def named(run: Document, record: Document) -> list[Digest]:
     """The content that a run's document names, and the lock that the VM of this record installed."""
     answers = (run.get("attestation") or {}).values()
-    found = [run.get(name) for name in ("workload_digest", "manifest", "verdicts", "lock")]
+    found = [run.get(name) for name in ("workload_digest", "manifest", "case", "verdicts", "lock")]
+    found += [*run.get("replacement_cases", ()), *run.get("replacement_verdicts", ())]
     found += [answer.get(name) for answer in answers for name in ("result", "summary")]
     found.append(record.get("lock"))
     return [digest for digest in dict.fromkeys(found) if digest]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
 
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 from packaging.version import InvalidVersion
@@ -13,7 +12,7 @@ from shared.model.case import Subject
 from shared.model.manifest import ClaimedManifest
 from shared.model.package import in_interpreter, normal_version
 from shared.model.value import Digest
-from shared.model.verdict import Verdict
+from shared.model.verdict import Verdicts
 from shared.model.workload import Workload
 from shared.ports import Put
 
@@ -74,14 +73,15 @@ def _own(filename: str) -> tuple[str, str]:
     return name, str(version)
 
 
-def judged(run_id: str, verdicts: Iterable[Verdict], digest: Digest, now: float) -> tuple[Put, Counter[str]]:
+def judged(run_id: str, stored: Verdicts, digest: Digest, now: float) -> tuple[Put, Counter[str]]:
     """What the run's document learns, and the counts by decision."""
-    verdicts = tuple(verdicts)
+    verdicts = stored.verdicts
     counts: Counter[str] = Counter(verdict.decision for verdict in verdicts)
     source = verdicts[0].advisories.model_dump(mode="json") if verdicts else {}
     fields = {
         "stage": "sync",
         "verdicts": digest,
+        "case": stored.case,
         "advisories": source,
         "stages": {"scanner": {"ended": now}, "sync": {"started": now}},
     }

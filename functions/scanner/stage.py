@@ -43,7 +43,7 @@ def handle_event(event: Event, ports: Ports) -> Outcome:
     judged = Verdicts(manifest=digest, case=ports.blobs.put(case.canonical()), verdicts=verdicts)
     stored = ports.blobs.put(judged.canonical())
     ports.store.put_many("verdicts", documents(run_id, verdicts))
-    learned, counts = decide.judged(run_id, verdicts, stored, ports.clock())
+    learned, counts = decide.judged(run_id, judged, stored, ports.clock())
     written = VerdictsWritten(
         run_id=run_id,
         manifest=digest,

@@ -181,6 +181,20 @@ def planned(
     )
 
 
+def replacements_judged(
+    run_id: str, judged: Sequence[tuple[Digest, Digest]], begun: bool
+) -> tuple[Write, ...]:
+    """The run learns where all that was judged on the way to its lock is kept: (verdicts, their case).
+
+    As for the lock: not once `begun`.
+    """
+    fields = {
+        "replacement_verdicts": [verdicts for verdicts, _ in judged],
+        "replacement_cases": [case for _, case in judged],
+    }
+    return () if begun else (Put("runs", run_id, fields, merge=True),)
+
+
 def shard_id(data: SyncShardPlanned) -> str:
     return f"{sync_id(data.run_id, data.plan)}-{data.shard}"
 

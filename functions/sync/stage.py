@@ -27,6 +27,7 @@ from shared.model.plan import Plan, Transfer, transfers
 from shared.model.value import Digest
 from shared.model.verdict import Policy, Verdict, Verdicts
 from shared.model.workload import Workload
+from shared.policy.judge import judge_all
 from shared.ports import Advisories, Archive, Blobs, Increment, Put, Registry, Store, Upstream
 from shared.settings import Settings
 from shared.upstream.tags import supported
@@ -71,7 +72,8 @@ def _plan(event: Event, data: VerdictsWritten, workload: Workload, ports: Ports)
     manifest = ClaimedManifest.read(ports.blobs.get(data.manifest), f"The manifest {data.manifest}")
     verdicts = Verdicts.read(ports.blobs.get(data.verdicts), f"The verdicts {data.verdicts}")
     decide.check_verdicts(data.manifest, verdicts)
-    lock = _lock(event, data.manifest, manifest, verdicts, workload, ports)
+    court = Court(ports.advisories, ports.policy(), manifest.release, ports.clock(), workload.name)
+    lock = _lock(event, data.manifest, manifest, verdicts, workload, ports, court)
     names = ports.settings
     wanted = transfers(lock, names.python_repository, manifest.release.codename, names.generic_repository)
     missing = decide.missing(wanted, _held(wanted, ports), _proved(wanted, ports))
@@ -79,14 +81,27 @@ def _plan(event: Event, data: VerdictsWritten, workload: Workload, ports: Ports)
     ports.blobs.put(lock.canonical())
     ports.blobs.put(plan.canonical())
     _publish_lock(lock, ports)
-    now = ports.clock()
+    now, begun = ports.clock(), _begun(data.run_id, ports)
     shards = [
         SyncShardPlanned(run_id=data.run_id, plan=plan.digest, shard=i) for i in range(len(plan.shards))
     ]
     return Outcome(
-        decide.planned(data.run_id, lock, plan, missing, now, _begun(data.run_id, ports)),
+        (
+            *decide.planned(data.run_id, lock, plan, missing, now, begun),
+            *decide.replacements_judged(data.run_id, _stored(data.manifest, court, ports), begun),
+        ),
         tuple(derive(event, "sync-shard-planned", each, stage="sync", now=now) for each in shards),
     )
+
+
+def _stored(manifest: Digest, court: Court, ports: Ports) -> list[tuple[Digest, Digest]]:
+    """Everything that was judged on the way to the lock, and what it follows from: (verdicts, case)."""
+    stored = []
+    for each in court.docket.cases():
+        case = ports.blobs.put(each.canonical())
+        verdicts = Verdicts(manifest=manifest, case=case, verdicts=judge_all(each))
+        stored.append((ports.blobs.put(verdicts.canonical()), case))
+    return stored
 
 
 def _begun(run_id: str, ports: Ports) -> bool:
@@ -101,9 +116,9 @@ def _lock(
     verdicts: Verdicts,
     workload: Workload,
     ports: Ports,
+    court: Court,
 ) -> Lock:
     upstream = ports.upstream(workload)
-    court = Court(ports.advisories, ports.policy(), manifest.release, ports.clock(), workload.name)
     judged: dict[str, Verdict] = {}
 
     def judge(packages: Sequence[Package], is_source: bool) -> Sequence[Verdict]:

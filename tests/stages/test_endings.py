@@ -59,7 +59,7 @@ def test_a_run_has_all_its_papers_to_its_last_day(world: World) -> None:
     run_id = world.request()
     pass_days(world, RUN_DAYS - 1)
     assert world.run(run_id)["state"] == "completed"
-    assert len(content(world, run_id)) == 4
+    assert len(content(world, run_id)) == 7
     assert world.store.find("verdicts", "run_id", run_id)
     assert world.store.get("vms", vm_name("inner", run_id))
 
@@ -81,7 +81,7 @@ def test_what_two_runs_share_lives_as_long_as_the_later_one(world: World) -> Non
     assert world.run(second)["lock"] == world.run(first)["lock"]
     pass_days(world, 350)
     assert world.run(first) == {}
-    assert len(content(world, second)) == 4
+    assert len(content(world, second)) == 7
 
 
 def test_a_machine_that_was_kept_keeps_its_run(world: World) -> None:
@@ -92,7 +92,7 @@ def test_a_machine_that_was_kept_keeps_its_run(world: World) -> None:
         world.sweep()
     assert world.vms.get(vm) is not None
     assert world.run(run_id)["state"] == "completed"
-    assert len(content(world, run_id)) == 4
+    assert len(content(world, run_id)) == 7
     assert world.store.find("verdicts", "run_id", run_id)
     assert world.store.get("vms", vm)
     assert world.raised == []
