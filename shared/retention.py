@@ -79,6 +79,8 @@ FOR_EVER: Mapping[str, str] = {
     "references": "what people and the console read of the reference values",
     "revocations": "an image that was taken back stays taken back",
     "votes": "reference values are tallied from them when asked",
+    "waiver_history": "who overruled what, and when, is asked for long after",
+    "waivers": "an old grant must find that it was revoked",
 }
 """Collections whose documents stay, each with why."""
 

@@ -7,7 +7,7 @@ import time
 import functions_framework
 from cloudevents.http import CloudEvent
 
-from functions.scanner.stage import Ports, handle_event
+from functions.scanner.stage import Ports, handle_event, sweep
 from shared import judgement
 from shared.delivery import Desk
 from shared.gcp.firestore import FirestoreBlobs, FirestoreStore
@@ -35,6 +35,7 @@ def desk(ports: Ports, bus: Bus, settings: Settings) -> Desk:
         store=ports.store,
         bus=bus,
         handle=lambda event: handle_event(event, ports),
+        sweep=lambda event: sweep(event, ports),
         lease=float(settings.lease_seconds),
         clock=ports.clock,
     )

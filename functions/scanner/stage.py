@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from functions.scanner import decide
+from shared import waivers
 from shared.delivery import Outcome
 from shared.errors import Untrusted
-from shared.events import Event, ManifestPublished, VerdictsWritten, derive
+from shared.events import (
+    Event,
+    ManifestPublished,
+    VerdictsWritten,
+    WaiverGranted,
+    WaiverRevoked,
+    derive,
+)
 from shared.judgement import Court, documents
 from shared.model.manifest import ClaimedManifest
 from shared.model.verdict import Policy, Verdicts
 from shared.model.workload import Workload
 from shared.policy.judge import judge_all
-from shared.ports import Advisories, Blobs, Store
+from shared.ports import Advisories, Blobs, Put, Store
 
 
 @dataclass(frozen=True)
@@ -29,6 +37,10 @@ class Ports:
 
 
 def handle_event(event: Event, ports: Ports) -> Outcome:
+    if isinstance(event.data, WaiverGranted):
+        return waivers.granted(event, event.data, ports.store, ports.clock())
+    if isinstance(event.data, WaiverRevoked):
+        return waivers.revoked(event, event.data, ports.store, ports.clock())
     if not isinstance(event.data, ManifestPublished):
         raise Untrusted(f"The scanner has nothing to do with {event.type}; check its subscriptions.")
     run_id, digest, now = event.data.run_id, event.data.manifest, ports.clock()
@@ -38,7 +50,9 @@ def handle_event(event: Event, ports: Ports) -> Outcome:
     manifest = ClaimedManifest.read(ports.blobs.get(digest), f"The manifest {digest}")
     workload = Workload.read(ports.blobs.get(run["workload_digest"]), "The stored workload")
     subjects = decide.subjects(manifest, workload)
-    case = Court(ports.advisories, ports.policy(), manifest.release, now, workload.name).case(subjects)
+    held = waivers.in_force(ports.store)
+    court = Court(ports.advisories, ports.policy(), manifest.release, now, workload.name, held)
+    case = court.case(subjects)
     verdicts = judge_all(case)
     judged = Verdicts(manifest=digest, case=ports.blobs.put(case.canonical()), verdicts=verdicts)
     stored = ports.blobs.put(judged.canonical())
@@ -52,4 +66,12 @@ def handle_event(event: Event, ports: Ports) -> Outcome:
         hold=counts["hold"],
         block=counts["block"],
     )
-    return Outcome((learned,), (derive(event, "verdicts-written", written, stage="scanner", now=now),))
+    leaning = Put("runs", run_id, {"waivers": waivers.leaned_on(verdicts, held)}, merge=True)
+    return Outcome(
+        (learned, leaning), (derive(event, "verdicts-written", written, stage="scanner", now=now),)
+    )
+
+
+def sweep(event: Event, ports: Ports) -> Iterable[tuple[str, Outcome]]:
+    """Waivers whose time has come: what they admitted is judged again."""
+    return waivers.expired(event, ports.store, ports.clock())

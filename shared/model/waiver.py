@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from typing import Annotated, Self
 
@@ -11,22 +12,27 @@ from shared.model.value import Value
 
 
 def _line(text: str) -> str:
-    if not text.isprintable():
-        raise ValueError("it is one line of printable characters")
+    if not text.isprintable() or not text.strip():
+        raise ValueError("it is one line of printable characters, and not blank")
     return text
 
 
-_LINE = {"type": "string", "minLength": 1, "maxLength": 500, "pattern": r"^[^\x00-\x1f\x7f]+$(?!\n)"}
+_LINE = {"type": "string", "minLength": 1, "maxLength": 500, "pattern": r"^(?=.*\S)[^\x00-\x1f\x7f]+$(?!\n)"}
 Line = Annotated[str, Field(min_length=1, max_length=500), AfterValidator(_line), WithJsonSchema(_LINE)]
 
 
+_MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?Z", re.ASCII)
+"""RFC 3339, section 5.6, in UTC; `fromisoformat` alone reads week dates and whole days as well."""
+
+
 def _moment(text: str) -> str:
+    how = "a time is RFC 3339 in UTC, like 2026-12-31T00:00:00Z"
+    if not _MOMENT.fullmatch(text):
+        raise ValueError(how)
     try:
-        moment = datetime.fromisoformat(text)
+        datetime.fromisoformat(text)
     except ValueError as error:
-        raise ValueError("a time is RFC 3339 in UTC, like 2026-12-31T00:00:00Z") from error
-    if not text.endswith("Z") or "T" not in text or moment.utcoffset() is None:
-        raise ValueError("a time is RFC 3339 in UTC, like 2026-12-31T00:00:00Z")
+        raise ValueError(how) from error
     return text
 
 
