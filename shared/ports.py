@@ -191,6 +191,9 @@ class IndexFile:
     uploaded: str = ""
     """RFC 3339 (PEP 700); empty where the index does not say."""
     yank_reason: str = ""
+    metadata: str | None = None
+    """sha256 of the METADATA that the index serves beside the file (PEP 658), as 64 hexadecimal digits; empty where it
+    serves one but gives no hash; None where it does not say that it serves one."""
 
 
 class PythonIndex(Protocol):
@@ -410,12 +413,22 @@ class Stored:
     """Python and apt: the file's name; generic: `package:version:filename`."""
     sha256: Digest
     size: int
+    owner: str = ""
+    """Resource name of the version that it belongs to: what is deleted as one."""
+
+
+class NotPermitted(Permanent):
+    """The stage's account lacks the right: whoever deploys has decided so."""
 
 
 class Registry(Protocol):
     """The private repositories of Artifact Registry."""
 
     def stored(self, repository: str) -> Sequence[Stored]: ...
+    def delete_version(self, owner: str) -> None:
+        """Deletes every file of a version (`Stored.owner`) and waits; what is not there is gone. NotPermitted."""
+        ...
+
     def upload_python(self, repository: str, file: LockedPython, path: Path) -> None: ...
     def upload_apt(self, repository: str, file: LockedArchive, path: Path) -> None: ...
     def upload_generic(self, repository: str, package: str, version: str, filename: str, path: Path) -> None:

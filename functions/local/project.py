@@ -86,7 +86,14 @@ def registry_config(layout: Layout, settings: Settings, port: int) -> dict[str, 
     private = (settings.python_repository, *CODENAMES.values(), settings.generic_repository)
     formats = ("PYTHON", *("APT" for _ in CODENAMES), "GENERIC")
     operator, sync = account(OPERATOR), account("sync")
-    iam = {name: {"reader": [settings.account("inner"), operator], "writer": [sync]} for name in private}
+    iam = {
+        name: {
+            "reader": [settings.account("inner"), operator],
+            "writer": [sync],
+            "packageDmzEvictor": [sync],
+        }
+        for name in private
+    }
     iam[settings.staging_repository] = {"reader": [settings.account("outer"), sync], "writer": [operator]}
     repositories = [{"name": name, "format": kind} for name, kind in zip(private, formats, strict=True)]
     repositories.append({"name": settings.staging_repository, "format": "GENERIC"})

@@ -13,6 +13,7 @@ import hashlib
 import json
 import time
 from collections.abc import Iterator, Sequence
+from concurrent import futures
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from urllib.parse import quote, unquote
 
 import google.auth
 import httpx
+from google.api_core import exceptions
 from google.api_core.client_options import ClientOptions
 from google.auth.credentials import Credentials
 from google.auth.transport.requests import Request
@@ -29,7 +31,7 @@ from shared.errors import Permanent, Transient
 from shared.gcp.errors import translated
 from shared.model.lock import LockedArchive, LockedPython
 from shared.model.value import printable
-from shared.ports import Stored
+from shared.ports import NotPermitted, Stored
 from shared.settings import Settings
 
 _API = "https://artifactregistry.googleapis.com"
@@ -89,6 +91,26 @@ class ArtifactRegistry:
         request = {"parent": self._name(repository), "page_size": 1000}
         with translated(f"Listing the repository {repository}"):
             return [_stored(repository, file) for file in self._client.list_files(request=request)]
+
+    def delete_version(self, owner: str) -> None:
+        """https://cloud.google.com/artifact-registry/docs/reference/rest/v1/projects.locations.repositories.packages.versions/delete
+
+        Of formats other than generic no single file can be deleted.
+        """
+        what = f"Deleting {owner.partition('/repositories/')[2]}"
+        with translated(what):
+            try:
+                self._client.delete_version(name=owner).result(timeout=_OPERATION_SECONDS)
+            except exceptions.NotFound:
+                return
+            except exceptions.Forbidden as error:
+                raise NotPermitted(
+                    f"{what} is not permitted to this stage: set eviction in terraform/inner."
+                ) from error
+            except futures.TimeoutError as error:
+                raise Transient(
+                    f"{what} was not finished by Artifact Registry within {_OPERATION_SECONDS} s."
+                ) from error
 
     def upload_python(self, repository: str, file: LockedPython, path: Path) -> None:
         base = self._settings.registry_endpoint or f"https://{self._settings.location}-python.pkg.dev"
@@ -238,4 +260,4 @@ def _stored(repository: str, file: Any) -> Stored:
     digest = next((h.value for h in file.hashes if h.type_ == artifactregistry_v1.Hash.HashType.SHA256), b"")
     if isinstance(digest, str):
         digest = base64.b64decode(digest)
-    return Stored(repository, name, f"sha256:{digest.hex()}", int(file.size_bytes))
+    return Stored(repository, name, f"sha256:{digest.hex()}", int(file.size_bytes), file.owner)

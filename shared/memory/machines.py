@@ -11,7 +11,7 @@ from shared.errors import Permanent, Transient
 from shared.model import accelerators
 from shared.model.lock import LockedArchive, LockedPython
 from shared.model.value import sha256
-from shared.ports import NoCapacity, Progress, Stored, Unreachable, Vm, VmSpec
+from shared.ports import NoCapacity, NotPermitted, Progress, Stored, Unreachable, Vm, VmSpec
 from shared.settings import Settings
 
 HOME = Settings(project="").zone
@@ -137,29 +137,43 @@ def _no_capacity(zone: str) -> str:
 
 
 class MemoryRegistry:
-    """Twin of `shared.gcp.registry.ArtifactRegistry`. `uploads` counts every upload, also of what was there."""
+    """Twin of `shared.gcp.registry.ArtifactRegistry`. `uploads` counts every upload, also of what was there.
+
+    `deleted` are the versions that were deleted; with `sealed` nobody may.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._files: dict[tuple[str, str], bytes] = {}
+        self._owners: dict[tuple[str, str], str] = {}
         self.uploads: list[str] = []
+        self.deleted: list[str] = []
+        self.sealed = False
 
     def stored(self, repository: str) -> Sequence[Stored]:
         with self._lock:
             return [
-                Stored(where, name, sha256(content), len(content))
+                Stored(where, name, sha256(content), len(content), self._owners.get((where, name), ""))
                 for (where, name), content in sorted(self._files.items())
                 if where == repository
             ]
 
+    def delete_version(self, owner: str) -> None:
+        with self._lock:
+            if self.sealed:
+                raise NotPermitted(f"Deleting {owner} is not permitted to this stage.")
+            self.deleted.append(owner)
+            for place in [place for place, each in self._owners.items() if each == owner]:
+                del self._files[place], self._owners[place]
+
     def upload_python(self, repository: str, file: LockedPython, path: Path) -> None:
-        self._upload(repository, file.filename, path)
+        self._upload(repository, file.filename, path, file.name, file.version)
 
     def upload_apt(self, repository: str, file: LockedArchive, path: Path) -> None:
-        self._upload(repository, file.filename, path)
+        self._upload(repository, file.filename, path, file.name, file.version)
 
     def upload_generic(self, repository: str, package: str, version: str, filename: str, path: Path) -> None:
-        self._upload(repository, f"{package}:{version}:{filename}", path)
+        self._upload(repository, f"{package}:{version}:{filename}", path, package, version)
 
     def download_generic(self, repository: str, package: str, version: str, filename: str, to: Path) -> None:
         with self._lock:
@@ -168,10 +182,13 @@ class MemoryRegistry:
             raise Permanent(f"{repository} holds no {filename} of {package} {version}; upload it first.")
         to.write_bytes(content)
 
-    def _upload(self, repository: str, name: str, path: Path) -> None:
+    def _upload(self, repository: str, name: str, path: Path, package: str, version: str) -> None:
         content = path.read_bytes()
         with self._lock:
             self.uploads.append(name)
+            self._owners.setdefault(
+                (repository, name), f"repositories/{repository}/packages/{package}/versions/{version}"
+            )
             held = self._files.setdefault((repository, name), content)
         if held != content:
             raise Permanent(

@@ -27,7 +27,7 @@ _LOCATION = re.compile(r"[a-z]+(-[a-z]+[0-9]+)?")
 # These begin a path of another family on the bare loopback address, so a project cannot have such a name there.
 _RESERVED = {"v1", "v1beta2", "upload", "resumable", "download", "projects", "doc", "v2"}
 _T = TypeVar("_T")
-ROLES = ("reader", "writer", "repoAdmin")
+ROLES = ("reader", "writer", "repoAdmin", "packageDmzEvictor")
 _KEYS = {
     "listen", "port_file", "state_dir", "token_key", "project", "location", "repositories", "iam", "faults",
     "quota_bytes",
