@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,8 +11,9 @@ from shared.advisories.zips import ZipAdvisories
 from shared.events import timestamp
 from shared.model.case import Case, Subject
 from shared.model.package import Package, Release
+from shared.model.policy import Policy
 from shared.model.value import sha256
-from shared.model.verdict import Policy, Verdict
+from shared.model.verdict import Finding, Known, Verdict
 from shared.model.waiver import Waiver
 from shared.policy.docket import Docket
 from shared.policy.judge import judge_all
@@ -22,6 +23,8 @@ from shared.settings import Settings
 
 _SHOWN = 100
 """Findings that a verdict's document shows."""
+Replaced = Mapping[str, Sequence[Finding]]
+"""Name of a package to what was found in the version that is to be replaced."""
 
 
 def advisories(settings: Settings) -> Advisories:
@@ -51,30 +54,55 @@ class Court:
     docket: Docket = field(default_factory=Docket)
     """Every case that `judge` has judged, for whoever stores them."""
 
-    def case(self, subjects: Sequence[Subject]) -> Case:
-        """All that is known of the packages."""
+    def case(self, subjects: Sequence[Subject], replaces: Replaced | None = None) -> Case:
+        """All that is known of the packages; `replaces` as in `packages`."""
         known = self.advisories.known([subject.package for subject in subjects], self.release)
         return Case(
             at=timestamp(self.now),
             workload=self.workload,
             policy=self.policy,
             source=known.source,
-            subjects=tuple(subjects),
+            subjects=tuple(_mending(subject, known, replaces or {}) for subject in subjects),
             findings=dict(known.findings),
             lacking=dict(known.lacking),
             waivers=self.waivers,
         )
 
-    def judge(self, subjects: Sequence[Subject]) -> tuple[Verdict, ...]:
-        case = self.case(subjects)
+    def judge(self, subjects: Sequence[Subject], replaces: Replaced | None = None) -> tuple[Verdict, ...]:
+        case = self.case(subjects, replaces)
         self.docket.add(case)
         return judge_all(case)
 
-    def packages(self, packages: Sequence[Package], is_source: bool) -> tuple[Verdict, ...]:
-        """Verdicts about packages, in the order of the packages."""
-        verdicts = self.judge([Subject(package=package, is_sdist=is_source) for package in packages])
+    def packages(
+        self, packages: Sequence[Package], is_source: bool, replaces: Replaced | None = None
+    ) -> tuple[Verdict, ...]:
+        """Verdicts about packages, in the order of the packages.
+
+        `replaces`: by name, what was found in the version whose place they are to take.
+        """
+        verdicts = self.judge(
+            [Subject(package=package, is_sdist=is_source) for package in packages], replaces
+        )
         found = {verdict.package.purl: verdict for verdict in verdicts}
         return tuple(found[package.purl] for package in packages)
+
+
+def _mending(subject: Subject, known: Known, replaces: Replaced) -> Subject:
+    """With the advisories that what is replaced has and this package has not.
+
+    1. Nothing is mended by a package of which nobody can tell what is known. 2. A flaw that is found, or cannot be
+    ruled out, under any of its names is not mended. 3. Malware is not: what its author uploads next is no mending.
+    """
+    package = subject.package
+    if package.name not in replaces or package.purl in known.lacking:  # 1
+        return subject
+    has = {name for f in known.findings.get(package.purl, ()) for name in (f.id, *f.aliases)}  # 2
+    mends = {
+        finding.id
+        for finding in replaces[package.name]
+        if not (finding.malicious or finding.undecided or has & {finding.id, *finding.aliases})  # 3
+    }
+    return subject.model_copy(update={"mends": tuple(sorted(mends))})
 
 
 def documents(run_id: str, verdicts: Iterable[Verdict]) -> dict[str, Document]:
