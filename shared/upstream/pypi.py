@@ -127,6 +127,16 @@ def _sources(files: Sequence[IndexFile], name: str) -> Iterator[tuple[Version, I
             yield its_version, file
 
 
+def of_version(files: Iterable[IndexFile], version: Version) -> list[IndexFile]:
+    """The wheels and source distributions of that version."""
+    return [
+        file
+        for file in files
+        if (not file.filename.endswith(".whl") or _may_be(file.filename, version))
+        and _is_version(file.filename, version)
+    ]
+
+
 def _wheel_version(filename: str, name: str) -> Version | None:
     try:
         its_name, its_version, _, _ = parse_wheel_filename(filename)

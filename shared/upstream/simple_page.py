@@ -5,6 +5,7 @@ https://packaging.python.org/en/latest/specifications/simple-repository-api/
 Checks:
 1. The page is of a kind that the specification knows, of major version 1, and of the project that was asked for.
 2. A file counts only with a plain file name, a sha256, and a URL over TLS (or over http where the page itself was).
+   What else is said of it (PEP 592, 658, 700) is dropped where it is malformed; a yank without a reason is a yank.
 3. A page that lists files but not one with a sha256 is refused as a whole: nothing on it could be proved.
 """
 
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from html import unescape
 from html.parser import HTMLParser
 from typing import Any
@@ -30,6 +32,8 @@ ACCEPT = f"{JSON}, {HTML};q=0.2, text/html;q=0.1"
 
 _SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _URL = re.compile(r"https?://[A-Za-z0-9.-]+(?::[0-9]+)?/[!-~]{1,2000}", re.ASCII)
+_UPLOADED = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,9})?Z", re.ASCII)
+_MAX_REASON = 500
 _FILENAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+!~-]{0,254}", re.ASCII)
 
 
@@ -51,9 +55,18 @@ def parse(name: str, url: str, content_type: str, body: bytes) -> tuple[IndexFil
     return files
 
 
-def _file(
-    base: str, href: str, filename: str, sha256: object, python: object, yanked: object
-) -> IndexFile | None:
+@dataclass(frozen=True)
+class _Said:
+    """What a page says of a file beside its name, address and hash; nothing of it is checked yet."""
+
+    python: object
+    yanked: object
+    uploaded: object
+    metadata: object
+    """True, or a hash as the format writes it."""
+
+
+def _file(base: str, href: str, filename: str, sha256: object, said: _Said) -> IndexFile | None:
     """The entry, or None if it cannot be relied on (check 2)."""
     try:
         url = href if href.startswith("https://") else urljoin(base, href)
@@ -69,9 +82,26 @@ def _file(
         filename=filename,
         url=url,
         sha256=f"sha256:{sha256.lower()}",
-        requires_python=python if isinstance(python, str) else "",
-        yanked=yanked is not None and yanked is not False,
+        requires_python=said.python if isinstance(said.python, str) else "",
+        yanked=said.yanked is not None and said.yanked is not False,
+        uploaded=said.uploaded
+        if isinstance(said.uploaded, str) and _UPLOADED.fullmatch(said.uploaded)
+        else "",
+        yank_reason=said.yanked[:_MAX_REASON] if isinstance(said.yanked, str) else "",
+        metadata=_metadata(said.metadata),
     )
+
+
+def _metadata(said: object) -> str | None:
+    """As `IndexFile.metadata`: the page says `true`, or gives hashes of which a sha256 is one."""
+    match said:
+        case None | False:
+            return None
+        case {"sha256": str(digest)} if _SHA256.fullmatch(digest.lower()):
+            return digest.lower()
+        case str() if said.startswith("sha256=") and _SHA256.fullmatch(said[7:].lower()):
+            return said[7:].lower()
+    return ""
 
 
 def _from_json(name: str, url: str, body: bytes) -> tuple[int, tuple[IndexFile, ...]]:
@@ -89,7 +119,13 @@ def _from_json(name: str, url: str, body: bytes) -> tuple[int, tuple[IndexFile, 
 def _json_file(base: str, entry: Any) -> IndexFile | None:
     match entry:
         case {"filename": str(filename), "url": str(href), "hashes": {"sha256": sha256}}:
-            return _file(base, href, filename, sha256, entry.get("requires-python"), entry.get("yanked"))
+            said = _Said(
+                python=entry.get("requires-python"),
+                yanked=entry.get("yanked"),
+                uploaded=entry.get("upload-time"),
+                metadata=entry.get("core-metadata", entry.get("dist-info-metadata")),
+            )
+            return _file(base, href, filename, sha256, said)
     return None
 
 
@@ -155,13 +191,12 @@ def _html_files(base: str, anchors: list[dict[str, str | None]]) -> Iterator[Ind
         algorithm, _, value = fragment.partition("&")[0].partition("=")
         filename = unquote(address.partition("?")[0].rpartition("/")[2])
         yanked = (anchor["data-yanked"] or "") if "data-yanked" in anchor else None
-        file = _file(
-            base,
-            address,
-            filename,
-            value if algorithm == "sha256" else None,
-            anchor.get("data-requires-python"),
-            yanked,
+        said = _Said(
+            python=anchor.get("data-requires-python"),
+            yanked=yanked,
+            uploaded=anchor.get("data-upload-time"),
+            metadata=anchor.get("data-core-metadata", anchor.get("data-dist-info-metadata")),
         )
+        file = _file(base, address, filename, value if algorithm == "sha256" else None, said)
         if file:
             yield file

@@ -46,6 +46,7 @@ def test_html() -> None:
             f"sha256:{B}",
             "",
             True,
+            yank_reason="broken",
         ),
     )
 
@@ -115,3 +116,59 @@ def test_an_index_on_loopback_may_serve_files_without_tls() -> None:
 def test_a_page_that_is_none_is_refused(kind: str, body: bytes, words: str) -> None:
     with pytest.raises(Permanent, match=words):
         parse("demo", URL, kind, body)
+
+
+@pytest.mark.parametrize(
+    ("said", "uploaded"),
+    [
+        ("2026-01-02T03:04:05.678Z", "2026-01-02T03:04:05.678Z"),
+        ("2026-01-02T03:04:05Z", "2026-01-02T03:04:05Z"),
+        ("2026-01-02 03:04:05", ""),
+        ("2026-W01", ""),
+        (1767323045, ""),
+        (None, ""),
+    ],
+)
+def test_upload_times(said: object, uploaded: str) -> None:
+    (file,) = parse("demo", URL, JSON, page(entry(**{"upload-time": said})))
+    assert file.uploaded == uploaded
+
+
+@pytest.mark.parametrize(
+    ("said", "reason"), [("bad\nfile", "bad\nfile"), (True, ""), ("", ""), ("x" * 9999, "x" * 500)]
+)
+def test_reasons_of_yanks(said: object, reason: str) -> None:
+    (file,) = parse("demo", URL, JSON, page(entry(yanked=said)))
+    assert (file.yanked, file.yank_reason) == (True, reason)
+
+
+@pytest.mark.parametrize(
+    ("said", "metadata"),
+    [
+        ({"sha256": "B" * 64}, B),
+        ({"md5": "0"}, ""),
+        (True, ""),
+        (False, None),
+        (None, None),
+        ({"sha256": 7}, ""),
+    ],
+)
+def test_metadata_beside_a_file(said: object, metadata: str | None) -> None:
+    (file,) = parse("demo", URL, JSON, page(entry(**{"core-metadata": said})))
+    assert file.metadata == metadata
+    (older,) = parse("demo", URL, JSON, page(entry(**{"dist-info-metadata": said})))
+    assert older.metadata == metadata
+
+
+def test_metadata_and_upload_time_in_html() -> None:
+    body = (
+        f'<a href="/f/demo-1.0.tar.gz#sha256={A}" data-upload-time="2026-01-02T03:04:05Z">x</a>'
+        f'<a href="/f/demo-1.1-py3-none-any.whl#sha256={A}" data-core-metadata="sha256={B}">x</a>'
+        f'<a href="/f/demo-1.2-py3-none-any.whl#sha256={A}" data-dist-info-metadata="true">x</a>'
+    )
+    files = parse("demo", URL, "text/html", html(body))
+    assert [(file.uploaded, file.metadata) for file in files] == [
+        ("2026-01-02T03:04:05Z", None),
+        ("", B),
+        ("", ""),
+    ]

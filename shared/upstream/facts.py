@@ -1,0 +1,154 @@
+"""What an index itself says of versions: upload time (PEP 700), yank (PEP 592), licences (PEP 639, by PEP 658).
+
+1. Only what is asked for is fetched: a page per project, and one METADATA per version where licences are wanted.
+2. Everything has a bound: pages and METADATA in bytes, connections at once, and all of it together in seconds.
+3. METADATA with another sha256 than the page gives is none.
+4. Whatever fails leaves facts that say why; they are never good facts, and never an exception.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from datetime import UTC, datetime
+
+import httpx
+from packaging.version import InvalidVersion, Version
+
+from shared.errors import DmzError, Permanent
+from shared.model.case import Facts
+from shared.model.package import Package
+from shared.model.value import printable, sha256
+from shared.ports import FactKind, IndexFile, PythonIndex
+from shared.upstream import http
+from shared.upstream.licences import licences
+from shared.upstream.pypi import of_version
+
+DEADLINE = 120.0
+"""Seconds for all that one question asks for: a stage has 600 for its whole event."""
+_MAX_METADATA = 4 * 1024**2
+_MAX_REASON = 200
+_Task = tuple[str, str]
+
+
+class PypiFacts:
+    """`Facts` over a simple index. Each version is asked for once per instance, so all answers are of one moment."""
+
+    def __init__(self, index: PythonIndex, client: httpx.Client, deadline: float = DEADLINE) -> None:
+        """`client` fetches METADATA; `deadline` in seconds."""
+        self._index = index
+        self._client = client
+        self._deadline = deadline
+        self._known: dict[tuple[_Task, frozenset[FactKind]], Facts] = {}
+        self._lock = threading.Lock()
+
+    def of(self, packages: Sequence[Package], wanted: Collection[FactKind]) -> Mapping[str, Facts]:
+        """By purl, for packages of PyPI; nothing if nothing is wanted."""
+        kinds = frozenset(wanted)
+        asked = {(p.name, p.version): p.purl for p in packages if p.ecosystem == "pypi"} if kinds else {}
+        with self._lock:
+            open_ = [task for task in asked if (task, kinds) not in self._known]
+        found = self._all(open_, kinds)
+        with self._lock:
+            self._known.update({(task, kinds): facts for task, facts in found.items()})
+            return {purl: self._known[task, kinds] for task, purl in asked.items()}
+
+    def _all(self, tasks: Sequence[_Task], kinds: frozenset[FactKind]) -> dict[_Task, Facts]:
+        if not tasks:
+            return {}
+        ends = time.monotonic() + self._deadline
+        pool = ThreadPoolExecutor(min(http.CONNECTIONS, len(tasks)), thread_name_prefix="facts")
+        try:
+            futures = {task: pool.submit(self._safe, *task, kinds, ends) for task in sorted(tasks)}
+            wait(futures.values(), self._deadline)  # 2
+            return {task: self._outcome(future) for task, future in futures.items()}
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+    def _outcome(self, future: Future[Facts]) -> Facts:
+        return future.result() if future.done() else _late(self._deadline)
+
+    def _safe(self, name: str, version: str, kinds: frozenset[FactKind], ends: float) -> Facts:
+        if time.monotonic() > ends:
+            return _late(self._deadline)
+        try:
+            return self._one(name, version, kinds)
+        except DmzError as error:
+            return Facts(lacking=_part(error))
+        except Exception as error:  # 4: one package's page must not keep the others from a verdict
+            return Facts(lacking=f"what the index sent could not be read ({type(error).__name__})")
+
+    def _one(self, name: str, version: str, kinds: frozenset[FactKind]) -> Facts:
+        try:
+            wanted = Version(version)
+        except InvalidVersion:
+            return Facts(
+                lacking=f"{printable(version, 60)} is no version of PEP 440, so the index has none of it"
+            )
+        files = self._index.files(name)
+        if not files:
+            return Facts(lacking="the index has no project of that name")
+        same = of_version(files, wanted)
+        if not same:
+            return Facts(lacking="the index has files of it, but none of that version")
+        uploaded = _uploaded(same) if "uploaded" in kinds else ""
+        unsaid = "uploaded" in kinds and not uploaded
+        lacking = ["the index does not say when it was uploaded"] if unsaid else []
+        named: tuple[str, ...] = ()
+        if "licences" in kinds:
+            try:
+                named = self._licences(same)
+            except DmzError as error:
+                lacking.append(f"its licence could not be read: {_part(error)}")
+        return Facts(
+            uploaded=uploaded,
+            yanked=_yanked(same) if "yanked" in kinds else None,
+            licences=named,
+            lacking="; ".join(lacking),
+        )
+
+    def _licences(self, files: Sequence[IndexFile]) -> tuple[str, ...]:
+        """By the METADATA of one file: wheels first, as only theirs are what a build made.
+
+        Mirrors leave out that they serve METADATA, so that is asked for in any case.
+        """
+        file = min(files, key=lambda f: (f.metadata is None, not f.filename.endswith(".whl"), f.filename))
+        url = f"{file.url}.metadata"
+        answer = http.get(self._client, url, _MAX_METADATA)
+        if answer is None:
+            raise Permanent(f"the index serves no metadata beside {file.filename}.")
+        if file.metadata and sha256(answer.body) != f"sha256:{file.metadata}":  # 3
+            raise Permanent(
+                f"{url} has the content {sha256(answer.body)}, not sha256:{file.metadata} as the page says."
+            )
+        return licences(answer.body, url)
+
+
+def _uploaded(files: Iterable[IndexFile]) -> str:
+    """When the first of them was uploaded, to the second; empty if the index says it of none."""
+    moments = []
+    for file in files:
+        try:
+            moments.append(datetime.fromisoformat(file.uploaded))
+        except ValueError:
+            continue
+    return min(moments).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if moments else ""
+
+
+def _yanked(files: Sequence[IndexFile]) -> str | None:
+    """The reasons given, if all files of the version are yanked: one that is not can still be installed."""
+    if not all(file.yanked for file in files):
+        return None
+    reasons = sorted({printable(" ".join(file.yank_reason.split()), _MAX_REASON) for file in files} - {""})
+    return printable("; ".join(reasons), _MAX_REASON)
+
+
+def _late(seconds: float) -> Facts:
+    return Facts(lacking=f"the index did not answer within {seconds:.0f} seconds")
+
+
+def _part(error: DmzError) -> str:
+    """A sentence as the part of one."""
+    return printable(" ".join(str(error).split()).removesuffix("."), 300)
