@@ -13,7 +13,7 @@ from __future__ import annotations
 import sys
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 
@@ -110,8 +110,14 @@ def _answered(advisories: ZipAdvisories, batch: list[Line]) -> Iterator[bytes]:
 
 
 def _asked(advisories: ZipAdvisories, ecosystem: str, queries: set[Query]) -> dict[Query, Records | str]:
-    """An ecosystem whose data is missing or broken leaves its own packages undecided, and no others."""
+    """Data that is missing or broken leaves those packages undecided that it may be about, and no others."""
     try:
-        return dict(records_about(queries, advisories.records(ecosystem, queries)))
+        reading = advisories.reading(ecosystem, queries)
     except Permanent as error:
         return dict.fromkeys(queries, str(error))
+    said = records_about(queries, reading)
+    return {one: _with(said[one], reading.lacking.get(one.name, "")) for one in queries}
+
+
+def _with(said: Records, lacking: str) -> Records:
+    return replace(said, undecided=(*said.undecided, lacking)) if lacking else said

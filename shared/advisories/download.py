@@ -12,7 +12,7 @@ from pathlib import Path
 
 import httpx
 
-from shared.advisories.zips import prepare
+from shared.advisories.archive import prepare
 from shared.errors import DmzError, Permanent, Transient
 
 BUCKET = "https://osv-vulnerabilities.storage.googleapis.com"

@@ -15,7 +15,7 @@ import tempfile
 import threading
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from io import BufferedReader
 from pathlib import Path
@@ -23,8 +23,10 @@ from typing import NamedTuple
 
 from shared.model.value import Digest
 
-FORMAT = "package-dmz/advisory-index/v1"
+FORMAT = "package-dmz/advisory-index/v2"
 _HASH = 32
+_MARGIN = 512
+"""Bytes of name and extra field that are read together with a record: nearly always enough."""
 _LOCAL_HEADER = struct.Struct("<4s22sHH")
 """Signature, what the central directory has as well, lengths of name and extra field: APPNOTE.TXT 4.3.7."""
 _SCHEMA = """
@@ -32,6 +34,8 @@ CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE members (id INTEGER PRIMARY KEY, name TEXT NOT NULL, place INTEGER NOT NULL, packed INTEGER NOT NULL,
   size INTEGER NOT NULL, crc INTEGER NOT NULL, method INTEGER NOT NULL, modified TEXT NOT NULL);
 CREATE TABLE names (name TEXT, member INTEGER, PRIMARY KEY (name, member)) WITHOUT ROWID;
+CREATE TABLE unread (name TEXT, why TEXT NOT NULL);
+CREATE INDEX unread_name ON unread (name);
 """
 
 
@@ -70,9 +74,9 @@ class Index:
             )
             return str(rows.fetchone()[0])
 
-    def members(self, names: Iterable[str]) -> list[Member]:
-        """The records about any of the packages of these normalized names, by member name."""
-        found: set[Member] = set()
+    def members(self, names: Iterable[str]) -> list[tuple[Member, frozenset[str]]]:
+        """The records about any of the packages of these normalized names, by member name, each with those names."""
+        found: dict[Member, set[str]] = {}
         with self._lock:
             for name in names:
                 rows = self._database.execute(
@@ -80,8 +84,23 @@ class Index:
                     "WHERE n.name = ?",
                     (name,),
                 )
-                found.update(Member(*row) for row in rows)
-        return sorted(found)
+                for row in rows:
+                    found.setdefault(Member(*row), set()).add(name)
+        return [(member, frozenset(found[member])) for member in sorted(found)]
+
+    def unread(self, names: Iterable[str]) -> dict[str, str]:
+        """Those of the normalized names that an unreadable record may be about, and what is wrong with it."""
+        with self._lock:
+            anybody = self._database.execute("SELECT why FROM unread WHERE name IS NULL LIMIT 1").fetchone()
+            if anybody:
+                return dict.fromkeys(names, str(anybody[0]))
+            rows = {
+                name: self._database.execute(
+                    "SELECT why FROM unread WHERE name = ? LIMIT 1", (name,)
+                ).fetchone()
+                for name in names
+            }
+        return {name: str(row[0]) for name, row in rows.items() if row}
 
     def packed(self) -> bytes:
         """As a file holds it."""
@@ -98,6 +117,10 @@ class Described(NamedTuple):
     """Normalized names of the packages that it is about."""
     modified: str
     """As it says; empty if it does not."""
+    problem: str = ""
+    """Why it cannot be used, as a sentence part; then the packages are those that it may be about."""
+    anybody: bool = False
+    """With a problem: it may be about any package."""
 
 
 def make(digest: Digest, ecosystem: str, members: Sequence[Described]) -> Index:
@@ -120,11 +143,18 @@ def make(digest: Digest, ecosystem: str, members: Sequence[Described]) -> Index:
                 i.compress_type,
                 modified,
             )
-            for number, (i, _, modified) in enumerate(members)
+            for number, (i, _, modified, *_rest) in enumerate(members)
         ),
     )
-    pairs = ((name, number) for number, each in enumerate(members) for name in each.names)
+    pairs = ((name, n) for n, each in enumerate(members) if not each.problem for name in each.names)
     database.executemany("INSERT INTO names VALUES (?, ?)", pairs)
+    unread = (
+        (name, each.problem)
+        for each in members
+        if each.problem
+        for name in (*sorted(each.names), *((None,) if each.anybody else ()))
+    )
+    database.executemany("INSERT INTO unread VALUES (?, ?)", unread)
     database.execute("COMMIT")
     return Index(database)
 
@@ -162,37 +192,35 @@ def save(index: Index, path: Path) -> None:
         raise
 
 
-def read(file: BufferedReader, members: Iterable[Member], most: int) -> Iterator[tuple[str, bytes]]:
-    """(name, content) of each member; zipfile.BadZipFile if it is not what the index says, or has over `most` bytes.
+def read(file: BufferedReader, member: Member, most: int) -> bytes:
+    """Content of a member; zipfile.BadZipFile if it is not what the index says, or has over `most` bytes.
 
     By `pread`: any number of threads may read the one open file.
     """
-    for member in members:
-        if member.size > most:
-            raise zipfile.BadZipFile(f"{member.name} inflates to {member.size} bytes")
-        signature, _, name, extra = _LOCAL_HEADER.unpack(
-            _at(file, member.place, _LOCAL_HEADER.size, member.name)
-        )
-        if signature != b"PK\x03\x04":
-            raise zipfile.BadZipFile(f"{member.name} does not stand where it should")
-        data = _at(file, member.place + _LOCAL_HEADER.size + name + extra, member.packed, member.name)
-        content = _inflated(data, member)
-        if len(content) != member.size or zlib.crc32(content) != member.crc:
-            raise zipfile.BadZipFile(f"Bad CRC-32 for file {member.name!r}")
-        yield member.name, content
+    if member.size > most:
+        raise zipfile.BadZipFile(f"it inflates to {member.size} bytes")
+    data = os.pread(file.fileno(), _LOCAL_HEADER.size + _MARGIN + member.packed, member.place)
+    if len(data) < _LOCAL_HEADER.size:
+        raise zipfile.BadZipFile("it ends early")
+    signature, _, name, extra = _LOCAL_HEADER.unpack_from(data)
+    if signature != b"PK\x03\x04":
+        raise zipfile.BadZipFile("it does not stand where it should")
+    start = _LOCAL_HEADER.size + name + extra
+    if start > _LOCAL_HEADER.size + _MARGIN:
+        start, data = 0, os.pread(file.fileno(), member.packed, member.place + start)
+    packed = data[start : start + member.packed]
+    if len(packed) != member.packed:
+        raise zipfile.BadZipFile("it ends early")
+    content = _inflated(packed, member)
+    if len(content) != member.size or zlib.crc32(content) != member.crc:
+        raise zipfile.BadZipFile("its CRC-32 is wrong")
+    return content
 
 
 def _inflated(data: bytes, member: Member) -> bytes:
     if member.method == zipfile.ZIP_STORED:
         return data
     if member.method != zipfile.ZIP_DEFLATED:
-        raise zipfile.BadZipFile(f"{member.name} is compressed by method {member.method}, which is not read")
+        raise zipfile.BadZipFile(f"it is compressed by method {member.method}, which is not read")
     # One byte more than there should be: a record that inflates without end stops here.
     return zlib.decompressobj(-zlib.MAX_WBITS).decompress(data, member.size + 1)
-
-
-def _at(file: BufferedReader, place: int, size: int, name: str) -> bytes:
-    data = os.pread(file.fileno(), size, place)
-    if len(data) != size:
-        raise zipfile.BadZipFile(f"{name} ends early")
-    return data

@@ -6,6 +6,7 @@ Only a record that does not even say which packages it is about is Permanent: no
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,8 @@ from shared.model.value import printable
 
 _EVENTS = ("introduced", "fixed", "last_affected", "limit")
 _SUMMARY = 200
+_MOMENT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T", re.ASCII)
+"""How an RFC 3339 date begins."""
 
 
 @dataclass(frozen=True)
@@ -70,8 +73,53 @@ class Record:
 
 
 def normal_name(ecosystem: str, name: str) -> str:
-    """PyPI's names are equal after normalization; Debian's and Ubuntu's are as they are."""
-    return canonicalize_name(name) if ecosystem == "PyPI" else name
+    """PyPI's names are equal after normalization (PEP 503); Debian's and Ubuntu's are as they are.
+
+    PyPI has ASCII names only: lower case would turn the sign for kelvin into the letter k, which is another name.
+    """
+    return canonicalize_name(name) if ecosystem == "PyPI" and name.isascii() else name
+
+
+@dataclass(frozen=True)
+class About:
+    """Whom a record of an ecosystem's zip touches, as far as that can be read."""
+
+    names: frozenset[str]
+    """Normalized names of the packages of that ecosystem."""
+    problem: str = ""
+    """Why nothing else of it can be used, as a sentence part; empty for a record."""
+    anybody: bool = False
+    """It may be about any package of the ecosystem."""
+
+
+def about(record: Any, ecosystem: str) -> About:
+    """Whom a parsed JSON record touches. It never raises: what cannot be read may touch whom it does not exclude."""
+    if not isinstance(record, dict):
+        return About(frozenset(), "it is no JSON object", anybody=True)
+    problem = "" if isinstance(record.get("id"), str) and record["id"] else "it has no id"
+    affected = record.get("affected")
+    if affected is None:
+        return About(frozenset(), problem, anybody=bool(problem))
+    if not isinstance(affected, list):
+        return About(frozenset(), "its 'affected' is not a list", anybody=True)
+    names: set[str] = set()
+    anybody = False
+    for entry in affected:
+        package = entry.get("package") if isinstance(entry, dict) else entry
+        if package is None and isinstance(entry, dict):
+            continue  # about commits of a repository
+        found, name = (
+            (package.get("ecosystem"), package.get("name")) if isinstance(package, dict) else (None, None)
+        )
+        if isinstance(found, str) and found.partition(":")[0] != ecosystem:
+            continue
+        if not isinstance(found, str) or not isinstance(name, str):
+            problem = "a package of it has no readable name"
+        if isinstance(name, str):
+            names.add(normal_name(ecosystem, name))
+        else:
+            anybody = True
+    return About(frozenset(names), problem, anybody)
 
 
 def named(record: Any, where: str) -> Iterator[tuple[str, str]]:
@@ -103,12 +151,15 @@ def read(record: Any, where: str, wanted: Callable[[str, str], bool]) -> Record:
     version = record.get("schema_version", "1.0.0")
     if not isinstance(version, str) or version.split(".")[0] != "1":
         problem = f"its schema version {printable(str(version), 20)} is not one that is understood"
+    withdrawn = record.get("withdrawn")
+    if withdrawn and not (isinstance(withdrawn, str) and _MOMENT.match(withdrawn)):
+        withdrawn, problem = None, "whether it is withdrawn cannot be read"
     specific = record.get("database_specific")
     word = specific.get("severity") if isinstance(specific, dict) else None
     return Record(
         id=record["id"],
         aliases=_aliases(record),
-        withdrawn=bool(record.get("withdrawn")),
+        withdrawn=bool(withdrawn),
         summary=_summary(record),
         severities=_severities(record.get("severity")),
         word=word if isinstance(word, str) else "",

@@ -5,49 +5,41 @@ https://google.github.io/osv-scanner/usage/offline-mode/
 
 from __future__ import annotations
 
-import hashlib
+import threading
 import time
-import zipfile
-import zlib
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from io import BufferedReader
 from pathlib import Path
-from typing import Any
 
-import orjson
-
-from shared.advisories import index, osv
-from shared.advisories.index import Index
-from shared.advisories.match import Query, concerns, match, query
+from shared.advisories import osv
+from shared.advisories.archive import Reading, Zip, opened
+from shared.advisories.match import Query, match, query
 from shared.errors import Permanent
 from shared.model.package import Package, Release
-from shared.model.value import Digest, canonical, sha256
-from shared.model.verdict import AdvisorySource, Finding, Known
+from shared.model.value import canonical, sha256
+from shared.model.verdict import AdvisorySource, Known
 
 ECOSYSTEMS = ("Debian", "PyPI", "Ubuntu")
-_MAX_RECORD = 64 * 1024 * 1024  # bytes inflated; the largest real record has some 2 MB
+_State = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
-class _Zip:
-    """One open zip and its index. A download that replaces the file does not change what is open."""
+class _Opened:
+    """What came of opening a zip, and of which state of its file."""
 
-    path: Path
-    file: BufferedReader
-    index: Index
-    newest: str
+    state: _State | None
+    zipped: Zip | Permanent
 
 
 class ZipAdvisories:
     """The port `Advisories` over local zips: with an index only the records that are asked for are read, without one
     each zip is passed over once.
 
-    Permanent, naming the file, if a zip is missing, broken or holds something that is no record: without the whole
-    data nothing can be called clean. `ecosystems` are those that `source` vouches for; all that are there if None.
+    It does not raise for want of data: a zip that is missing or broken makes the packages of its ecosystem `lacking`, a
+    broken record those that it may be about. Trying again would find the same file, so nothing here is Transient; a
+    file that was replaced is opened anew at the next question, and a question is answered from one state of each.
+    `ecosystems` are those that the source vouches for in any case; the ones that are asked for if None.
     `indexes` is a directory where indexes are kept; one beside its zip (`all.zip.index`) is used in any case.
     """
 
@@ -61,151 +53,86 @@ class ZipAdvisories:
     ) -> None:
         self._directory, self._source, self._clock = directory, source, clock
         self._named, self._indexes = ecosystems, indexes
-        self._zips: dict[str, _Zip] = {}
-
-    def source(self) -> AdvisorySource:
-        """The date is that of the zip that is most behind: fresh data of one ecosystem says nothing of another."""
-        names = self._named or [e for e in ECOSYSTEMS if (self._directory / e / "all.zip").exists()]
-        if not names:
-            raise Permanent(
-                f"There is no advisory data in {self._directory}: fetch it, or give another directory."
-            )
-        zips = {ecosystem: self._zip(ecosystem) for ecosystem in sorted(names)}
-        return AdvisorySource(
-            source=self._source,
-            date=min(found.newest for found in zips.values()),
-            digest=sha256(canonical({ecosystem: found.index.digest for ecosystem, found in zips.items()})),
-        )
+        self._zips: dict[str, _Opened] = {}
+        self._lock = threading.Lock()
 
     def known(self, packages: Iterable[Package], release: Release) -> Known:
-        """Everything that is known of the packages."""
-        found = self.findings(packages, release)
-        return Known(findings=dict(found), lacking={}, source=self.source())
-
-    def findings(self, packages: Iterable[Package], release: Release) -> Mapping[str, tuple[Finding, ...]]:
-        """Findings by purl (see `shared.advisories.match`)."""
+        """Everything that is known of the packages (see `shared.advisories.match`)."""
         packages = tuple(packages)
-        wanted: dict[str, set[Query]] = defaultdict(set)
+        asked: dict[str, dict[Query, list[str]]] = defaultdict(lambda: defaultdict(list))
         for package in packages:
             if (found := query(package, release)) is not None:
-                wanted[found.ecosystem.split(":")[0]].add(found)
-        records = (
-            record for ecosystem in sorted(wanted) for record in self.records(ecosystem, wanted[ecosystem])
-        )
-        return match(packages, release, records)
-
-    def records(self, ecosystem: str, queries: Collection[Query]) -> Iterator[osv.Record]:
-        """The records of the zip of `ecosystem` that are about any of the queries' packages."""
-        names = {found.name for found in queries}
-        scopes = {found.ecosystem for found in queries}
-        zipped = self._zip(ecosystem)
-        with _explained(zipped.path):
-            for member, data in index.read(zipped.file, zipped.index.members(names), _MAX_RECORD):
-                yield osv.read(
-                    orjson.loads(data),
-                    f"{member} in {zipped.path}",
-                    lambda found, name: name in names and any(concerns(found, scope) for scope in scopes),
+                asked[found.ecosystem.partition(":")[0]][found].append(package.purl)
+        # 1. Every zip is opened before the first is read: the source says what was asked.
+        zips = {name: self._open(name) for name in sorted({*asked, *(self._named or ())} or self._there())}
+        readings = {
+            name: Reading(zipped, asked[name].keys())
+            for name, zipped in zips.items()
+            if isinstance(zipped, Zip) and name in asked
+        }
+        findings = match(packages, release, _chained(readings.values()))
+        # 2. What could not be read is said of the packages that it may be about, whatever else was found.
+        lacking: dict[str, str] = {}
+        for name, queries in asked.items():
+            zipped = zips[name]
+            for wanted, purls in queries.items():
+                why = (
+                    _part(zipped)
+                    if isinstance(zipped, Permanent)
+                    else readings[name].lacking.get(wanted.name)
                 )
+                if why:
+                    lacking.update(dict.fromkeys(purls, why))
+        return Known(findings=dict(findings), lacking=lacking, source=self._source_of(zips))
 
-    def _zip(self, ecosystem: str) -> _Zip:
-        if ecosystem not in self._zips:
-            self._zips[ecosystem] = _open(
-                self._directory / ecosystem / "all.zip", ecosystem, self._clock(), self._indexes
-            )
-        return self._zips[ecosystem]
+    def reading(self, ecosystem: str, queries: Collection[Query]) -> Reading:
+        """The records of one ecosystem's zip about those packages; Permanent if it is missing or broken."""
+        zipped = self._open(ecosystem)
+        if isinstance(zipped, Permanent):
+            raise zipped
+        return Reading(zipped, queries)
 
-
-def records(path: Path) -> Iterator[tuple[str, Any]]:
-    """(member, parsed JSON) of every record in the zip at `path`; Permanent, naming it, if it is broken."""
-    with _explained(path):
-        archive = zipfile.ZipFile(path)
-    with archive:
-        yield from _read(path, archive, _members(archive))
-
-
-def _members(archive: zipfile.ZipFile) -> list[str]:
-    return [name for name in archive.namelist() if name.endswith(".json")]
-
-
-def prepare(path: Path, ecosystem: str) -> None:
-    """Put the index of the zip at `path` beside it: whoever reads it needs no pass. Permanent if it is broken."""
-    with _explained(path), path.open("rb") as file:
-        index.save(_made(path, file, ecosystem), _beside(path))
-
-
-def _open(path: Path, ecosystem: str, now: float, indexes: Path | None) -> _Zip:
-    with _explained(path):
-        file = path.open("rb")
-        digest = _sha256(file)
-        kept = indexes / f"{digest.removeprefix('sha256:')}-{ecosystem}.index" if indexes else None
-        found = index.load(_beside(path), digest, ecosystem) or (
-            index.load(kept, digest, ecosystem) if kept else None
+    def _source_of(self, zips: Mapping[str, Zip | Permanent]) -> AdvisorySource:
+        """Of what could be read. The date is that of the zip that is most behind: fresh data of one ecosystem says
+        nothing of another; empty, which no policy takes for fresh, if there was none."""
+        read = {name: zipped for name, zipped in zips.items() if isinstance(zipped, Zip)}
+        return AdvisorySource(
+            source=self._source,
+            date=min((zipped.newest for zipped in read.values()), default=""),
+            digest=sha256(canonical({name: zipped.index.digest for name, zipped in read.items()})),
         )
-        if found is None:
-            found = _made(path, file, ecosystem)
-            if kept:
-                with suppress(OSError):  # a pass each time is slower, and as good
-                    index.save(found, kept)
-    # Some records carry a date of next year. Taken as the newest, they would make old data look fresh for ever.
-    newest = found.newest(datetime.fromtimestamp(now, UTC).isoformat().replace("+00:00", "Z"))
-    if not newest:
-        raise Permanent(f"The advisories in {path} hold no dated record: fetch them again.")
-    return _Zip(path, file, found, newest)
+
+    def _there(self) -> list[str]:
+        return [name for name in ECOSYSTEMS if (self._directory / name / "all.zip").exists()]
+
+    def _open(self, ecosystem: str) -> Zip | Permanent:
+        path = self._directory / ecosystem / "all.zip"
+        with self._lock:
+            state = _state(path)
+            known = self._zips.get(ecosystem)
+            if known is None or state is None or known.state != state:
+                try:
+                    zipped: Zip | Permanent = opened(path, ecosystem, self._clock(), self._indexes)
+                except Permanent as error:
+                    zipped = error
+                known = self._zips[ecosystem] = _Opened(state, zipped)
+            return known.zipped
 
 
-def _beside(path: Path) -> Path:
-    return path.with_name(f"{path.name}.index")
-
-
-def _sha256(file: BufferedReader) -> Digest:
-    file.seek(0)
-    return "sha256:" + hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _made(path: Path, file: BufferedReader, ecosystem: str) -> Index:
-    """One pass over the zip: what each record is about, and how new it is."""
-    digest = _sha256(file)
-    described = []
-    with zipfile.ZipFile(file) as archive:
-        for member, raw in _read(path, archive, _members(archive)):
-            named = osv.named(raw, f"{member} in {path}")
-            names = frozenset(name for found, name in named if found.split(":")[0] == ecosystem)
-            modified = raw.get("modified")
-            described.append(
-                index.Described(archive.getinfo(member), names, modified if isinstance(modified, str) else "")
-            )
-    return index.make(digest, ecosystem, described)
-
-
-def _read(path: Path, archive: zipfile.ZipFile, members: Iterable[str]) -> Iterator[tuple[str, Any]]:
-    """(member, parsed JSON) of each member; zipfile checks the CRCs on the way."""
-    for member in members:
-        with _explained(path):
-            info = archive.getinfo(member)
-            if info.file_size > _MAX_RECORD:
-                raise Permanent(f"{member} in {path} inflates to {info.file_size} bytes: fetch it again.")
-            raw = orjson.loads(archive.read(info))
-        yield member, raw
-
-
-@contextmanager
-def _explained(path: Path) -> Iterator[None]:
-    """Turns what a missing or broken file raises into one sentence that names it."""
+def _state(path: Path) -> _State | None:
     try:
-        yield
-    except FileNotFoundError as error:
-        raise Permanent(
-            f"There is no advisory data at {path}: fetch it, or give another directory."
-        ) from error
-    except orjson.JSONDecodeError as error:
-        raise Permanent(
-            f"The advisory data {path} holds a record that is not JSON ({error}): fetch it again."
-        ) from error
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, KeyError) as error:
-        raise Permanent(
-            f"The advisory data {path} is broken ({error}): delete it and fetch it again."
-        ) from error
-    except OSError as error:
-        raise Permanent(
-            f"The advisory data {path} cannot be read ({error.strerror or error}): fetch it again."
-        ) from error
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def _chained(readings: Iterable[Reading]) -> Iterator[osv.Record]:
+    for reading in readings:
+        yield from reading
+
+
+def _part(error: Permanent) -> str:
+    """A sentence as part of another one."""
+    text = str(error)
+    return text[:1].lower() + text[1:].removesuffix(".")

@@ -41,7 +41,7 @@ def test_what_was_fetched_can_be_judged_with(bucket: Path, tmp_path: Path) -> No
         assert download(tmp_path / "a", ["PyPI"], url) == ("PyPI",)
     assert asked == ["/PyPI/all.zip"] * 3
     assert sizes[-1] == ("PyPI", (bucket / "PyPI" / "all.zip").stat().st_size)
-    assert ZipAdvisories(tmp_path / "a").findings([pypi()], TRIXIE)
+    assert ZipAdvisories(tmp_path / "a").known([pypi()], TRIXIE).findings
     assert sorted(names(tmp_path / "a" / "PyPI")) == ["all.zip", "all.zip.index"]
 
 

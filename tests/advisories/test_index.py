@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from shared.advisories import index, zips
-from shared.advisories.zips import ZipAdvisories, prepare
-from shared.errors import Permanent
+from shared.advisories import archive, index
+from shared.advisories.archive import prepare
+from shared.advisories.match import Query
+from shared.advisories.zips import ZipAdvisories
 from tests.advisories.build import TRIXIE, affected, events, pypi, record, zipped
 
 OTHER = record("PYSEC-2026-2", affected(events(("introduced", "0")), name="other"))
@@ -23,10 +24,9 @@ def directory(tmp_path: Path) -> Path:
 
 
 def found(directory: Path, indexes: Path | None = None) -> dict[str, list[str]]:
-    answers = ZipAdvisories(directory, indexes=indexes).findings(
-        [pypi(), pypi("other"), pypi("third")], TRIXIE
-    )
-    return {purl: [finding.id for finding in findings] for purl, findings in answers.items()}
+    known = ZipAdvisories(directory, indexes=indexes).known([pypi(), pypi("other"), pypi("third")], TRIXIE)
+    assert known.lacking == {}
+    return {purl: [finding.id for finding in findings] for purl, findings in known.findings.items()}
 
 
 BOTH = {pypi().purl: ["PYSEC-2026-1"], pypi("other").purl: ["PYSEC-2026-2"]}
@@ -36,13 +36,13 @@ BOTH = {pypi().purl: ["PYSEC-2026-1"], pypi("other").purl: ["PYSEC-2026-2"]}
 def passes(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """Every pass over a whole zip."""
     made: list[Path] = []
-    original = zips._made
+    original = archive.make
 
     def counted(path: Path, *rest: object) -> index.Index:
         made.append(path)
         return original(path, *rest)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(zips, "_made", counted)
+    monkeypatch.setattr(archive, "make", counted)
     return made
 
 
@@ -95,18 +95,20 @@ def test_the_index_of_another_ecosystem_is_none(tmp_path: Path, passes: list[Pat
     assert found(tmp_path) == BOTH
 
 
-def test_a_record_that_changed_under_its_index_is_an_error(directory: Path) -> None:
+def test_a_record_that_changed_under_its_index_leaves_its_packages_undecided(directory: Path) -> None:
     path = directory / "PyPI" / "all.zip"
-    advisories = ZipAdvisories(directory)
-    advisories.source()
+    zipped = archive.opened(path, "PyPI", 1_795_300_000.0, None)
     data = bytearray(path.read_bytes())
-    with zipfile.ZipFile(path) as archive:
-        for info in archive.infolist():
-            data[info.header_offset + 40 + len(info.filename)] ^= 0x55
+    with zipfile.ZipFile(path) as whole:
+        info = whole.getinfo("PYSEC-2026-1.json")
+    data[info.header_offset + 40 + len(info.filename)] ^= 0x55
     with path.open("r+b") as file:
         file.write(data)
-    with pytest.raises(Permanent, match=r"all\.zip is broken \(.*\): delete it and fetch it again"):
-        advisories.findings([pypi()], TRIXIE)
+    reading = archive.Reading(zipped, [Query("PyPI", name, "1.0") for name in ("thing", "other", "third")])
+    assert [record.id for record in reading] == ["PYSEC-2026-2"]
+    assert list(reading.lacking) == ["thing"]
+    assert "PYSEC-2026-1.json" in reading.lacking["thing"]
+    assert "all.zip is broken" in reading.lacking["thing"]
 
 
 def test_the_newest_date_depends_on_the_clock_and_not_on_the_index(tmp_path: Path) -> None:
@@ -116,5 +118,11 @@ def test_the_newest_date_depends_on_the_clock_and_not_on_the_index(tmp_path: Pat
         / "all.zip"
     )
     prepare(path, "PyPI")
-    assert ZipAdvisories(tmp_path, clock=lambda: 1_795_300_000.0).source().date == "2026-11-20T00:00:00Z"
-    assert ZipAdvisories(tmp_path, clock=lambda: 1_830_000_000.0).source().date == "2027-07-09T15:45:00Z"
+    assert (
+        ZipAdvisories(tmp_path, clock=lambda: 1_795_300_000.0).known((), TRIXIE).source.date
+        == "2026-11-20T00:00:00Z"
+    )
+    assert (
+        ZipAdvisories(tmp_path, clock=lambda: 1_830_000_000.0).known((), TRIXIE).source.date
+        == "2027-07-09T15:45:00Z"
+    )

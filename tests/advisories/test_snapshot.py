@@ -9,8 +9,9 @@ import yaml
 
 import shared.data.advisories
 from shared.advisories import osv
+from shared.advisories.archive import records
 from shared.advisories.match import match
-from shared.advisories.zips import ZipAdvisories, records
+from shared.advisories.zips import ZipAdvisories
 from shared.data.advisories import trim
 from tests.advisories.build import BOOKWORM, TRIXIE, affected, deb, events, found, pypi, record, zipped
 
@@ -79,16 +80,19 @@ def test_rebuilds_for_a_release_are_not_taken_for_older_than_their_fix() -> None
         deb("libexpat1", "2.9.0-1~deb13u1", "expat", "2.9.0-1~deb13u1"),
         deb("libopenjp2-7", "2.5.3-2.1~deb13u2", "openjpeg2", "2.5.3-2.1~deb13u2"),
     ]
-    assert advisories.findings(current, TRIXIE) == {}
+    assert advisories.known(current, TRIXIE).findings == {}
     old = deb("libexpat1", "2.8.3-1~deb13u1", "expat", "2.8.3-1~deb13u1")
-    assert advisories.findings([old], TRIXIE)[old.purl][0].fixed
-    assert advisories.findings([deb("less", "590-2.1~deb12u2", release=BOOKWORM)], BOOKWORM) == {}
+    assert advisories.known([old], TRIXIE).findings[old.purl][0].fixed
+    assert advisories.known([deb("less", "590-2.1~deb12u2", release=BOOKWORM)], BOOKWORM).findings == {}
 
 
 def test_keras_is_judged_by_its_version() -> None:
     advisories = ZipAdvisories(SNAPSHOT)
-    assert advisories.findings([pypi("keras", "3.15.1")], TRIXIE) == {}
-    ids = {f.id for f in advisories.findings([pypi("keras", "3.10.0")], TRIXIE)[pypi("keras", "3.10.0").purl]}
+    assert advisories.known([pypi("keras", "3.15.1")], TRIXIE).findings == {}
+    ids = {
+        f.id
+        for f in advisories.known([pypi("keras", "3.10.0")], TRIXIE).findings[pypi("keras", "3.10.0").purl]
+    }
     assert {"GHSA-c9rc-mg46-23w3", "GHSA-36fq-jgmw-4r9c"} <= ids
 
 

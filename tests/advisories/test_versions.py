@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from packaging.version import Version
 
+from shared.advisories.archive import records
 from shared.advisories.versions import DEBIAN, PEP440, Point, Scheme
-from shared.advisories.zips import records
 from tests.advisories.test_snapshot import SNAPSHOT
 
 

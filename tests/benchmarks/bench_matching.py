@@ -40,14 +40,15 @@ MATCHED, INDEXED, MEMORY = 0.1, 1.0, 60.0
 _CHILD = """
 import json, resource, sys, time
 from pathlib import Path
-from shared.advisories.zips import ZipAdvisories, prepare
+from shared.advisories.archive import prepare
+from shared.advisories.zips import ZipAdvisories
 from shared.model.package import Package, Release
 release = Release(id="debian", version_id="13", codename="trixie", architecture="amd64")
 directory, what = Path(sys.argv[1]), sys.argv[2]
 packages = [Package(ecosystem="pypi", name=n, version=v) for n, v in json.loads(sys.argv[3])]
 started = time.perf_counter()
 found = prepare(directory / "PyPI" / "all.zip", "PyPI") if what == "index" else (
-    ZipAdvisories(directory, ["PyPI"]).findings(packages, release))
+    ZipAdvisories(directory, ["PyPI"]).known(packages, release).findings)
 seconds = time.perf_counter() - started
 print(json.dumps([seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, len(found or ())]))
 """

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from shared.advisories.zips import ZipAdvisories, records
+from shared.advisories.archive import records
+from shared.advisories.zips import ZipAdvisories
 from shared.judgement import Court
 from shared.model.case import Subject
 from shared.model.debian_version import compare

@@ -19,10 +19,10 @@ from typing import Any
 import yaml
 
 from shared.advisories import osv
+from shared.advisories.archive import records
 from shared.advisories.match import scope
 from shared.advisories.ranges import YES, evaluate
 from shared.advisories.versions import DEBIAN, PEP440
-from shared.advisories.zips import records
 from shared.errors import DmzError
 from shared.model.value import canonical
 
