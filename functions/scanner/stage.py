@@ -19,7 +19,8 @@ from shared.events import (
 )
 from shared.judgement import Court, documents
 from shared.model.manifest import ClaimedManifest
-from shared.model.verdict import Policy, Verdicts
+from shared.model.policy import Policy
+from shared.model.verdict import Verdicts
 from shared.model.workload import Workload
 from shared.policy.judge import judge_all
 from shared.ports import Advisories, Blobs, Put, Store

@@ -13,6 +13,7 @@ from pathlib import Path
 from packaging.utils import canonicalize_name
 
 from functions.sync import decide
+from shared import waivers
 from shared.creation import vm_name
 from shared.delivery import Outcome
 from shared.errors import DmzError, Permanent, Transient, Untrusted
@@ -24,8 +25,9 @@ from shared.model.lock import Change, Lock, LockedArchive, LockedEnvironment, Lo
 from shared.model.manifest import ClaimedManifest
 from shared.model.package import Package
 from shared.model.plan import Plan, Transfer, transfers
+from shared.model.policy import Policy
 from shared.model.value import Digest
-from shared.model.verdict import Policy, Verdict, Verdicts
+from shared.model.verdict import Verdict, Verdicts
 from shared.model.workload import Workload
 from shared.policy.judge import judge_all
 from shared.ports import Advisories, Archive, Blobs, Increment, Put, Registry, Store, Upstream
@@ -72,7 +74,9 @@ def _plan(event: Event, data: VerdictsWritten, workload: Workload, ports: Ports)
     manifest = ClaimedManifest.read(ports.blobs.get(data.manifest), f"The manifest {data.manifest}")
     verdicts = Verdicts.read(ports.blobs.get(data.verdicts), f"The verdicts {data.verdicts}")
     decide.check_verdicts(data.manifest, verdicts)
-    court = Court(ports.advisories, ports.policy(), manifest.release, ports.clock(), workload.name)
+    waivers.check_still(verdicts.verdicts, ports.store, ports.clock())
+    held = waivers.in_force(ports.store)
+    court = Court(ports.advisories, ports.policy(), manifest.release, ports.clock(), workload.name, held)
     lock = _lock(event, data.manifest, manifest, verdicts, workload, ports, court)
     names = ports.settings
     wanted = transfers(lock, names.python_repository, manifest.release.codename, names.generic_repository)
@@ -89,6 +93,7 @@ def _plan(event: Event, data: VerdictsWritten, workload: Workload, ports: Ports)
         (
             *decide.planned(data.run_id, lock, plan, missing, now, begun),
             *decide.replacements_judged(data.run_id, _stored(data.manifest, court, ports), begun),
+            *(() if begun else (_leaning(data.run_id, lock, verdicts, court),)),
         ),
         tuple(derive(event, "sync-shard-planned", each, stage="sync", now=now) for each in shards),
     )
@@ -102,6 +107,15 @@ def _stored(manifest: Digest, court: Court, ports: Ports) -> list[tuple[Digest, 
         verdicts = Verdicts(manifest=manifest, case=case, verdicts=judge_all(each))
         stored.append((ports.blobs.put(verdicts.canonical()), case))
     return stored
+
+
+def _leaning(run_id: str, lock: Lock, verdicts: Verdicts, court: Court) -> Put:
+    """The waivers by which what the lock brings got in: of what the outer VM had, and of what replaces it."""
+    chosen = {change.after.purl for change in lock.changes}
+    cases = court.docket.cases() if court.waivers else ()
+    brought = {each.package.purl: each for case in cases for each in judge_all(case)}
+    used = (*verdicts.verdicts, *(each for purl, each in sorted(brought.items()) if purl in chosen))
+    return Put("runs", run_id, {"waivers": waivers.leaned_on(used, court.waivers)}, merge=True)
 
 
 def _begun(run_id: str, ports: Ports) -> bool:

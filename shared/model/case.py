@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Literal
 
 from shared.model.package import Package
+from shared.model.policy import Policy
 from shared.model.value import Part, Value
-from shared.model.verdict import AdvisorySource, Finding, Policy
+from shared.model.verdict import AdvisorySource, Finding
 from shared.model.waiver import Moment, Waiver
-
 
 FactKind = Literal["uploaded", "yanked", "licences"]
 

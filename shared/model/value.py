@@ -112,20 +112,18 @@ def sentence(error: ValidationError, what: str, place: Place = lambda _: "") -> 
     mistakes = error.errors(include_url=False, include_context=False)
     missing = [each for each in mistakes if each["type"] == "missing"]
     if missing:
-        first, *others = (_where(each) for each in missing)
+        first, *others = (where(each) for each in missing)
         also = f" (and {_few(others)})" if others else ""
         text = f"{what} is not valid: the field {first} is missing{also}"
         left = [each for each in mistakes if each["type"] != "missing"]
     else:
-        text = (
-            f"{what} is not valid at {_where(mistakes[0])}{place(mistakes[0]['loc'])}: {_said(mistakes[0])}"
-        )
+        text = f"{what} is not valid at {where(mistakes[0])}{place(mistakes[0]['loc'])}: {said(mistakes[0])}"
         left = mistakes[1:]
-    more = f"; {len(left)} more to correct: {_few([_where(each) for each in left])}" if left else ""
+    more = f"; {len(left)} more to correct: {_few([where(each) for each in left])}" if left else ""
     return f"{text}{more}."
 
 
-def _where(mistake: ErrorDetails) -> str:
+def where(mistake: ErrorDetails) -> str:
     return printable(".".join(str(part) for part in mistake["loc"]) or "the document itself", 120)
 
 
@@ -134,7 +132,7 @@ def _few(names: list[str]) -> str:
     return ", ".join(shown[:_NAMED]) + (" and others" if len(shown) > _NAMED else "")
 
 
-def _said(mistake: ErrorDetails) -> str:
+def said(mistake: ErrorDetails) -> str:
     """Pydantic's words where they say it to somebody who does not know pydantic, else ours."""
     given = mistake["input"]
     match mistake["type"]:

@@ -1,10 +1,8 @@
-"""Findings, policies and verdicts: what is known of a package, what is allowed, and what follows."""
+"""Findings and verdicts: what is known of a package, and what follows by a policy (shared.model.policy)."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
-
-from pydantic import Field
+from typing import Literal
 
 from shared.model.package import Package
 from shared.model.value import Digest, Part, Value
@@ -64,48 +62,6 @@ class Known(Part):
     lacking: dict[str, str]
     """By purl: why nobody can tell what is known, as a sentence part. Never clean."""
     source: AdvisorySource
-
-
-class PythonRules(Value):
-    """Rules for packages of PyPI and the user's own wheels."""
-
-    block_severity: Literal["LOW", "MEDIUM", "HIGH", "CRITICAL"]
-    """This severity and above is blocked."""
-    unknown_severity: Decision
-    malicious: Decision
-    undecided: Literal["hold", "block"]
-    direct_url: Decision
-    source_distribution: Decision
-
-
-class DebianRules(Value):
-    """Rules for packages of Debian and Ubuntu, where most records carry no score and many have no fix."""
-
-    fix_available: Decision
-    """An advisory with a fix that the installed version lacks."""
-    unfixed: Decision
-    """An advisory without any fix in the release; the finding is shown all the same."""
-    undecided: Literal["hold", "block"]
-
-
-class GenericRules(Value):
-    """Rules for files fetched by URL: nothing is known of them but their hash."""
-
-    fetched_by_url: Decision
-    interpreter: Decision
-    """The workload's own Python: the advisory data holds nothing about CPython itself, so its flaws are undecided."""
-
-
-class Policy(Value):
-    """What may enter. Every rule must be given; there is no silent default."""
-
-    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,39}$")]
-    description: str
-    max_advisory_age_hours: Annotated[int, Field(ge=1)] | None
-    """Older advisory data holds every package; None only in a policy that names itself offline."""
-    pypi: PythonRules
-    debian: DebianRules
-    generic: GenericRules
 
 
 class RuleAnswer(Value):

@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from shared.model.case import Case, Subject
+from shared.model.policy import RANK, Level, Policy
 from shared.model.value import printable
-from shared.model.verdict import Decision, Finding, Policy, RuleAnswer, Severity, Verdict
+from shared.model.verdict import Decision, Finding, RuleAnswer, Severity, Verdict
 
 _BADNESS: dict[Decision, int] = {"allow": 0, "hold": 1, "block": 2}
 _SEVERITY: dict[Severity, int] = {"NONE": 0, "LOW": 1, "MEDIUM": 2, "HIGH": 3, "CRITICAL": 4}
@@ -98,7 +99,7 @@ def _age(case: Case) -> RuleAnswer:
 def _pypi(subject: Subject, findings: Sequence[Finding], policy: Policy) -> list[RuleAnswer]:
     rules = policy.pypi
     sure = [found for found in findings if not found.undecided]
-    bad = [found for found in sure if _at_least(found.severity, rules.block_severity)]
+    bad = [found for found in sure if _at_least(found.severity, rules.severity.block)]
     unknown = [found for found in sure if found.severity == "UNKNOWN"]
     return [
         _about(
@@ -107,7 +108,7 @@ def _pypi(subject: Subject, findings: Sequence[Finding], policy: Policy) -> list
             rules.malicious,
             "no report of malice",
         ),
-        _about("severity", bad, "block", f"no advisory of severity {rules.block_severity} or above"),
+        _about("severity", bad, "block", f"no advisory of severity {rules.severity.block} or above"),
         _about("unknown_severity", unknown, rules.unknown_severity, "no advisory of unknown severity"),
         _about("undecided", _undecided(findings), rules.undecided, "every advisory could be decided"),
         _origin(subject, rules.direct_url),
@@ -141,7 +142,7 @@ def _debian(findings: Sequence[Finding], policy: Policy) -> list[RuleAnswer]:
         # No distribution ships a package that its own advisories call malicious on purpose: there is no rule to set.
         _about("malicious", malicious, "block", "no report of malice"),
         _about("fix_available", [f for f in sure if f.fixed], rules.fix_available, "no fix is missing"),
-        _about("unfixed", [f for f in sure if not f.fixed], rules.unfixed, "no advisory without a fix"),
+        _about("unfixed", [f for f in sure if not f.fixed], "allow", "no advisory without a fix"),
         _about("undecided", _undecided(findings), rules.undecided, "every advisory could be decided"),
     ]
 
@@ -167,8 +168,8 @@ def _undecided(findings: Sequence[Finding]) -> list[Finding]:
     return [found for found in findings if found.undecided]
 
 
-def _at_least(severity: Severity, threshold: Severity) -> bool:
-    return severity != "UNKNOWN" and _SEVERITY[severity] >= _SEVERITY[threshold]
+def _at_least(severity: Severity, threshold: Level) -> bool:
+    return severity != "UNKNOWN" and _SEVERITY[severity] >= RANK[threshold]
 
 
 def _about(rule: str, findings: Sequence[Finding], answer: Decision, otherwise: str) -> RuleAnswer:

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from shared.events import timestamp
 from shared.model.case import Case, Subject
+from shared.model.policy import Policy
 from shared.model.value import sha256
-from shared.model.verdict import AdvisorySource, Decision, Finding, Policy, Verdict
+from shared.model.verdict import AdvisorySource, Decision, Finding, Verdict
 from shared.policy.judge import judge, judge_all
 from shared.policy.read import find
 from tests.advisories.build import deb, pypi

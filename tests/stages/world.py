@@ -28,8 +28,8 @@ from shared.memory.machines import MemoryRegistry, MemoryVms
 from shared.memory.store import MemoryBlobs, MemoryStore
 from shared.model.lock import Lock
 from shared.model.manifest import ClaimedManifest, DebianPackage, Environment, GenericFile
+from shared.model.policy import Policy
 from shared.model.value import sha256
-from shared.model.verdict import Policy
 from shared.model.workload import OwnWheel, Workload
 from shared.policy.read import find
 from shared.ports import Document, VmSpec
