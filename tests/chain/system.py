@@ -30,7 +30,7 @@ from functions.local.project import OPERATOR, account
 from functions.local.pubsub import PubSub
 from shared.emulators import tokens
 from shared.errors import Permanent
-from shared.events import Event, RunRequested, run_id_of, timestamp
+from shared.events import SUBSCRIBERS, Event, RunRequested, run_id_of, timestamp
 from shared.machines import vm_name
 from shared.model.lock import Lock
 from shared.model.value import sha256
@@ -207,19 +207,24 @@ class System:
     def kill(self, name: str) -> int:
         """SIGKILL to a part of the platform; the pid that it had."""
         pid = self.pid(name)
-        os.kill(pid, signal.SIGKILL)
+        _signal(name, pid, signal.SIGKILL)
         return pid
 
     @contextlib.contextmanager
     def paused(self, name: str) -> Iterator[None]:
         """SIGSTOP to a part; goes on at the end."""
         pid = self.pid(name)
-        os.kill(pid, signal.SIGSTOP)
+        _signal(name, pid, signal.SIGSTOP)
         try:
             yield
         finally:
             with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGCONT)
+                _signal(name, pid, signal.SIGCONT)
+
+
+def _signal(name: str, pid: int, number: signal.Signals) -> None:
+    """To the whole group of a stage: what serves is a fork of its leader, which would go on for a moment."""
+    (os.killpg if name in SUBSCRIBERS else os.kill)(pid, number)
 
 
 def _sha256(file: dict[str, Any]) -> str:
