@@ -97,14 +97,14 @@ def waiver_of(fields: Document) -> Waiver | None:
 
 
 def ended(fields: Document, now: float) -> str:
-    """Why the waiver of a document does not count at `now`; empty if it does."""
+    """Why the waiver of a document does not count at `now`; empty if it does. Numbers as in `check_still`."""
     if fields.get("state") == "revoked":
         end = fields.get("ended") or {}
-        return f"was revoked by {printable(str(end.get('by')), 200)}"
+        return f"was revoked by {printable(str(end.get('by')), 200)}"  # 2
     waiver = waiver_of(fields)
-    if waiver is None:
+    if waiver is None:  # 3
         return "cannot be read"
-    if fields.get("state") != "granted" or _unix(waiver.expires) <= now:
+    if fields.get("state") != "granted" or _unix(waiver.expires) <= now:  # 4
         return f"ended at {waiver.expires}"
     return ""
 
@@ -147,7 +147,8 @@ def in_force(store: Reads) -> tuple[Waiver, ...]:
 def check_still(verdicts: Iterable[Verdict], store: Reads, now: float) -> None:
     """Permanent if a verdict admits a package by a waiver that does not count any more.
 
-    Between the verdicts and their plan lie minutes, or a replay weeks later.
+    Between the verdicts and their plan lie minutes, or a replay weeks later. Each waiver that such a verdict names
+    1. is recorded, 2. was not revoked, 3. can be read, 4. has not ended.
     """
     leaning: dict[str, str] = {}
     for verdict in verdicts:
@@ -155,7 +156,7 @@ def check_still(verdicts: Iterable[Verdict], store: Reads, now: float) -> None:
             leaning.setdefault(id, verdict.package.purl)
     for id, purl in sorted(leaning.items()):
         fields = store.get("waivers", id)
-        if why := ended(fields, now) if fields else "is not known any more":
+        if why := ended(fields, now) if fields else "is not known any more":  # 1-4
             raise Permanent(
                 f"{purl} was admitted by {id}, which {why}: run the workload again to have it judged without, or "
                 "grant another waiver."
