@@ -20,6 +20,7 @@ from shared.errors import DmzError, Permanent, Transient, Untrusted
 from shared.events import Event, SyncShardPlanned, VerdictsWritten, derive
 from shared.judgement import Court, documents
 from shared.locking.debian import DebianLocker, installed_after
+from shared.locking.offer import Judge, Replaced
 from shared.locking.python import PythonLocker
 from shared.model.lock import Change, Lock, LockedArchive, LockedEnvironment, LockedGeneric, LockedPython
 from shared.model.manifest import ClaimedManifest
@@ -135,8 +136,10 @@ def _lock(
     upstream = ports.upstream(workload)
     judged: dict[str, Verdict] = {}
 
-    def judge(packages: Sequence[Package], is_source: bool) -> Sequence[Verdict]:
-        result = court.packages(packages, is_source)
+    def judge(
+        packages: Sequence[Package], is_source: bool, replaces: Replaced | None = None, /
+    ) -> Sequence[Verdict]:
+        result = court.packages(packages, is_source, replaces)
         judged.update({verdict.package.purl: verdict for verdict in result})
         return result
 
@@ -166,7 +169,7 @@ def _lock_python(
     manifest: ClaimedManifest,
     workload: Workload,
     upstream: Upstream,
-    judge: Callable[[Sequence[Package], bool], Sequence[Verdict]],
+    judge: Judge,
     verdicts: Mapping[str, Verdict],
 ) -> tuple[tuple[LockedEnvironment, ...], tuple[Change, ...]]:
     locker = PythonLocker(
@@ -177,6 +180,7 @@ def _lock_python(
         record=upstream.record,
         verdicts=verdicts,
         own={wheel.filename: wheel.sha256 for wheel in workload.wheels},
+        constraints=workload.constraints,
     )
     environments: list[LockedEnvironment] = []
     changes: list[Change] = []
@@ -196,7 +200,7 @@ def _lock_debian(
     manifest: ClaimedManifest,
     archives: Mapping[tuple[str, str], tuple[Archive, ...]],
     upstream: Upstream,
-    judge: Callable[[Sequence[Package], bool], Sequence[Verdict]],
+    judge: Judge,
     verdicts: Mapping[str, Verdict],
 ) -> tuple[tuple[LockedArchive, ...], tuple[Change, ...]]:
     chosen, changes = DebianLocker(archives, judge, verdicts).lock(manifest)

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from shared.errors import Permanent
+from shared.locking.offer import Judge
 from shared.model.debian_version import compare
 from shared.model.lock import Change, LockedArchive
 from shared.model.manifest import ClaimedManifest, DebianPackage
 from shared.model.package import Package, Release
 from shared.model.verdict import Verdict
 from shared.ports import Archive
-
-Judge = Callable[[Sequence[Package], bool], Sequence[Verdict]]
 
 
 @dataclass(frozen=True)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from packaging.requirements import InvalidRequirement, Requirement
 from packaging.tags import Tag
 from packaging.utils import canonicalize_name
 
 from shared.errors import Permanent
+from shared.locking import conflict, needs
+from shared.locking.changes import changes
+from shared.locking.constraints import Constraints, bind
 from shared.locking.offer import Judge, Offer
-from shared.locking.search import Search
+from shared.locking.search import Search, Unfit
 from shared.model.lock import Change, LockedEnvironment, LockedPython
 from shared.model.manifest import Environment, PythonPackage
 from shared.model.package import Package, normal_version
@@ -43,12 +45,13 @@ class PythonLocker:
     """File name to sha256 of the user's own wheels."""
     record: Callable[[LockedPython], Digest]
     """A wheel's canonical RECORD digest, proved from its bytes: asked for what no VM has had yet."""
+    constraints: Sequence[str] = ()
+    """The workload's own, as pip takes them."""
 
     def lock(
         self, environment: Environment, tags: Sequence[Tag]
     ) -> tuple[LockedEnvironment, tuple[Change, ...]]:
         """The environment's files, and the changes. Permanent with the reason if there is no such set."""
-        offer = Offer(self.index, self.judge, environment.python, tags)
         claims = {package.name: package for package in environment.packages if not package.in_base}
         for package in claims.values():
             if not self._own_wheel(package):
@@ -58,8 +61,11 @@ class PythonLocker:
             for name, claim in sorted(claims.items())
             if (verdict := self._verdict(claim)).decision != "allow"
         }
-        pins = self._replace(offer, claims, refused)
-        files, changes = [], []
+        replaces = {name: verdict.findings for name, verdict in refused.items()}
+        offer = Offer(self.index, self.judge, environment.python, tags, replaces)
+        bound = bind(self.constraints, {name: claim.version for name, claim in claims.items()}, refused)
+        pins = self._replace(offer, claims, refused, bound)
+        files = []
         for name in sorted(pins):
             claim = claims.get(name)
             if claim is not None and normal_version(claim.version) == normal_version(pins[name]):
@@ -67,15 +73,13 @@ class PythonLocker:
             else:
                 self._check_stranger(name, pins[name])
                 files.append(self._chosen(Pin(name, pins[name]), offer))
-                changes.append(_change(name, pins[name], claims, refused))
-        changes += [_dropped(claims[name], claims, refused) for name in sorted(claims.keys() - pins.keys())]
         locked = LockedEnvironment(
             path=environment.path,
             python=environment.python,
             virtual=environment.virtual,
             packages=self._recorded(files),
         )
-        return locked, tuple(changes)
+        return locked, changes(environment.path, claims, refused, pins, bound.yielded)
 
     def _verdict(self, claim: PythonPackage) -> Verdict:
         purl = claim.package().purl
@@ -151,7 +155,7 @@ class PythonLocker:
         build: tuple[LockedPython, ...] = ()
         if not file.filename.endswith(".whl"):
             package = Package(ecosystem="pypi", name=pin.name, version=pin.version)
-            (verdict,) = self.judge([package], True)
+            (verdict,) = self.judge([package], True, offer.replaces)
             if verdict.decision != "allow":
                 raise Permanent(
                     f"{package.purl} is refused as a source, {file.filename}: {verdict.reason}. Give it as a wheel."
@@ -162,9 +166,8 @@ class PythonLocker:
     def _build(self, source: IndexFile, offer: Offer) -> Iterator[LockedPython]:
         """What a source distribution's build needs, judged like everything else."""
         try:
-            pins = Search(self.resolver, offer, (), ()).fitting(
-                self.build_requirements(source), wheels_only=True
-            )
+            search = Search(self.resolver, offer, (), ())
+            pins = search.fitting(self.build_requirements(source), wheels_only=True)
         except Permanent as error:
             raise Permanent(f"What {source.filename} needs to be built cannot be had: {error}") from error
         for pin in pins:
@@ -174,30 +177,29 @@ class PythonLocker:
 
     # --- replacements ---
 
-    def _replace(self, offer: Offer, claims: Claims, refused: Mapping[str, Verdict]) -> dict[str, str]:
+    def _replace(
+        self, offer: Offer, claims: Claims, refused: Mapping[str, Verdict], bound: Constraints
+    ) -> dict[str, str]:
         """Versions for every package, the refused ones replaced; Permanent names package, advisory, who needs it."""
         if not refused:
             return {name: claim.version for name, claim in claims.items()}
         for name in refused:
             # A package of that name in the index may be a stranger's.
             if self._own_wheel(claims[name]) or claims[name].direct_url:
-                raise Permanent(_no_way_out(name, claims, refused, "it did not come from the index"))
+                raise Permanent(conflict.no_way_out(name, claims, refused, "it did not come from the index"))
         own = [claim for claim in claims.values() if self._own_wheel(claim)]
         for claim in claims.values():
             # Nor may a stranger's take the place of one that came from another index, when the others move.
             if claim not in own:
                 select(self.index.files(claim.name), claim)
         candidates = {name: offer.candidates(name, claims[name].version) for name in refused}
-        for name, versions in candidates.items():
-            if not versions:
-                raise Permanent(_no_way_out(name, claims, refused, "no version of it is admitted"))
         stays = [claim for name, claim in claims.items() if name not in refused and claim not in own]
+        roots = needs.roots(claims.values(), offer.python)
+        search = Search(self.resolver, offer, stays, own, bound.held, roots)
         try:
-            pins = Search(self.resolver, offer, stays, own).replace(candidates)
-        except Permanent as error:
-            first = next(iter(refused))
-            why = f"no admitted version fits the others: {str(error).rstrip('.')}"
-            raise Permanent(_no_way_out(first, claims, refused, why)) from error
+            pins = search.replace([claims[name] for name in refused], candidates)
+        except Unfit as error:
+            raise Permanent(conflict.sentence(search, claims, refused, candidates, str(error))) from error
         return {pin.name: pin.version for pin in pins} | {claim.name: claim.version for claim in own}
 
 
@@ -222,52 +224,4 @@ def _file(
         url=file.url,
         record=record,
         build=build,
-    )
-
-
-def required_by(name: str, packages: Iterable[PythonPackage]) -> tuple[str, ...]:
-    """Who else on the machine asks for `name`, sorted; the workload itself where nobody does."""
-    found = set()
-    for package in packages:
-        for line in package.requires:
-            try:
-                if canonicalize_name(Requirement(line).name) == name != package.name:
-                    found.add(package.name)
-            except InvalidRequirement:
-                continue
-    return tuple(sorted(found)) or ("the workload itself",)
-
-
-def _change(name: str, version: str, claims: Claims, refused: Mapping[str, Verdict]) -> Change:
-    after = Package(ecosystem="pypi", name=name, version=version)
-    if name in refused:
-        reason, advisories = refused[name].reason, tuple(f.id for f in refused[name].findings)
-    else:
-        reason, advisories = f"the replacement of {', '.join(refused)} asks for it", ()
-    return Change(
-        before=claims[name].package() if name in claims else after,
-        after=after,
-        advisories=advisories,
-        required_by=required_by(name, claims.values()) if name in claims else tuple(refused),
-        reason=reason,
-    )
-
-
-def _dropped(claim: PythonPackage, claims: Claims, refused: Mapping[str, Verdict]) -> Change:
-    return Change(
-        before=claim.package(),
-        after=Package(ecosystem="pypi", name=claim.name, version="none"),
-        advisories=(),
-        required_by=required_by(claim.name, claims.values()),
-        reason=f"nothing needs it after the replacement of {', '.join(refused)}",
-    )
-
-
-def _no_way_out(name: str, claims: Claims, refused: Mapping[str, Verdict], why: str) -> str:
-    wanted = ", ".join(required_by(name, claims.values()))
-    others = [claims[other].package().purl for other in refused if other != name]
-    also = f" Refused as well: {', '.join(others)}." if others else ""
-    return (
-        f"{claims[name].package().purl} is refused ({refused[name].reason}), needed by {wanted}, and it cannot be "
-        f"replaced: {why}. Change the workload's requirements, or the policy.{also}"
     )

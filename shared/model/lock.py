@@ -83,14 +83,26 @@ class LockedGeneric(Value):
     size: Annotated[int, Field(ge=0)]
 
 
+ChangeKind = Literal["replaced", "moved", "added", "dropped"]
+"""Refused itself; moved along with what is; new, because a replacement needs it; gone, because nothing needs it."""
+
+
 class Change(Value):
     """One difference between what the outer VM had and what the inner one gets."""
 
+    kind: ChangeKind = "replaced"
     before: Package
+    """Of something added the same as `after`."""
     after: Package
+    """Of something dropped, with the version `none`."""
     advisories: tuple[str, ...]
+    """Those about what is replaced; none if a rule of another kind refused it, or it was not refused itself."""
     required_by: tuple[str, ...]
     reason: str
+    environment: AbsolutePath | Literal[""] = ""
+    """Where, of a Python package; the same one may be in several environments."""
+    yielded: tuple[str, ...] = ()
+    """Constraints of the workload that pin what is refused, and so could not be kept."""
 
 
 class Lock(Value):

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 import pytest
 
 from shared.judgement import Court
 from shared.model.case import Case
-from shared.model.package import Package
-from shared.model.verdict import Finding
+from shared.model.package import Package, Release
+from shared.model.verdict import Finding, Known
 from tests.support.market import Market
 
 
@@ -58,9 +59,9 @@ def test_malware_is_not_mended_and_what_was_never_sure_neither(court: Court) -> 
 
 def test_where_nobody_can_tell_what_is_known_nothing_is_mended(market: Market, court: Court) -> None:
     class Silent(Market):
-        def known(self, packages, release):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202 - as the port's
-            found = super().known(packages, release)
-            return found.model_copy(update={"lacking": {each.purl: "no answer" for each in packages}})
+        def known(self, packages: Iterable[Package], release: Release) -> Known:
+            found, asked = super().known(packages, release), list(packages)
+            return found.model_copy(update={"lacking": {each.purl: "no answer" for each in asked}})
 
     (subject,) = case(replace(court, advisories=Silent()), flaw("GHSA-1")).subjects
     assert subject.mends == ()

@@ -34,7 +34,7 @@ def test_the_platforms_are_those_of_the_machines_glibc() -> None:
 
 @pytest.mark.parametrize("libc", ["2.35-0ubuntu3.10", "2.36-9+deb12u10", "2.39-0ubuntu8.6", "2.41-12"])
 def test_the_resolver_is_asked_for_the_machines_own_platform(libc: str) -> None:
-    offer = Offer(Market(), lambda _packages, _source: (), "3.13.5", tags_for(libc))
+    offer = Offer(Market(), lambda _packages, _source, _replaces=None: (), "3.13.5", tags_for(libc))
     assert offer.platform == f"manylinux_{libc[:4].replace('.', '_')}_x86_64"
 
 
