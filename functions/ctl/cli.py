@@ -15,7 +15,10 @@ from functions.ctl import (
     deploy_options,
     image_options,
     match_options,
+    policy_options,
     provenance_options,
+    verdict_options,
+    waive_options,
 )
 from functions.ctl.inputs import BadInput
 from functions.local.__main__ import explained
@@ -95,6 +98,9 @@ def parser() -> argparse.ArgumentParser:
     image_options.register(commands)
     deploy_options.register(commands)
     match_options.register(commands)
+    policy_options.register(commands)
+    verdict_options.register(commands)
+    waive_options.register(commands)
     top.set_defaults(show=top.print_help)
     return top
 
@@ -177,6 +183,18 @@ def _dispatch(arguments: argparse.Namespace) -> int:
             return match(
                 arguments.osv, sys.stdin.buffer, sys.stdout.buffer, places.cache / "advisory-indexes"
             )
+        case "policy":
+            from functions.ctl.policy import policy
+
+            return policy(arguments, places)
+        case "verdict":
+            from functions.ctl.verdict import verdict
+
+            return verdict(arguments, places)
+        case "waive":
+            from functions.ctl.waive import waive
+
+            return waive(arguments, places)
         case "image":
             from functions.ctl import image
 
