@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from shared import logs
+from shared.advisories import joined
 from shared.advisories.api import OsvApi
 from shared.advisories.zips import ZipAdvisories
 from shared.events import timestamp
-from shared.model.case import Case, Subject
+from shared.model.case import Case, FactKind, Subject
+from shared.model.case import Facts as Said
 from shared.model.package import Package, Release
 from shared.model.policy import Policy
 from shared.model.value import sha256
@@ -18,7 +21,8 @@ from shared.model.waiver import Waiver
 from shared.policy.docket import Docket
 from shared.policy.judge import judge_all
 from shared.policy.read import find
-from shared.ports import Advisories, Document
+from shared.policy.wants import asks_for
+from shared.ports import Advisories, Document, Facts
 from shared.settings import Settings
 
 _SHOWN = 100
@@ -27,12 +31,18 @@ Replaced = Mapping[str, Sequence[Finding]]
 """Name of a package to what was found in the version that is to be replaced."""
 
 
-def advisories(settings: Settings) -> Advisories:
-    """The advisory source that the settings name; nothing is read before the first question."""
+def advisories(settings: Settings, stage: str = "") -> Advisories:
+    """The advisory source that the settings name, joined with what is exploited; nothing is read before the first
+    question. `stage` stands in what is logged where the data about exploitation is not at hand."""
+
+    def warn(message: str) -> None:
+        logs.line("data-lacking", "WARNING", message, stage)
+
     if settings.advisories.startswith(("https://", "http://")):
-        return OsvApi(settings.advisories)
-    name = settings.advisories_name or settings.advisories
-    return ZipAdvisories(Path(settings.advisories), source=name)
+        return joined.Joined(OsvApi(settings.advisories), *joined.official(settings.kev, settings.epss), warn)
+    directory = Path(settings.advisories)
+    zips = ZipAdvisories(directory, source=settings.advisories_name or settings.advisories)
+    return joined.Joined(zips, *joined.beside(directory, settings.kev, settings.epss), warn)
 
 
 def policy(settings: Settings) -> Callable[[], Policy]:
@@ -53,20 +63,41 @@ class Court:
     waivers: tuple[Waiver, ...] = ()
     docket: Docket = field(default_factory=Docket)
     """Every case that `judge` has judged, for whoever stores them."""
+    facts: Facts | None = None
+    """What the index says of versions; without it all that the policy asks of it is lacking."""
 
     def case(self, subjects: Sequence[Subject], replaces: Replaced | None = None) -> Case:
         """All that is known of the packages; `replaces` as in `packages`."""
         known = self.advisories.known([subject.package for subject in subjects], self.release)
+        wanted = asks_for(self.policy, self.workload)
+        said = self._said(subjects, wanted)
         return Case(
             at=timestamp(self.now),
             workload=self.workload,
             policy=self.policy,
             source=known.source,
-            subjects=tuple(_mending(subject, known, replaces or {}) for subject in subjects),
+            subjects=tuple(_mending(subject, known, replaces or {}) for subject in said),
             findings=dict(known.findings),
             lacking=dict(known.lacking),
             waivers=self.waivers,
+            asked=tuple(sorted(wanted)),
         )
+
+    def _said(self, subjects: Sequence[Subject], wanted: Collection[FactKind]) -> list[Subject]:
+        """The subjects with what the index says of them.
+
+        1. It is asked only for what came from it: of a wheel of one's own it must not even hear the name, and what it
+        has under the name of something from elsewhere is something else. 2. Nobody there to ask is lacking, not good.
+        """
+        asked = [each.package for each in subjects if wanted and _from_index(each)]  # 1
+        found = self.facts.of(asked, wanted) if self.facts and asked else {}
+
+        def about(subject: Subject) -> Said:
+            if _from_index(subject) and wanted:
+                return found.get(subject.package.purl, Said(lacking="nobody asked the index about it"))  # 2
+            return Said(lacking="it did not come from the index" if subject.direct_url and wanted else "")
+
+        return [subject.model_copy(update={"facts": about(subject)}) for subject in subjects]
 
     def judge(self, subjects: Sequence[Subject], replaces: Replaced | None = None) -> tuple[Verdict, ...]:
         case = self.case(subjects, replaces)
@@ -85,6 +116,10 @@ class Court:
         )
         found = {verdict.package.purl: verdict for verdict in verdicts}
         return tuple(found[package.purl] for package in packages)
+
+
+def _from_index(subject: Subject) -> bool:
+    return subject.package.ecosystem == "pypi" and not (subject.own_wheel or subject.direct_url)
 
 
 def _mending(subject: Subject, known: Known, replaces: Replaced) -> Subject:

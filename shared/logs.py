@@ -13,7 +13,14 @@ from collections.abc import Sequence
 from typing import Literal
 
 Severity = Literal["INFO", "WARNING", "ERROR"]
-Event = Literal["attestation-appraised", "decision-logged", "delivery-postponed", "stage-misconfigured"]
+Event = Literal[
+    "attestation-appraised",
+    "data-lacking",
+    "decision-logged",
+    "delivery-postponed",
+    "package-alarm",
+    "stage-misconfigured",
+]
 
 
 def line(

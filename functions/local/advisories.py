@@ -1,7 +1,8 @@
 """Which advisories and which policy a local platform judges by.
 
-OSV publishes all records of an ecosystem as one zip (https://google.github.io/osv.dev/data/#data-dumps). Where the
-zips cannot be reached, the snapshot that comes with the project serves, under the policy that names itself offline.
+OSV publishes all records of an ecosystem as one zip (https://google.github.io/osv.dev/data/#data-dumps); CISA's
+catalogue of exploited flaws and FIRST's estimates come from where these publish them. Where the zips cannot be reached,
+the snapshot that comes with the project serves, under the policy that names itself offline.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import shared.data
-from shared.advisories.download import BUCKET, download
+from shared.advisories.download import BUCKET, download, download_exploitation
+from shared.advisories.joined import EPSS_URL, KEV_URL
 from shared.errors import DmzError, Permanent
 from shared.policy.read import find
 
@@ -53,7 +55,14 @@ def check(policy: str, advisories: str) -> None:
         _named(policy or "default", advisories)
 
 
-def choose(cache: Path, policy: str, advisories: str, progress: Progress, url: str = BUCKET) -> Choice:
+def choose(
+    cache: Path,
+    policy: str,
+    advisories: str,
+    progress: Progress,
+    url: str = BUCKET,
+    exploitation: tuple[str, str] = (KEV_URL, EPSS_URL),
+) -> Choice:
     """What the user named (`policy`: a name or a file, `advisories`: a directory or OSV.dev's address), else current
     data, else the snapshot. Permanent if what was named cannot be used."""
     if policy:
@@ -77,7 +86,17 @@ def choose(cache: Path, policy: str, advisories: str, progress: Progress, url: s
             )
         note = f"{error} The project's snapshot serves, under the policy {policy or 'offline'}."
         return Choice(policy or "offline", os.fspath(SNAPSHOT), SNAPSHOT_NAME, note)
-    return Choice(policy or "default", os.fspath(directory), ZIPS_NAME, "Advisories are current (OSV.dev).")
+    note = "Advisories are current (OSV.dev)."
+    try:
+        download_exploitation(
+            directory,
+            *exploitation,
+            progress=lambda name, size: progress(f"what is exploited, {name}: {size / (1 << 20):.1f} MB"),
+        )
+    except DmzError as error:
+        # What an earlier download left serves under its own date; without one nobody is told "not exploited".
+        note = f"{note} What is exploited is not: {error}"
+    return Choice(policy or "default", os.fspath(directory), ZIPS_NAME, note)
 
 
 def _named(policy: str, advisories: str) -> Choice:

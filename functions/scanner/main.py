@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 
 import functions_framework
@@ -15,6 +16,7 @@ from shared.gcp.pubsub import PubSubBus
 from shared.ports import Bus
 from shared.serving import entry_point
 from shared.settings import Settings
+from shared.upstream import connect
 
 
 def wire(settings: Settings) -> Desk:
@@ -22,9 +24,10 @@ def wire(settings: Settings) -> Desk:
     ports = Ports(
         store=FirestoreStore(settings.project),
         blobs=FirestoreBlobs(settings.project),
-        advisories=judgement.advisories(settings),
+        advisories=judgement.advisories(settings, "scanner"),
         policy=judgement.policy(settings),
         clock=time.time,
+        facts=functools.partial(connect.facts, settings),
     )
     return desk(ports, PubSubBus(settings.project), settings)
 

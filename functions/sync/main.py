@@ -28,7 +28,7 @@ def wire(settings: Settings) -> Desk:
         store=FirestoreStore(settings.project),
         blobs=FirestoreBlobs(settings.project),
         registry=ArtifactRegistry(settings),
-        advisories=judgement.advisories(settings),
+        advisories=judgement.advisories(settings, "sync"),
         policy=judgement.policy(settings),
         upstream=functools.partial(connect.upstream, settings),
         settings=settings,

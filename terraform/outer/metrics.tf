@@ -4,9 +4,17 @@ locals {
   service_logs = "resource.type=\"cloud_run_revision\" AND resource.labels.service_name=(\"attestation\" OR \"outer\" OR \"scanner\" OR \"sync\")"
 
   log_metrics = {
+    "dmz/lacking_data" = {
+      description = "Bodies of data about exploitation that a stage could not read: packages are held for it."
+      filter      = "${local.service_logs} AND jsonPayload.event=\"data-lacking\""
+    }
     "dmz/misconfigured" = {
       description = "Events that a stage cannot handle because its own settings are wrong."
       filter      = "${local.service_logs} AND jsonPayload.event=\"stage-misconfigured\""
+    }
+    "dmz/package_alarms" = {
+      description = "Held packages that a person has to look at: strays, drift upstream, refused ones that stay."
+      filter      = "${local.service_logs} AND jsonPayload.event=\"package-alarm\""
     }
     "dmz/refused_attestations" = {
       description = "Tokens that the attestation stage refused."

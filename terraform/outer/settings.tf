@@ -18,8 +18,8 @@ locals {
   }
 
   tunable = toset([
-    "attestation_keys", "attestation_root", "debian_mirror", "debian_security_mirror", "keyrings", "lease_seconds",
-    "nonce_seconds", "outer_debian_key", "outer_debian_mirror", "outer_debian_security_mirror", "outer_python_index",
+    "attestation_keys", "attestation_root", "debian_mirror", "debian_security_mirror", "epss", "kev", "keyrings",
+    "lease_seconds", "nonce_seconds", "outer_debian_key", "outer_debian_mirror", "outer_debian_security_mirror", "outer_python_index",
     "policy", "prices", "python_index", "report_grace_seconds", "shard_bytes",
   ])
 

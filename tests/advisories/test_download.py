@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import gzip
 import socket
 import time
 from pathlib import Path
 
 import pytest
 
-from shared.advisories.download import download
+from shared.advisories.download import download, download_exploitation
+from shared.advisories.joined import KEV_FILE, beside
 from shared.advisories.zips import ZipAdvisories
-from shared.errors import Permanent, Transient
+from shared.errors import DmzError, Permanent, Transient
 from tests.advisories.build import TRIXIE, pypi, record, zipped
 from tests.advisories.server import serving
 
@@ -87,3 +89,61 @@ def test_a_place_that_cannot_be_written_is_said(tmp_path: Path) -> None:
     (tmp_path / "PyPI").write_text("in the way")
     with pytest.raises(Permanent, match="cannot be stored"):
         download(tmp_path, ["PyPI"], "http://127.0.0.1:9")
+
+
+CATALOGUE = (
+    b'{"dateReleased":"2026-11-20T17:04:19.9Z","count":1,"vulnerabilities":[{"cveID":"CVE-2021-44228"}]}'
+)
+ESTIMATES = (
+    b"#model_version:v1,score_date:2026-11-21T12:55:00Z\ncve,epss,percentile\nCVE-2021-44228,0.9,0.9\n"
+)
+
+
+def test_what_is_exploited_is_fetched_while_it_is_old(tmp_path: Path) -> None:
+    asked: list[str] = []
+
+    def handle(method: str, path: str, body: bytes) -> tuple[int, bytes]:
+        asked.append(path)
+        return 200, CATALOGUE if path == "/kev" else gzip.compress(ESTIMATES, mtime=0)
+
+    with serving(handle) as url:
+        download_exploitation(tmp_path, f"{url}/kev", f"{url}/epss")
+        download_exploitation(tmp_path, f"{url}/kev", f"{url}/epss")
+        assert asked == ["/kev", "/epss"]
+        download_exploitation(tmp_path, f"{url}/kev", f"{url}/epss", clock=lambda: time.time() + 7 * 3600)
+        assert asked == ["/kev", "/epss"] * 2
+    kev, epss = beside(tmp_path, "", "")
+    assert kev.now().cves == {"CVE-2021-44228"}
+    assert epss.now().of(["CVE-2021-44228"]) == {"CVE-2021-44228": 0.9}
+    assert sorted(file.name for file in tmp_path.rglob("*") if file.is_file()) == [
+        "epss_scores-current.csv.gz",
+        "known_exploited_vulnerabilities.json",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [(404, b""), (500, b""), (429, b""), (200, b"<html>"), (200, b""), (200, CATALOGUE[:-1])],
+)
+def test_one_that_is_not_whole_leaves_its_old_file_and_the_other_is_fetched(
+    tmp_path: Path, status: int, body: bytes
+) -> None:
+    path = tmp_path / KEV_FILE
+    path.parent.mkdir()
+    path.write_bytes(b"as it was")
+
+    def handle(method: str, path: str, _: bytes) -> tuple[int, bytes]:
+        return (status, body) if path == "/kev" else (200, ESTIMATES)
+
+    with serving(handle) as url, pytest.raises(DmzError, match=r"KEV|kev"):
+        download_exploitation(tmp_path, f"{url}/kev", f"{url}/epss", max_age_hours=0)
+    assert names(path.parent) == [path.name]
+    assert path.read_bytes() == b"as it was"
+    assert beside(tmp_path, "", "")[1].now().snapshot.date == "2026-11-21T12:55:00Z"
+
+
+def test_what_has_no_end_is_not_stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shared.advisories.download.MAX_FILE", 50)
+    with serving(lambda *_: (200, CATALOGUE)) as url, pytest.raises(Permanent, match="more than 50 bytes"):
+        download_exploitation(tmp_path, f"{url}/kev", f"{url}/epss")
+    assert [file for file in tmp_path.rglob("*") if file.is_file()] == []

@@ -21,7 +21,13 @@ from tests.terraform import entries, watch_checks
 from tests.terraform.plans import resources
 
 Captured = pytest.CaptureFixture[str]
-METRICS = ["dmz/misconfigured", "dmz/refused_attestations", "dmz/retries"]
+METRICS = [
+    "dmz/lacking_data",
+    "dmz/misconfigured",
+    "dmz/package_alarms",
+    "dmz/refused_attestations",
+    "dmz/retries",
+]
 
 
 @pytest.fixture
