@@ -1,0 +1,285 @@
+"""`./dmz waive` over a platform: the twins' own HTTP, and the stages of a small world behind it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import threading
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from functions.ctl import cli, waive, waive_shown
+from functions.ctl.stored import Records
+from functions.local import memory, twins
+from functions.local.layout import Layout
+from functions.local.ports import choose
+from shared.errors import Permanent
+from shared.model.case import Case
+from shared.model.waiver import Waiver
+from shared.policy.judge import judge_all
+from shared.ports import Document, Put
+from tests.ctl.test_command_line import a_platform
+from tests.stages.world import World
+
+FLAW, LIB = "GHSA-lib-1.0", "pkg:pypi/lib@1.0"
+GRANT = (
+    "waive",
+    FLAW,
+    "pkg:pypi/lib@*",
+    "--workload",
+    "small",
+    "--reason",
+    "our own files",
+    "--approver",
+    "ada",
+)
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    """A world with its stages, which answers where a platform that is up would."""
+    (tmp_path / "world").mkdir()
+    made = World(tmp_path / "world")
+    port = choose(["memory"], None)["memory"]
+    server = twins.serve(made, port)  # type: ignore[arg-type]  # it has the twins' parts
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    layout = Layout(tmp_path / "state", tmp_path)
+    layout.prepare()
+    address = f"127.0.0.1:{port}"
+    environment = {"GOOGLE_CLOUD_PROJECT": "dmz-local", memory.ADDRESS: address}
+    up = dataclasses.replace(a_platform(tmp_path), addresses={"pubsub": address}, environment=environment)
+    up.write(layout.platform)
+    for name in (
+        *environment,
+        "no_proxy",
+        "NO_PROXY",
+    ):  # what the command sets, the next test finds as it was
+        monkeypatch.setenv(name, os.environ.get(name, ""))
+    monkeypatch.setenv("DMZ_HOME", os.fspath(layout.home))
+    yield made
+    server.shutdown()
+    server.server_close()
+    made.bus.close()
+
+
+Dmz = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def dmz(capsys: pytest.CaptureFixture[str]) -> Dmz:
+    """Runs the command line: exit code, standard output, standard error."""
+
+    def run(*words: str) -> tuple[int, str, str]:
+        capsys.readouterr()
+        code = cli.main(list(words))
+        return code, *capsys.readouterr()
+
+    return run
+
+
+def granted(world: World) -> tuple[str, Document]:
+    ((id, fields),) = world.store.find("waivers", "state", "granted")
+    return id, fields
+
+
+def test_a_grant_is_published_recorded_and_told(world: World, dmz: Dmz) -> None:
+    code, out, err = dmz(*GRANT, "--days", "30", "--until-fixed")
+    assert (code, err) == (0, "")
+    id, fields = granted(world)
+    assert f"{id} is in force: {FLAW} in pkg:pypi/lib@*, for the workload small, until 20" in out
+    assert "or until a fix exists" in out
+    assert "ada answers for it: our own files." in out
+    assert (fields["event"]["source"], fields["until_fixed"]) == ("/package-dmz/ctl", True)
+    length = datetime.fromisoformat(fields["expires"]) - datetime.fromisoformat(fields["granted"])
+    assert length.days == 30
+
+
+def test_a_day_ends_it_at_its_first_moment(world: World, dmz: Dmz) -> None:
+    year = datetime.now(UTC).year + 1
+    code, _, err = dmz(*GRANT, "--until", f"{year}-01-01")
+    assert (code, err) == (0, "")
+    assert granted(world)[1]["expires"] == f"{year}-01-01T00:00:00Z"
+
+
+def test_what_is_listed_shown_and_revoked(world: World, dmz: Dmz) -> None:
+    assert dmz("waive", "list")[1] == "No waiver is in force; --all lists those that have ended.\n"
+    assert dmz("waive", "list", "--all")[1] == "There are no waivers.\n"
+    dmz(*GRANT, "--days", "3")
+    id, _ = granted(world)
+    code, out, _ = dmz("waive", "list")
+    assert (code, out.splitlines()[0].startswith(f"{id} is in force: {FLAW}")) == (0, True)
+    assert "approved by ada: our own files" in out
+    code, out, err = dmz("waive", "revoke", id, "--reason", "a mistake", "--by", "bob")
+    assert (code, err) == (0, "")
+    assert f"{id} is revoked: bob, a mistake." in out
+    assert dmz("waive", "list")[1].startswith("No waiver is in force")
+    (found,) = json.loads(dmz("waive", "list", "--all", "--json")[1])
+    assert (found["id"], found["in_force"], found["state"], found["approver"]) == (
+        id,
+        False,
+        "revoked",
+        "ada",
+    )
+    code, out, _ = dmz("waive", "show", id)
+    first, _, *lines = out.splitlines()
+    assert (code, first.startswith(f"{id} was revoked by bob: {FLAW}")) == (0, True)
+    assert ["granted by ada: our own files" in lines[0], "revoked by bob: a mistake" in lines[1]] == [
+        True,
+        True,
+    ]
+    assert all("(event " in line and "from /package-dmz/ctl, 20" in line for line in lines)
+    shown = json.loads(dmz("waive", "show", id, "--json")[1])
+    assert [line["what"] for line in shown["history"]] == ["granted", "revoked"]
+    code, _, err = dmz("waive", "revoke", id, "--reason", "again", "--by", "bob")
+    assert (code, "there is nothing to revoke" in err) == (2, True)
+
+
+def test_one_that_has_ended_is_not_in_force_before_anybody_swept(world: World, dmz: Dmz) -> None:
+    dmz(*GRANT, "--days", "3")
+    id, _ = granted(world)
+    world.store.put(
+        [
+            Put(
+                "waivers",
+                id,
+                {"expires": "2026-01-01T00:00:00Z", "granted": "2025-12-01T00:00:00Z"},
+                merge=True,
+            )
+        ]
+    )
+    assert dmz("waive", "list")[1].startswith("No waiver is in force")
+    assert f"{id} ended at 2026-01-01T00:00:00Z" in dmz("waive", "list", "--all")[1]
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        ((*GRANT,), "--until or --days is missing: every waiver ends"),
+        ((*GRANT, "--days", "367"), "--days is a number from 1 to 366, not 367"),
+        ((*GRANT, "--days", "-1"), "--days is a number from 1 to 366"),
+        ((*GRANT, "--until", "2020-01-01"), "expires before it is granted"),
+        ((*GRANT, "--until", "9999-01-01"), "a waiver lasts for 366 days at most"),
+        ((*GRANT, "--until", "tomorrow"), "RFC 3339"),
+        ((*GRANT, "--days", "3", "--all"), "--all means nothing for a waiver"),
+        (("waive", FLAW, "--days", "3", "--approver", "ada"), "--reason is missing"),
+        (("waive", FLAW, "--days", "3", "--reason", "r"), "--approver is missing"),
+        (("waive", FLAW, "--days", "3", "--reason", " ", "--approver", "ada"), "not blank"),
+        (("waive", "pkg:pypi/*", "--days", "3", "--reason", "r", "--approver", "ada"), "name one package"),
+        (("waive", "CVE 1", "--days", "3", "--reason", "r", "--approver", "ada"), "advisory"),
+        (("waive", FLAW, "CVE-1", "--days", "3", "--reason", "r", "--approver", "a"), "publish one for each"),
+        (("waive", "revoke", "waiver-0123456789ab", "--reason", "r"), "--by is missing"),
+        (("waive", "revoke", "lib", "--reason", "r", "--by", "b"), "is no waiver's id"),
+        (("waive", "revoke"), "takes other words"),
+        (("waive", "list", "CVE-1"), "takes other words"),
+        (("waive", "show", "waiver-0123456789ab"), "There is no waiver-0123456789ab here"),
+        (
+            ("waive", "revoke", "waiver-0123456789ab", "--reason", "r", "--by", "b"),
+            "There is no waiver-0123456789ab",
+        ),
+    ],
+)
+def test_bad_input_is_one_sentence_and_nothing_is_published(
+    world: World, dmz: Dmz, words: tuple[str, ...], why: str
+) -> None:
+    code, out, err = dmz(*words)
+    assert (code, out, len(err.splitlines())) == (2, "", 1)
+    assert why in err
+    world.quiet()
+    assert world.bus.published == []
+    assert world.bus.dead == []
+
+
+def test_without_a_platform_it_says_so(tmp_path: Path, dmz: Dmz, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DMZ_HOME", os.fspath(tmp_path / "nothing"))
+    code, _, err = dmz("waive", "list")
+    assert (code, "The platform is not up" in err) == (3, True)
+
+
+def test_what_the_scanner_does_not_record_is_no_success(
+    world: World, dmz: Dmz, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its clock is two hours behind ours: it takes the waiver for one of the future."""
+    world.ahead = -7200.0
+    monkeypatch.setattr(waive, "WAIT", 1.0)
+    code, out, err = dmz(*GRANT, "--days", "3")
+    assert (code, out) == (1, "")
+    assert "the scanner has not recorded it" in err
+    world.quiet()
+    assert "in the future" in world.bus.dead[0][2]
+
+
+# --- what would change ---
+
+
+def test_a_dry_run_names_the_verdicts_that_would_change_and_publishes_nothing(world: World, dmz: Dmz) -> None:
+    run_id = world.request()
+    before = len(world.bus.published)
+    code, out, err = dmz(*GRANT, "--days", "30", "--dry-run")
+    assert (code, err) == (0, "")
+    assert f"  {run_id} (small): {LIB}: block -> allow" in out.splitlines()
+    assert "Verdicts of the last run of small that would change: 1. Nothing was published." in out
+    words = ("--reason", "r", "--approver", "ada", "--days", "3", "--dry-run")
+    _, out, _ = dmz("waive", "CVE-1999-0001", *words)
+    assert "would change: 0. Nothing was published." in out
+    _, out, _ = dmz("waive", FLAW, "--workload", "other", *words)
+    assert "Verdicts of the last 0 runs of other that would change: 0." in out
+    assert len(world.bus.published) == before
+    assert world.store.find("waivers", "state", "granted") == []
+
+
+def test_a_dry_run_says_what_the_next_run_does(world: World, dmz: Dmz) -> None:
+    """The verdicts of a run under the waiver are those that the dry run foretold."""
+    run_id = world.request()
+    stored = Records(world.store, world.blobs)
+    first = stored.of_run(run_id, world.run(run_id))[0]
+    dmz(*GRANT, "--days", "30")
+    _, fields = granted(world)
+    given = Waiver.check({name: fields[name] for name in Waiver.model_fields}, "It")
+    foretold = waive_shown.changes(first.case, given)
+    second_id = world.request()
+    second = stored.of_run(second_id, world.run(second_id))[0]
+    was = {each.package.purl: each.decision for each in first.verdicts.verdicts}
+    became = {each.package.purl: each.decision for each in second.verdicts.verdicts}
+    assert foretold == {purl: (was[purl], after) for purl, after in became.items() if was[purl] != after}
+    assert foretold == {LIB: ("block", "allow")}
+
+
+def test_a_case_that_is_gone_is_said(world: World, dmz: Dmz) -> None:
+    run_id = world.request()
+    world.blobs.expire(world.clock() + 500 * 86_400)
+    _, out, _ = dmz(*GRANT, "--days", "30", "--dry-run")
+    assert f"  {run_id} (small) cannot be judged again: There is no stored content" in out
+
+
+def test_who_revokes_is_told_which_runs_leaned_on_it(world: World, dmz: Dmz) -> None:
+    dmz(*GRANT, "--days", "30")
+    id, _ = granted(world)
+    run_id = world.request()
+    _, out, _ = dmz("waive", "revoke", id, "--reason", "a mistake", "--by", "bob")
+    assert f"Of the last 10 runs these leaned on it: {run_id}." in out
+
+
+def test_as_if_it_had_been_in_force_then(world: World) -> None:
+    """A case is judged as of its own moment, at which a waiver of today did not count yet."""
+    run_id = world.request()
+    case: Case = Records(world.store, world.blobs).of_run(run_id, world.run(run_id))[0].case
+    given: dict[str, Any] = {
+        "advisory": FLAW,
+        "reason": "r",
+        "approver": "ada",
+        "granted": "2090-01-01T00:00:00Z",
+        "expires": "2090-02-01T00:00:00Z",
+    }
+    waiver = Waiver.check(given, "It")
+    plain = {
+        each.package.purl: each.decision for each in judge_all(case.model_copy(update={"waivers": (waiver,)}))
+    }
+    assert plain[LIB] == "block"
+    assert waive_shown.changes(case, waiver) == {LIB: ("block", "allow")}
+    with pytest.raises(Permanent, match="expires before"):
+        Waiver.check(given | {"expires": "2089-01-01T00:00:00Z"}, "It")
