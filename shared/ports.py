@@ -303,6 +303,8 @@ class Upstream:
     """A wheel's canonical RECORD digest after every proof of its bytes; fetches it."""
     unmet: Callable[[Sequence[Archive], Mapping[tuple[str, str], str]], str]
     """(locked archives, everything installed) to the first dependency that does not hold; empty if all do."""
+    facts: Facts
+    """Of the same moment as `index`."""
 
 
 # --- machines and repositories ----------------------------------------------------------------------------------

@@ -82,7 +82,8 @@ class Twins:
             "scratch": Path(tempfile.gettempdir()),
         }
         yield outer.desk(vm_stages.Ports(**machines), bus)
-        yield scanner.desk(scanner_stage.Ports(**judging), bus, settings)
+        facts = functools.partial(connect.facts, settings)
+        yield scanner.desk(scanner_stage.Ports(**judging, facts=facts), bus, settings)
         yield sync.desk(sync_stage.Ports(**judging, **carrying), bus)
         yield inner.desk(vm_stages.Ports(**machines), bus)
         yield attestation.desk(attestation.ports(settings, store, blobs), bus)

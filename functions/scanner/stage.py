@@ -23,7 +23,7 @@ from shared.model.policy import Policy
 from shared.model.verdict import Verdicts
 from shared.model.workload import Workload
 from shared.policy.judge import judge_all
-from shared.ports import Advisories, Blobs, Put, Store
+from shared.ports import Advisories, Blobs, Facts, Put, Store
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,8 @@ class Ports:
 
 
 def handle_event(event: Event, ports: Ports) -> Outcome:
+    facts: Callable[[], Facts]
+    """Made anew for each event: an index is read once per case, and then forgotten."""
     if isinstance(event.data, WaiverGranted):
         return waivers.granted(event, event.data, ports.store, ports.clock())
     if isinstance(event.data, WaiverRevoked):
@@ -52,7 +54,9 @@ def handle_event(event: Event, ports: Ports) -> Outcome:
     workload = Workload.read(ports.blobs.get(run["workload_digest"]), "The stored workload")
     subjects = decide.subjects(manifest, workload)
     held = waivers.in_force(ports.store)
-    court = Court(ports.advisories, ports.policy(), manifest.release, now, workload.name, held)
+    court = Court(
+        ports.advisories, ports.policy(), manifest.release, now, workload.name, held, facts=ports.facts()
+    )
     case = court.case(subjects)
     verdicts = judge_all(case)
     judged = Verdicts(manifest=digest, case=ports.blobs.put(case.canonical()), verdicts=verdicts)
@@ -76,3 +80,10 @@ def handle_event(event: Event, ports: Ports) -> Outcome:
 def sweep(event: Event, ports: Ports) -> Iterable[tuple[str, Outcome]]:
     """Waivers whose time has come: what they admitted is judged again."""
     return waivers.expired(event, ports.store, ports.clock())
+def _court(ports: Ports, release: Release, workload: str) -> Court:
+    held = waivers.in_force(ports.store)
+    return Court(
+        ports.advisories, ports.policy(), release, ports.clock(), workload, held, facts=ports.facts()
+    )
+
+

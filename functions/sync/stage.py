@@ -7,7 +7,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from packaging.utils import canonicalize_name
@@ -148,6 +148,7 @@ def _lock(
     generic = decide.lock_generic(manifest, workload, by_purl)
     with ThreadPoolExecutor(1, thread_name_prefix="apt") as pool:
         # The distribution's indexes are read while PyPI's are.
+    court = replace(court, facts=upstream.facts)
         index = pool.submit(upstream.apt.archives, manifest.release)
         environments, changes = _lock_python(manifest, workload, upstream, judge, by_purl)
         archives, moved = _lock_debian(manifest, index.result(), upstream, judge, by_purl)

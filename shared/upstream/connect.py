@@ -8,6 +8,8 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+import httpx
+
 from shared.errors import Permanent
 from shared.model.lock import LockedPython
 from shared.model.value import Digest
@@ -17,6 +19,7 @@ from shared.settings import Settings
 from shared.upstream import depends, http, public, sdist, wheel
 from shared.upstream.apt import KEYRINGS, AptIndexClient, Mirrors
 from shared.upstream.download import Downloader
+from shared.upstream.facts import PypiFacts
 from shared.upstream.proof import Prover
 from shared.upstream.pypi import PYPI, PYPI_FILES, PythonIndexClient, only_as_source, source_distribution
 from shared.upstream.resolver import UvResolver
@@ -48,7 +51,19 @@ def upstream(settings: Settings, workload: Workload) -> Upstream:
         build_requirements=_build_requirements(downloads),
         record=_record(downloads),
         unmet=_unmet(apt),
+        facts=PypiFacts(index, _public(settings)),
     )
+
+
+def facts(settings: Settings) -> PypiFacts:
+    """A fresh client for whoever only judges: all facts of a case are of one moment."""
+    client = _public(settings)
+    return PypiFacts(PythonIndexClient(settings.python_index, client), client)
+
+
+def _public(settings: Settings) -> httpx.Client:
+    """Reaches the public internet and the operator's own servers, and leaves what drips."""
+    return http.client(transport=public.PublicTransport(http.trust(), _configured(settings)))
 
 
 def _configured(settings: Settings) -> frozenset[public.Origin]:

@@ -29,7 +29,7 @@ def market() -> Market:
 @pytest.fixture
 def court(market: Market) -> Court:
     policy = find("default").model_copy(update={"max_advisory_age_hours": 10**6})
-    return Court(market, policy, TRIXIE, NOW)
+    return Court(market, policy, TRIXIE, NOW, facts=market)
 
 
 @pytest.fixture

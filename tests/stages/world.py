@@ -139,7 +139,7 @@ class World:
         store, blobs = through("store", self.store), through("blobs", self.blobs)
         vms, bus = through("vms", self.vms), through("bus", self.bus)
         upstream = self.market.upstream()
-        for name in ("index", "apt", "downloads", "resolver", "proof"):
+        for name in ("index", "apt", "downloads", "resolver", "proof", "facts"):
             upstream = replace(upstream, **{name: through(name, getattr(upstream, name))})
         machines: dict[str, Any] = {
             "store": store,
@@ -164,7 +164,11 @@ class World:
         }
         desks = [
             outer_main.desk(vm_stages.Ports(**machines), bus),
-            scanner_main.desk(scanner_stage.Ports(**judging), bus, self.settings),
+            scanner_main.desk(
+                scanner_stage.Ports(**judging, facts=lambda: through("facts", self.market)),
+                bus,
+                self.settings,
+            ),
             sync_main.desk(sync_stage.Ports(**judging, **carrying), bus),
             inner_main.desk(vm_stages.Ports(**machines), bus),
         ]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
@@ -12,6 +13,7 @@ from packaging.version import Version
 
 from shared.errors import Permanent
 from shared.model import debian_version
+from shared.model.case import FactKind, Facts
 from shared.model.lock import LockedPython
 from shared.model.package import Package, Release
 from shared.model.value import Digest, sha256
@@ -23,6 +25,8 @@ from shared.upstream.tags import version_of
 from tests.support import built
 from tests.support.built import Built
 
+UPLOADED = "2020-01-01T00:00:00Z"
+KINDS: tuple[FactKind, ...] = ("licences", "uploaded", "yanked")
 TRIXIE = Release(id="debian", version_id="13", codename="trixie", architecture="amd64")
 
 
@@ -44,6 +48,10 @@ class Market:
     """What the resolver was asked to resolve for."""
     recorded: list[str] = field(default_factory=list)
     """Wheels whose RECORD was asked for."""
+    said: dict[tuple[str, str], Facts] = field(default_factory=dict)
+    """What the index says of a name and a version, where that is not what it says of all others."""
+    questions: list[tuple[frozenset[str], frozenset[str]]] = field(default_factory=list)
+    """Names and kinds of every question about facts."""
 
     # --- filling it ---
 
@@ -139,6 +147,7 @@ class Market:
             build_requirements=lambda file: self.builds[file.filename],
             record=self._record,
             unmet=_unmet,
+            facts=self,
         )
 
     def _record(self, file: LockedPython) -> Digest:
@@ -166,6 +175,23 @@ class Market:
         if size not in (None, len(self.contents[url])):
             raise Permanent(f"{url} has {len(self.contents[url])} bytes and not the expected {size}.")
         return to.write_bytes(self.contents[url])
+
+    def of(self, packages: Sequence[Package], wanted: Collection[FactKind]) -> Mapping[str, Facts]:
+        """Everything was uploaded long ago, is yanked if all its files are, and free."""
+        self.questions.append((frozenset(p.name for p in packages), frozenset(wanted)))
+        return {p.purl: self._said(p, wanted) for p in packages if p.ecosystem == "pypi"}
+
+    def _said(self, package: Package, wanted: Collection[FactKind]) -> Facts:
+        key = package.name, package.version
+        files = [
+            file for file in self.files(package.name) if str(version_of(file.filename)) == package.version
+        ]
+        if not files and key not in self.said:
+            return Facts(lacking="the index has no project of that name")
+        yanked = "" if files and all(file.yanked for file in files) else None
+        facts = self.said.get(key) or Facts(uploaded=UPLOADED, yanked=yanked, licences=("MIT",))
+        left_out: dict[str, Any] = {kind: Facts.model_fields[kind].default for kind in KINDS if kind not in wanted}
+        return facts.model_copy(update=left_out)
 
     def source(self) -> AdvisorySource:
         return AdvisorySource(source="test", date="2026-11-21T20:00:00Z", digest=sha256(b"advisories"))
