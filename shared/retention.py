@@ -47,6 +47,8 @@ class Kept:
 
 
 EXPIRING: Mapping[str, Kept] = {
+    "affected": Kept(RUN_DAYS, "which runs hold what is refused, for as long as the runs themselves"),
+    "alarms": Kept(RUN_DAYS, "what a person had to look at"),
     "appraisals": Kept(RUN_DAYS, "the answer about a token, for as long as the run that waited for it"),
     "blobs": Kept(WITH_RUN_DAYS, "manifests, verdicts, locks and plans of runs, results of appraisals"),
     "chunks": Kept(WITH_RUN_DAYS, "the bytes of blobs, which end with their heads"),
@@ -60,6 +62,7 @@ EXPIRING: Mapping[str, Kept] = {
     "nonces": Kept(REPLAY_DAYS, "asked for by their use, an hour later at the most"),
     "progress": Kept(REPLAY_DAYS, "of use while the run goes on"),
     "proved": Kept(RUN_DAYS, "a file by URL is fetched again when its proof is old"),
+    "reevaluations": Kept(REPLAY_DAYS, "how the last judging again went"),
     "runs": Kept(RUN_DAYS, "what happened, and by which documents"),
     "shards": Kept(REPLAY_DAYS, "a shard counts once, while its event may come again"),
     "slices": Kept(REPLAY_DAYS, "counts the workers of a slice whose run goes on"),
@@ -74,10 +77,13 @@ EXPIRING: Mapping[str, Kept] = {
 
 FOR_EVER: Mapping[str, str] = {
     "decisions": "the decision log: what changed what may enter, and why",
+    "evictions": "what was taken out of a sealed network, and why",
+    "holdings": "by which run and from where each file came in",
     "lasting": "content without an end: the image configurations that votes name",
     "outbox": "an event that was not published yet; publishing deletes it, and none may be lost in silence",
     "references": "what people and the console read of the reference values",
     "revocations": "an image that was taken back stays taken back",
+    "standing": "what is decided about a package until something else is; without it, it was let in",
     "votes": "reference values are tallied from them when asked",
     "waiver_history": "who overruled what, and when, is asked for long after",
     "waivers": "an old grant must find that it was revoked",

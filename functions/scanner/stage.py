@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from functions.scanner import decide
-from shared import waivers
+from shared import reevaluation, waivers
 from shared.delivery import Outcome
 from shared.errors import Untrusted
 from shared.events import (
     Event,
+    HoldingsListed,
     ManifestPublished,
     VerdictsWritten,
     WaiverGranted,
@@ -19,6 +21,7 @@ from shared.events import (
 )
 from shared.judgement import Court, documents
 from shared.model.manifest import ClaimedManifest
+from shared.model.package import Release
 from shared.model.policy import Policy
 from shared.model.verdict import Verdicts
 from shared.model.workload import Workload
@@ -35,15 +38,18 @@ class Ports:
     advisories: Advisories
     policy: Callable[[], Policy]
     clock: Callable[[], float]
+    facts: Callable[[], Facts]
+    """Made anew for each event: an index is read once per case, and then forgotten."""
 
 
 def handle_event(event: Event, ports: Ports) -> Outcome:
-    facts: Callable[[], Facts]
-    """Made anew for each event: an index is read once per case, and then forgotten."""
     if isinstance(event.data, WaiverGranted):
         return waivers.granted(event, event.data, ports.store, ports.clock())
     if isinstance(event.data, WaiverRevoked):
         return waivers.revoked(event, event.data, ports.store, ports.clock())
+    if isinstance(event.data, HoldingsListed):
+        bench = reevaluation.Bench(ports.store, ports.blobs, functools.partial(_court, ports), ports.clock)
+        return reevaluation.judged_again(event, event.data, bench)
     if not isinstance(event.data, ManifestPublished):
         raise Untrusted(f"The scanner has nothing to do with {event.type}; check its subscriptions.")
     run_id, digest, now = event.data.run_id, event.data.manifest, ports.clock()
@@ -77,9 +83,6 @@ def handle_event(event: Event, ports: Ports) -> Outcome:
     )
 
 
-def sweep(event: Event, ports: Ports) -> Iterable[tuple[str, Outcome]]:
-    """Waivers whose time has come: what they admitted is judged again."""
-    return waivers.expired(event, ports.store, ports.clock())
 def _court(ports: Ports, release: Release, workload: str) -> Court:
     held = waivers.in_force(ports.store)
     return Court(
@@ -87,3 +90,6 @@ def _court(ports: Ports, release: Release, workload: str) -> Court:
     )
 
 
+def sweep(event: Event, ports: Ports) -> Iterable[tuple[str, Outcome]]:
+    """Waivers whose time has come: what they admitted is judged again."""
+    return waivers.expired(event, ports.store, ports.clock())

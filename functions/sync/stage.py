@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,11 +14,18 @@ from pathlib import Path
 from packaging.utils import canonicalize_name
 
 from functions.sync import decide
-from shared import waivers
+from shared import eviction, holdings, waivers
 from shared.creation import vm_name
 from shared.delivery import Outcome
 from shared.errors import DmzError, Permanent, Transient, Untrusted
-from shared.events import Event, SyncShardPlanned, VerdictsWritten, derive
+from shared.events import (
+    AdvisoriesRefreshed,
+    Event,
+    SyncShardPlanned,
+    VerdictChanged,
+    VerdictsWritten,
+    derive,
+)
 from shared.judgement import Court, documents
 from shared.locking.debian import DebianLocker, installed_after
 from shared.locking.offer import Judge, Replaced
@@ -55,6 +63,12 @@ class Ports:
 
 
 def handle_event(event: Event, ports: Ports) -> Outcome:
+    if isinstance(event.data, AdvisoriesRefreshed):
+        return holdings.refreshed(
+            event, ports.store, ports.blobs, ports.registry, ports.settings, ports.clock()
+        )
+    if isinstance(event.data, VerdictChanged):
+        return eviction.changed(event, event.data, _evictor(ports))
     run = ports.store.get("runs", event.run_id) or {}
     if run.get("state") != "running":
         return Outcome()
@@ -134,6 +148,7 @@ def _lock(
     court: Court,
 ) -> Lock:
     upstream = ports.upstream(workload)
+    court = replace(court, facts=upstream.facts)
     judged: dict[str, Verdict] = {}
 
     def judge(
@@ -148,7 +163,6 @@ def _lock(
     generic = decide.lock_generic(manifest, workload, by_purl)
     with ThreadPoolExecutor(1, thread_name_prefix="apt") as pool:
         # The distribution's indexes are read while PyPI's are.
-    court = replace(court, facts=upstream.facts)
         index = pool.submit(upstream.apt.archives, manifest.release)
         environments, changes = _lock_python(manifest, workload, upstream, judge, by_purl)
         archives, moved = _lock_debian(manifest, index.result(), upstream, judge, by_purl)
@@ -248,6 +262,9 @@ def _apply(data: SyncShardPlanned, ports: Ports) -> Outcome:
     run = ports.store.get("runs", data.run_id) or {}
     workload = Workload.read(ports.blobs.get(run["workload_digest"]), "The stored workload")
     todo = decide.missing(shard, held, _proved(shard, ports))
+    lock = Lock.read(ports.blobs.get(plan.lock), f"The lock {plan.lock}")
+    # Before the first byte: nothing lies in a repository without a record.
+    ports.store.put([*holdings.records(todo, lock, workload, data.run_id, ports.clock())])
     carrier = _Carrier(ports, ports.upstream(workload), data.run_id)
     with (
         tempfile.TemporaryDirectory(dir=ports.scratch, prefix="sync-") as folder,
@@ -281,6 +298,12 @@ class _Carrier:
         self._lock = threading.Lock()
 
     def carry(self, transfer: Transfer, folder: Path) -> int:
+        """Bytes fetched, proved and uploaded, and counted."""
+        size = self.bring(transfer, folder)
+        self._count(size)
+        return size
+
+    def bring(self, transfer: Transfer, folder: Path) -> int:
         """Bytes fetched, proved and uploaded."""
         path = folder / f"{transfer.sha256[7:]}-{transfer.repository}-{transfer.proof[:16]}"
         size = self._fetch(transfer, path)
@@ -295,7 +318,6 @@ class _Carrier:
             self.ports.registry.upload_generic(transfer.repository, package, version, filename, path)
             self.ports.store.put([decide.proof(transfer)])
         path.unlink()
-        self._count(size)
         return size
 
     def _fetch(self, transfer: Transfer, path: Path) -> int:
@@ -331,6 +353,33 @@ class _Carrier:
         counts = [Increment("progress", name, "done", done), Increment("progress", name, "bytes", total)]
         with contextlib.suppress(DmzError):
             self.ports.store.put(counts)
+
+
+# --- re-evaluation ---
+
+
+def _evictor(ports: Ports) -> eviction.Evictor:
+    return eviction.Evictor(
+        store=ports.store,
+        blobs=ports.blobs,
+        registry=ports.registry,
+        settings=ports.settings,
+        clock=ports.clock,
+        bring=functools.partial(_bring, ports),
+        relock=lambda _holders, _purl: (),
+    )
+
+
+def _bring(ports: Ports, several: Sequence[Transfer]) -> None:
+    """Bring files in again that were judged and proved once: proved anew like all others."""
+    for transfer in several:
+        record = (
+            ports.store.get(holdings.RECORDS, holdings.record_id(transfer.repository, transfer.sha256)) or {}
+        )
+        run = ports.store.get("runs", str(record["run_id"])) or {}
+        workload = Workload.read(ports.blobs.get(run["workload_digest"]), "The stored workload")
+        with tempfile.TemporaryDirectory(dir=ports.scratch, prefix="sync-") as folder:
+            _Carrier(ports, ports.upstream(workload), "").bring(transfer, Path(folder))
 
 
 # --- close ---

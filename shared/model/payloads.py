@@ -207,10 +207,12 @@ class HoldingsListed(Payload):
 
     holdings: Digest
     """The stored list."""
+    refresh: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
+    """Tells which refresh asked for it: the same holdings are judged again by newer data."""
 
     @property
     def subject(self) -> str:
-        return self.holdings
+        return f"{self.holdings} {self.refresh}"
 
 
 class VerdictChanged(Payload):

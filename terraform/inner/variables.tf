@@ -55,12 +55,12 @@ variable "data_owners" {
 
 variable "data_services" {
   description = <<-EOT
-    Services that run in Confidential Space, by name. `image_digest` is the manifest's; `export` is the path of what
-    `./dmz attestation export` printed for the service.
+    Services that run in Confidential Space, by name. `export` is the path of what `./dmz attestation export` printed for
+    the service; `image_digest` is a manifest's, and needed only where the export admits several images.
   EOT
   type = map(object({
-    image_digest      = string
     export            = string
+    image_digest      = optional(string)
     confidential_type = optional(string, "TDX")
     environment       = optional(map(string), {})
     machine_type      = optional(string, "c3-standard-4")
@@ -72,7 +72,7 @@ variable "data_services" {
     error_message = "A data service is named like its image spec: lower-case letters, digits and _, at most 19."
   }
   validation {
-    condition     = alltrue([for each in var.data_services : can(regex("^sha256:[0-9a-f]{64}$", each.image_digest))])
+    condition     = alltrue([for each in var.data_services : each.image_digest == null || can(regex("^sha256:[0-9a-f]{64}$", each.image_digest))])
     error_message = "image_digest is sha256: and 64 hexadecimal digits; a tag can move."
   }
 }
@@ -105,9 +105,9 @@ variable "deployer" {
 }
 
 variable "eviction" {
-  description = "Whether sync may delete versions from the private repositories."
+  description = "Whether sync may delete versions from the private repositories: what is refused later on is evicted."
   type        = bool
-  default     = false
+  default     = true
 }
 
 variable "generic_repository" {

@@ -14,8 +14,9 @@ locals {
   # Firestore deletes a document some time after its field `expire_at`; one without it stays. How long each lives, and
   # what is kept for ever, is shared/retention.py; tests/terraform/test_retention.py compares.
   expiring = toset([
-    "appraisals", "blobs", "chunks", "claims", "endings", "nonce-requests", "nonce-uses", "nonce-values", "nonces",
-    "progress", "proved", "runs", "shards", "slices", "syncs", "token-uses", "verdicts", "vms", "workers",
+    "affected", "alarms", "appraisals", "blobs", "chunks", "claims", "endings", "nonce-requests", "nonce-uses",
+    "nonce-values", "nonces", "progress", "proved", "reevaluations", "runs", "shards", "slices", "syncs", "token-uses",
+    "verdicts", "vms", "workers",
   ])
 
   # Never asked for, and large: an index over them costs more than the documents. Every other field has the index that

@@ -92,8 +92,9 @@ Packages that were judged, images that were agreed on. Nothing else reaches in: 
 by accounts of the inner project. `outer: builder` stands for whomever `image_pushers` names: by default nobody.
 """
 _EVICTION = """
-With `eviction = true`, sync may also delete versions from the repositories of packages (a custom role that holds
-`artifactregistry.versions.delete` alone). No code of today deletes, so it is off.
+Unless `eviction = false`, sync may also delete versions from the repositories of packages (a custom role that holds
+`artifactregistry.versions.delete` alone): what is refused later on is evicted. Without the right it stays, and an alarm
+says so.
 """
 _OUTWARD = """
 ## Outward: what the inner project may do in the outer one
@@ -175,7 +176,6 @@ def plans(made: harness.Workspace) -> tuple[Plan, Plan]:
 _AGENTS = {name: variables.OUTER["inner"][name] for name in ("pubsub_agent", "run_agent")}
 OUTER = variables.OUTER | {
     "inner": inner_variables.SERVED | _AGENTS,
-    "data_services": [inner_variables.SERVICE],
 }
 INNER = inner_variables.INNER | {"eviction": False}
 

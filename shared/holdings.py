@@ -1,0 +1,314 @@
+"""What the private repositories hold, joined with what is known of each file.
+
+Known is, of a file,
+
+1. what the locks of the remembered runs say: package, release, and whose workload it is;
+2. else what its record says (`holdings/<id>`), which sync writes before it uploads anything, and which stays until the
+   file is evicted: runs are forgotten, files are not;
+3. else what its name says: nothing enters a sealed network without a record, so such a stray is an alarm.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import unquote
+
+from packaging.utils import (
+    InvalidSdistFilename,
+    InvalidWheelFilename,
+    parse_sdist_filename,
+    parse_wheel_filename,
+)
+from packaging.version import InvalidVersion
+from pydantic import ValidationError
+
+from shared import alarms
+from shared.delivery import Outcome
+from shared.errors import Permanent
+from shared.events import Event, HoldingsListed, derive
+from shared.model.case import Subject
+from shared.model.holdings import Held, HeldFile, Holdings
+from shared.model.lock import Lock
+from shared.model.manifest import DebianPackage, GenericFile
+from shared.model.package import CODENAMES, Package, Release
+from shared.model.plan import Transfer, transfers
+from shared.model.value import sha256
+from shared.model.workload import Workload
+from shared.ports import Blobs, Document, Put, Registry, Store, Stored
+from shared.settings import Settings
+
+RECORDS = "holdings"
+_LOUD = 100
+"""Strays that are alarms of their own."""
+_STATES = ("running", "completed", "failed")
+_UBUNTU = ("jammy", "noble")
+_NO_RELEASE = Release(id="debian", version_id="13", codename="trixie", architecture="amd64")
+"""For a stray of PyPI or by URL: no advisory about those is scoped to a release."""
+Place = tuple[str, str]
+"""Repository and sha256."""
+
+
+@dataclass(frozen=True)
+class Remembered:
+    """One run with a lock."""
+
+    run_id: str
+    run: Document
+    lock: Lock
+    workload: Workload
+
+
+# --- what is known of one file ---
+
+
+def subject(transfer: Transfer, lock: Lock, workload: Workload) -> Subject:
+    """The package of a file that a lock names, and how it came to be there."""
+    if (file := transfer.python) is not None:
+        package = Package(ecosystem="pypi", name=file.name, version=file.version)
+        return Subject(
+            package=package,
+            is_sdist=not file.is_wheel,
+            own_wheel=file.url.startswith("own:"),
+            mends=tuple(id for each in lock.changes if each.after == package for id in each.advisories),
+        )
+    if (archive := transfer.archive) is not None:
+        fields = {name: getattr(archive, name) for name in ("name", "version", "architecture")}
+        fields |= {name: getattr(archive, name) for name in ("source_name", "source_version")}
+        return Subject(
+            package=Package(
+                ecosystem="debian", distro=f"{lock.release.id}-{lock.release.version_id}", **fields
+            )
+        )
+    generic = transfer.generic
+    if generic is None:
+        raise Permanent("A plan names a file of no kind.")
+    pin = workload.interpreter
+    pinned = pin is not None and (pin.url, pin.sha256) == (generic.url, generic.sha256)
+    package = GenericFile(url=generic.url, sha256=generic.sha256, size=generic.size, path="/opt/x").package()
+    return Subject(
+        package=package,
+        fetched_by_url=generic.url,
+        pinned=pinned,
+        interpreter=pin.version if pin is not None and pinned else "",
+    )
+
+
+def by_name(stored: Stored, settings: Settings) -> tuple[Subject, Release] | None:
+    """What a stray's own name says that it is; None if it says nothing."""
+    release = _release(stored)
+    if stored.repository == settings.generic_repository:
+        kind, _, rest = stored.name.partition(":")
+        if kind != "generic" or rest != f"{stored.sha256[7:]}:file":
+            return None
+        return Subject(package=Package(ecosystem="generic", name="file", version=stored.sha256)), _NO_RELEASE
+    if release is None:
+        return _distribution(stored.name)
+    return _archive(stored, release)
+
+
+def _distribution(filename: str) -> tuple[Subject, Release] | None:
+    is_wheel = filename.endswith(".whl")
+    try:
+        name, version = parse_wheel_filename(filename)[:2] if is_wheel else parse_sdist_filename(filename)
+    except (InvalidWheelFilename, InvalidSdistFilename, InvalidVersion):
+        return None
+    package = Package(ecosystem="pypi", name=name, version=str(version))
+    return Subject(package=package, is_sdist=not is_wheel), _NO_RELEASE
+
+
+def _archive(stored: Stored, release: Release) -> tuple[Subject, Release] | None:
+    """An archive's file name has no epoch; the version that it belongs to has. Its source is not told by either."""
+    owner = stored.owner.rpartition("/packages/")[2]
+    name, _, version = (unquote(part) for part in owner.partition("/versions/"))
+    parts = stored.name.removesuffix(".deb").split("_")
+    try:
+        made = DebianPackage(
+            name=name,
+            version=version,
+            architecture=parts[2] if len(parts) > 2 else "",
+            source_name=name,
+            source_version=version,
+            archive=None,
+            in_base=False,
+        )
+    except ValidationError:
+        return None
+    return Subject(package=made.package(release)), release
+
+
+def _release(stored: Stored) -> Release | None:
+    """The release whose archives a repository holds; None for one of another kind."""
+    for version_id, codename in CODENAMES.items():
+        if codename == stored.repository:
+            vendor = "ubuntu" if codename in _UBUNTU else "debian"
+            return Release.check(
+                {"id": vendor, "version_id": version_id, "codename": codename, "architecture": "amd64"},
+                f"The release {codename}",
+            )
+    return None
+
+
+# --- records ---
+
+
+def record_id(repository: str, digest: str) -> str:
+    return sha256(f"{repository} {digest}".encode())[7:39]
+
+
+def records(
+    shard: Iterable[Transfer], lock: Lock, workload: Workload, run_id: str, now: float
+) -> Iterator[Put]:
+    """What stays known of each file. Merged: a file comes in again, and its record says so."""
+    for transfer in shard:
+        about = subject(transfer, lock, workload)
+        fields: dict[str, Any] = {
+            "repository": transfer.repository,
+            "sha256": transfer.sha256,
+            "purl": about.package.purl,
+            "subject": about.model_dump(mode="json"),
+            "release": lock.release.model_dump(mode="json"),
+            "transfer": transfer.model_dump(mode="json"),
+            "run_id": run_id,
+            "workload": lock.workload,
+            "came": now,
+            "evicted": None,
+        }
+        yield Put(RECORDS, record_id(transfer.repository, transfer.sha256), fields, merge=True)
+
+
+def recorded(document: Mapping[str, Any]) -> tuple[Subject, Release, Transfer]:
+    """What a record says."""
+    what = "The record of a held file"
+    return (
+        Subject.check(document["subject"], what),
+        Release.check(document["release"], what),
+        Transfer.check(document["transfer"], what),
+    )
+
+
+# --- the list ---
+
+
+def refreshed(
+    event: Event, store: Store, blobs: Blobs, registry: Registry, settings: Settings, now: float
+) -> Outcome:
+    """There may be news: list what is held, and have it judged again."""
+    holdings = listed(store, blobs, registry, settings)
+    strays = [file for held in holdings.held if held.stray for file in held.files] + list(holdings.nameless)
+    for file in strays[:_LOUD]:
+        words = f"{file.repository} holds {file.name}, and no record says how it came in: see who may write there."
+        alarms.sound(store, "stray", f"{file.repository} {file.name}", words, now, "sync")
+    alarms.still(store, "stray", {f"{file.repository} {file.name}" for file in strays}, now)
+    refresh = sha256(f"{event.id} {event.replay_id}".encode())[7:39]
+    data = HoldingsListed(holdings=blobs.put(holdings.canonical()), refresh=refresh)
+    return Outcome((), (derive(event, "holdings-listed", data, stage="sync", now=now),))
+
+
+def remembered(store: Store, blobs: Blobs) -> Iterator[Remembered]:
+    """Every run with a lock; each lock and workload is read once."""
+    locks: dict[str, Lock] = {}
+    workloads: dict[str, Workload] = {}
+    for state in _STATES:
+        for run_id, run in store.find("runs", "state", state):
+            lock, workload = run.get("lock"), run.get("workload_digest")
+            if not lock or not workload:
+                continue
+            try:
+                if lock not in locks:
+                    locks[lock] = Lock.read(blobs.get(lock), f"The lock {lock}")
+                if workload not in workloads:
+                    workloads[workload] = Workload.read(blobs.get(workload), "The stored workload")
+            except Permanent:
+                continue  # one that cannot be read any more must not keep all others from being judged
+            yield Remembered(run_id, run, locks[lock], workloads[workload])
+
+
+def wanted(lock: Lock, settings: Settings) -> tuple[Transfer, ...]:
+    """Every file of a lock with its repository."""
+    return transfers(lock, settings.python_repository, lock.release.codename, settings.generic_repository)
+
+
+def repositories(settings: Settings) -> tuple[str, ...]:
+    """All that hold packages for the inner network."""
+    return (settings.python_repository, *CODENAMES.values(), settings.generic_repository)
+
+
+@dataclass
+class _Known:
+    """What is found out of one file."""
+
+    about: Subject
+    release: Release
+    workloads: set[str] = field(default_factory=set)
+
+
+def listed(store: Store, blobs: Blobs, registry: Registry, settings: Settings) -> Holdings:
+    """Everything that any private repository holds, with what is known of it."""
+    known: dict[Place, _Known] = {}
+    for each in sorted(remembered(store, blobs), key=lambda one: one.run_id):  # 1
+        for transfer in wanted(each.lock, settings):
+            place = (transfer.repository, transfer.sha256)
+            about = subject(transfer, each.lock, each.workload)
+            one = known.setdefault(place, _Known(about, each.lock.release))
+            one.about = _joined(one.about, about)
+            one.workloads.add(each.lock.workload)
+    held: dict[str, Held] = {}
+    nameless: list[HeldFile] = []
+    for stored in _all(registry, settings):
+        found = known.get((stored.repository, stored.sha256)) or _on_record(store, stored)  # 1, 2
+        named = (found.about, found.release) if found else by_name(stored, settings)  # 3
+        file = HeldFile(repository=stored.repository, name=stored.name, sha256=stored.sha256)
+        if named is None:
+            nameless.append(file)
+        else:
+            _add(held, named, file, found)
+    return Holdings(held=tuple(held[purl] for purl in sorted(held)), nameless=tuple(nameless))
+
+
+def _all(registry: Registry, settings: Settings) -> Sequence[Stored]:
+    """Every file but the locks, which install nothing: under their names, their bytes can be nothing else."""
+    return [
+        stored
+        for repository in repositories(settings)
+        for stored in sorted(registry.stored(repository), key=lambda one: one.name)
+        if stored.name != f"lock:{stored.sha256[7:]}:lock.json"
+    ]
+
+
+def _on_record(store: Store, stored: Stored) -> _Known | None:
+    document = store.get(RECORDS, record_id(stored.repository, stored.sha256))
+    if not document or document.get("evicted"):
+        return None  # what came back after its eviction came another way
+    about, release, _ = recorded(document)
+    return _Known(about, release, {str(document["workload"])})
+
+
+def _add(held: dict[str, Held], named: tuple[Subject, Release], file: HeldFile, found: _Known | None) -> None:
+    about, release = named
+    purl = about.package.purl
+    new = Held(
+        subject=about,
+        release=release,
+        files=(file,),
+        workloads=tuple(sorted(found.workloads)) if found else (),
+        stray=found is None,
+    )
+    other = held.get(purl)
+    if other is None:
+        held[purl] = new
+        return
+    held[purl] = Held(
+        subject=_joined(other.subject, new.subject),
+        release=other.release,
+        files=(*other.files, file),
+        workloads=tuple(sorted({*other.workloads, *new.workloads})),
+        stray=other.stray or new.stray,
+    )
+
+
+def _joined(one: Subject, other: Subject) -> Subject:
+    """What two workloads, or two files, say of one package: a source distribution among them makes it one."""
+    worse = other if other.is_sdist and not one.is_sdist else one
+    return worse.model_copy(update={"mends": tuple(sorted({*one.mends, *other.mends}))})
