@@ -13,13 +13,14 @@ from shared.advisories.zips import ZipAdvisories
 from shared.events import timestamp
 from shared.model.case import Case, FactKind, Subject
 from shared.model.case import Facts as Said
-from shared.model.package import Package, Release
+from shared.model.package import Ecosystem, Package, Release
 from shared.model.policy import Policy
 from shared.model.value import sha256
 from shared.model.verdict import Finding, Known, Verdict
 from shared.model.waiver import Waiver
 from shared.policy.docket import Docket
 from shared.policy.judge import judge_all
+from shared.policy.need import Way
 from shared.policy.read import find
 from shared.policy.wants import asks_for
 from shared.ports import Advisories, Document, Facts
@@ -65,6 +66,8 @@ class Court:
     """Every case that `judge` has judged, for whoever stores them."""
     facts: Facts | None = None
     """What the index says of versions; without it all that the policy asks of it is lacking."""
+    needed: Mapping[tuple[Ecosystem, str], Way] = field(default_factory=dict)
+    """Ecosystem and name of a package to the way by which the workload needs it; what replaces it has the same."""
 
     def case(self, subjects: Sequence[Subject], replaces: Replaced | None = None) -> Case:
         """All that is known of the packages; `replaces` as in `packages`."""
@@ -112,7 +115,15 @@ class Court:
         `replaces`: by name, what was found in the version whose place they are to take.
         """
         verdicts = self.judge(
-            [Subject(package=package, is_sdist=is_source) for package in packages], replaces
+            [
+                Subject(
+                    package=each,
+                    is_sdist=is_source,
+                    needed_by=self.needed.get((each.ecosystem, each.name), ()),
+                )
+                for each in packages
+            ],
+            replaces,
         )
         found = {verdict.package.purl: verdict for verdict in verdicts}
         return tuple(found[package.purl] for package in packages)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 from packaging.version import InvalidVersion
@@ -14,6 +14,7 @@ from shared.model.package import in_interpreter, normal_version
 from shared.model.value import Digest
 from shared.model.verdict import Verdicts
 from shared.model.workload import Workload
+from shared.policy import need
 from shared.ports import Put
 
 
@@ -27,7 +28,9 @@ def subjects(manifest: ClaimedManifest, workload: Workload) -> tuple[Subject, ..
     found: dict[str, Subject] = {}
     for debian in manifest.debian:
         package = debian.package(manifest.release)
-        found.setdefault(package.purl, Subject(package=package, in_base=debian.in_base))
+        way = need.BASE if debian.in_base else need.APT
+        found.setdefault(package.purl, Subject(package=package, in_base=debian.in_base, needed_by=way))
+    needed = _needed(manifest)
     for environment in manifest.environments:
         for python in environment.packages if not environment.managed_by_dpkg else ():
             url = python.direct_url.url if python.direct_url else ""
@@ -44,6 +47,7 @@ def subjects(manifest: ClaimedManifest, workload: Workload) -> tuple[Subject, ..
                 own_wheel=mine,
                 in_base=python.in_base,
                 in_interpreter=in_interpreter(environment.path),
+                needed_by=needed.get(package.purl, ()),
             )
             if package.purl not in found or url:
                 found[package.purl] = subject
@@ -55,11 +59,23 @@ def subjects(manifest: ClaimedManifest, workload: Workload) -> tuple[Subject, ..
             fetched_by_url=file.url,
             pinned=pin is not None and (pin.url, pin.sha256) == (file.url, file.sha256),
             interpreter=file.interpreter,
+            needed_by=need.ITSELF,
         )
         # A script may fetch the same file once more: what is known of it holds for its bytes.
         if package.purl not in found or file.interpreter:
             found[package.purl] = subject
     return tuple(found[purl] for purl in sorted(found))
+
+
+def _needed(manifest: ClaimedManifest) -> dict[str, need.Way]:
+    """By purl of a Python package: the shortest way by which it is needed in any environment."""
+    found: dict[str, set[need.Way]] = defaultdict(set)
+    for environment in (each for each in manifest.environments if not each.managed_by_dpkg):
+        carrier = need.INTERPRETER if in_interpreter(environment.path) else need.BASE
+        ways = need.ways(environment)
+        for package in environment.packages:
+            found[package.package().purl].add(carrier if package.in_base else ways.get(package.name, ()))
+    return {purl: need.shortest(ways) for purl, ways in found.items()}
 
 
 def _own(filename: str) -> tuple[str, str]:

@@ -148,7 +148,8 @@ def _lock(
     court: Court,
 ) -> Lock:
     upstream = ports.upstream(workload)
-    court = replace(court, facts=upstream.facts)
+    needed = {(each.package.ecosystem, each.package.name): each.needed_by for each in verdicts.verdicts}
+    court = replace(court, facts=upstream.facts, needed=needed)
     judged: dict[str, Verdict] = {}
 
     def judge(
