@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from functions.ctl import bill
+from functions.ctl import bill, report, summary
 from functions.ctl.documents import Documents
 from shared.model.value import printable
 from shared.ports import Document, Unreachable, Vm, Vms
@@ -38,6 +38,7 @@ class Fleet:
                 yield f"  {run_id} {run.get('workload', '')} {state} ({run.get('stage', '')}){reason}"
                 if cost := bill.of_run(run, self.paid):
                     yield f"    {cost}"
+                yield from (f"    waived: {summary.waiver_line(each)}" for each in report.waived(run))
 
     def _run(self, run_id: str) -> Document:
         return (self.documents.get("runs", run_id) if run_id else None) or {}

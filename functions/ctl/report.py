@@ -36,6 +36,19 @@ class Refused:
 
 
 @dataclass(frozen=True)
+class Waived:
+    """A waiver without which something would not have got in."""
+
+    id: str
+    waives: str
+    """What it overrules and until when, in words."""
+    approver: str
+    expires: str
+    packages: int
+    """That got in by it."""
+
+
+@dataclass(frozen=True)
 class Mirrored:
     artifacts: int
     bytes: int
@@ -96,6 +109,8 @@ class Report:
     manifest: Manifest | None
     verdicts: dict[str, int] | None
     refused: list[Refused]
+    waivers: tuple[Waived, ...]
+    """Those that the run leaned on."""
     mirrored: Mirrored | None
     inner: Inner | None
     attestation: Attestation | None
@@ -103,6 +118,7 @@ class Report:
     def document(self) -> dict[str, Any]:
         """As JSON. `hosts` and `workers` are there for a slice of several hosts alone."""
         made = asdict(self)
+        made["waivers"] = list(made["waivers"])
         if self.inner and not self.inner.workers:
             del made["inner"]["hosts"], made["inner"]["workers"]
         return made
@@ -141,6 +157,7 @@ def report(
         manifest=_manifest(run),
         verdicts=_counts(verdicts),
         refused=refused(verdicts, lock),
+        waivers=waived(run),
         mirrored=_mirrored(run),
         inner=_inner(run.get("inner")),
         attestation=_attestation(run),
@@ -207,6 +224,20 @@ def _counts(verdicts: Verdicts | None) -> dict[str, int] | None:
         return None
     counted = Counter(verdict.decision for verdict in verdicts.verdicts)
     return {"allow": counted["allow"], "hold": counted["hold"], "block": counted["block"]}
+
+
+def waived(run: Mapping[str, Any]) -> tuple[Waived, ...]:
+    """The waivers that a run's document names."""
+    return tuple(
+        Waived(
+            id=str(each["id"]),
+            waives=str(each["waives"]),
+            approver=str(each["approver"]),
+            expires=str(each["expires"]),
+            packages=int(each["packages"]),
+        )
+        for each in run.get("waivers") or ()
+    )
 
 
 def _mirrored(run: Mapping[str, Any]) -> Mirrored | None:

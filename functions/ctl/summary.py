@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
 
 from functions.ctl.progress import size
-from functions.ctl.report import Inner, Refused, Report
+from functions.ctl.report import Inner, Refused, Report, Waived
 from shared.model.value import printable
 from shared.model.verdict import Finding, Verdict, Verdicts
 
@@ -54,6 +54,8 @@ def _lines(report: Report, verdicts: Verdicts | None) -> Iterator[str]:
     if report.verdicts:
         yield "  verdicts    " + ", ".join(f"{count} {name}" for name, count in report.verdicts.items())
     yield from _refused(report, {v.package.purl: v for v in (verdicts.verdicts if verdicts else ())})
+    for waived in report.waivers:
+        yield f"  waived      {waiver_line(waived)}"
     if report.mirrored:
         yield f"  mirrored    {report.mirrored.artifacts} files, {size(report.mirrored.bytes)}"
     yield from _inner(report)
@@ -73,6 +75,13 @@ def _refused(report: Report, verdicts: Mapping[str, Verdict]) -> Iterator[str]:
         yield f"  refused     {refused.purl} ({why}): {instead}"
     if len(report.refused) > _LISTED:
         yield f"              and {len(report.refused) - _LISTED} more (see --report)"
+
+
+def waiver_line(waived: Waived) -> str:
+    """What a run leaned on, for people."""
+    count = f"{waived.packages} package{'s' if waived.packages != 1 else ''}"
+    said = f"{waived.waives} ({waived.id}, approved by {waived.approver}): {count} got in by it"
+    return printable(said, 1500)
 
 
 def _why(refused: Refused, verdict: Verdict | None) -> str:

@@ -54,6 +54,7 @@ def test_a_completed_run_in_the_agreed_form() -> None:
             },
             {"purl": "pkg:pypi/oddity@1.0", "advisories": [], "replacement": None},
         ],
+        "waivers": [],
         "mirrored": {"artifacts": 9, "bytes": 2237988},
         "inner": {
             "installed": 134,

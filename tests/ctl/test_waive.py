@@ -13,7 +13,9 @@ from typing import Any
 
 import pytest
 
-from functions.ctl import cli, waive, waive_shown
+from functions.ctl import cli, summary, waive, waive_shown
+from functions.ctl.fleet import Fleet
+from functions.ctl.report import Facts, report
 from functions.ctl.stored import Records
 from functions.local import memory, twins
 from functions.local.layout import Layout
@@ -47,7 +49,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     made = World(tmp_path / "world")
     port = choose(["memory"], None)["memory"]
     server = twins.serve(made, port)  # type: ignore[arg-type]  # it has the twins' parts
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     layout = Layout(tmp_path / "state", tmp_path)
     layout.prepare()
     address = f"127.0.0.1:{port}"
@@ -211,6 +213,51 @@ def test_what_the_scanner_does_not_record_is_no_success(
     assert "the scanner has not recorded it" in err
     world.quiet()
     assert "in the future" in world.bus.dead[0][2]
+
+
+# --- what a run shows ---
+
+
+def test_a_run_shows_what_it_leaned_on(world: World, dmz: Dmz) -> None:
+    dmz(*GRANT, "--days", "30")
+    id, fields = granted(world)
+    document = world.run(world.request())
+    made = report(Facts("run-0123456789ab", "small", "memory", 1.0, 2.0, 3.0), document, None, None)
+    words = f"{FLAW} in pkg:pypi/lib@*, for the workload small, until {fields['expires']}"
+    (shown,) = made.document()["waivers"]
+    assert shown == {
+        "id": id,
+        "waives": words,
+        "approver": "ada",
+        "expires": fields["expires"],
+        "packages": 1,
+    }
+    assert json.loads(json.dumps(made.document()))["waivers"] == [shown]
+    line = f"{words} ({id}, approved by ada): 1 package got in by it"
+    assert f"  waived      {line}" in summary.text(made).splitlines()
+    assert f"    waived: {line}" in [*Fleet(world.store, (), paid=False).lines(0.0)]
+
+
+def test_a_run_that_leaned_on_nothing_shows_nothing(world: World) -> None:
+    document = world.run(world.request())
+    made = report(Facts("run-0123456789ab", "small", "memory", 1.0, 2.0, 3.0), document, None, None)
+    assert made.document()["waivers"] == []
+    assert "waived" not in summary.text(made)
+    assert "waived" not in "".join(Fleet(world.store, (), paid=False).lines(0.0))
+
+
+def test_what_an_approver_writes_does_not_command_a_terminal() -> None:
+    hostile = {
+        "id": "waiver-0123456789ab",
+        "waives": "\x1b[2J",
+        "approver": "a\x07",
+        "expires": "",
+        "packages": 2,
+    }
+    made = report(Facts("run-0123456789ab", "w", "memory", 1.0, 2.0, 3.0), {"waivers": [hostile]}, None, None)
+    (line,) = (line for line in summary.text(made).splitlines() if "waived" in line)
+    assert line.isprintable()
+    assert "2 packages got in by it" in line
 
 
 # --- what would change ---
