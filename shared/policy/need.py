@@ -31,7 +31,8 @@ def ways(environment: Environment) -> dict[str, Way]:
     packages = {package.name: package for package in environment.packages if not package.in_base}
     found: dict[str, Way] = {name: () for name in sorted(packages) if packages[name].requested}
     for over_extras in (False, True):
-        _follow(packages, found, over_extras)
+        if len(found) < len(packages):
+            _follow(packages, found, over_extras)
     return {name: way or ITSELF for name, way in found.items()}
 
 
