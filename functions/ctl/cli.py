@@ -14,6 +14,7 @@ from functions.ctl import (
     appraise_options,
     deploy_options,
     image_options,
+    lock_options,
     match_options,
     policy_options,
     provenance_options,
@@ -98,6 +99,7 @@ def parser() -> argparse.ArgumentParser:
     image_options.register(commands)
     deploy_options.register(commands)
     match_options.register(commands)
+    lock_options.register(commands)
     policy_options.register(commands)
     verdict_options.register(commands)
     waive_options.register(commands)
@@ -195,6 +197,10 @@ def _dispatch(arguments: argparse.Namespace) -> int:
             from functions.ctl.waive import waive
 
             return waive(arguments, places)
+        case "lock":
+            from functions.ctl.lock import lock
+
+            return lock(arguments, places)
         case "image":
             from functions.ctl import image
 

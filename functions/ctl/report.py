@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from shared.locking import difference
+from shared.locking.difference import Row
 from shared.model.lock import Change, Lock
 from shared.model.verdict import AdvisorySource, Verdict, Verdicts
 
@@ -109,6 +111,8 @@ class Report:
     manifest: Manifest | None
     verdicts: dict[str, int] | None
     refused: list[Refused]
+    changes: tuple[Row, ...]
+    """What the lock has otherwise than the outer VM had it."""
     waivers: tuple[Waived, ...]
     """Those that the run leaned on."""
     mirrored: Mirrored | None
@@ -118,6 +122,7 @@ class Report:
     def document(self) -> dict[str, Any]:
         """As JSON. `hosts` and `workers` are there for a slice of several hosts alone."""
         made = asdict(self)
+        made["changes"] = [row.document() for row in self.changes]
         made["waivers"] = list(made["waivers"])
         if self.inner and not self.inner.workers:
             del made["inner"]["hosts"], made["inner"]["workers"]
@@ -157,6 +162,7 @@ def report(
         manifest=_manifest(run),
         verdicts=_counts(verdicts),
         refused=refused(verdicts, lock),
+        changes=difference.rows(lock.changes) if lock else (),
         waivers=waived(run),
         mirrored=_mirrored(run),
         inner=_inner(run.get("inner")),
@@ -175,10 +181,14 @@ def refused(verdicts: Verdicts | None, lock: Lock | None) -> list[Refused]:
         Refused(
             purl=verdict.package.purl,
             advisories=_reasons(verdict, changes.get(verdict.package.purl)),
-            replacement=changes[verdict.package.purl].after.purl if verdict.package.purl in changes else None,
+            replacement=_replacement(changes.get(verdict.package.purl)),
         )
         for verdict in sorted(found, key=lambda verdict: verdict.package.purl)
     ]
+
+
+def _replacement(change: Change | None) -> str | None:
+    return change.after.purl if change and change.kind != "dropped" else None
 
 
 def _reasons(verdict: Verdict, change: Change | None) -> list[str]:

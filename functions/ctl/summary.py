@@ -8,6 +8,7 @@ from itertools import chain
 
 from functions.ctl.progress import size
 from functions.ctl.report import Inner, Refused, Report, Waived
+from shared.locking import difference
 from shared.model.value import printable
 from shared.model.verdict import Finding, Verdict, Verdicts
 
@@ -54,6 +55,7 @@ def _lines(report: Report, verdicts: Verdicts | None) -> Iterator[str]:
     if report.verdicts:
         yield "  verdicts    " + ", ".join(f"{count} {name}" for name, count in report.verdicts.items())
     yield from _refused(report, {v.package.purl: v for v in (verdicts.verdicts if verdicts else ())})
+    yield from _changes(report)
     for waived in report.waivers:
         yield f"  waived      {waiver_line(waived)}"
     if report.mirrored:
@@ -75,6 +77,14 @@ def _refused(report: Report, verdicts: Mapping[str, Verdict]) -> Iterator[str]:
         yield f"  refused     {refused.purl} ({why}): {instead}"
     if len(report.refused) > _LISTED:
         yield f"              and {len(report.refused) - _LISTED} more (see --report)"
+
+
+def _changes(report: Report) -> Iterator[str]:
+    """What is in the lock otherwise than the outer VM had it."""
+    if not report.changes:
+        return
+    yield f"  changes     {difference.counts(report.changes)}"
+    yield from (f"              {line}" for line in difference.lines(report.changes, _LISTED))
 
 
 def waiver_line(waived: Waived) -> str:

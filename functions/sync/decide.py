@@ -7,6 +7,7 @@ from typing import Any
 
 from shared.errors import Permanent
 from shared.events import Event, SyncCompleted, SyncShardPlanned, derive
+from shared.locking import difference
 from shared.model.lock import Lock, LockedGeneric, LockedPython
 from shared.model.manifest import ClaimedManifest, Environment
 from shared.model.package import in_interpreter
@@ -169,7 +170,12 @@ def planned(
         Put(
             "runs",
             run_id,
-            {"lock": lock.digest, "planned": len(absent), "stages": {"sync": {"planned": now}}},
+            {
+                "lock": lock.digest,
+                "changes": difference.document(difference.rows(lock.changes)),
+                "planned": len(absent),
+                "stages": {"sync": {"planned": now}},
+            },
             merge=True,
         ),
         Put(

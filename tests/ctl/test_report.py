@@ -54,6 +54,20 @@ def test_a_completed_run_in_the_agreed_form() -> None:
             },
             {"purl": "pkg:pypi/oddity@1.0", "advisories": [], "replacement": None},
         ],
+        "changes": [
+            {
+                "kind": "replaced",
+                "ecosystem": "pypi",
+                "names": ["jinja2"],
+                "from": "3.1.4",
+                "to": "3.1.5",
+                "advisories": ["GHSA-q2x7-8rv6-6q7h"],
+                "required_by": [],
+                "reason": "the nearest version that the policy admits",
+                "environments": [],
+                "yielded": [],
+            }
+        ],
         "waivers": [],
         "mirrored": {"artifacts": 9, "bytes": 2237988},
         "inner": {

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 
 from functions.sync import decide
+from shared import carrier
 from shared.model.lock import Lock, LockedArchive, LockedEnvironment, LockedGeneric, LockedPython
 from shared.model.plan import Plan, Transfer, shard, transfers
 from shared.model.value import sha256
@@ -89,7 +90,7 @@ def test_a_file_by_url_is_missing_until_it_is_here_and_its_url_is_proved() -> No
     assert decide.missing((one, other), held, ()) == (one, other)
     assert decide.missing((one, other), held, {one.proof}) == (other,)
     assert decide.missing((one,), {"files": set[str]()}, {one.proof}) == (one,)
-    assert decide.proof(one).id == one.proof != other.proof
+    assert carrier.proof(one).id == one.proof != other.proof
 
 
 def test_the_same_bytes_of_two_urls_are_two_transfers() -> None:
