@@ -262,6 +262,23 @@ def test_a_revoked_waiver_admits_nothing(world: World) -> None:
     not_admitted(world, world.request())
 
 
+@pytest.mark.parametrize("end", ["expired", "revoked"])
+def test_what_a_waiver_admitted_is_judged_again_when_it_ends_and_goes(world: World, end: str) -> None:
+    given = grant(world, waiver(world))
+    admitted(world, given, world.request())
+    world.sweep()
+    assert "lib-1.0-py3-none-any.whl" in world.repositories()["dmz-python"]
+    if end == "expired":
+        world.ahead += 31 * DAY
+        world.sweep()
+    else:
+        revoke(world, given.id)
+    changed = [each for each in world.events("verdict-changed") if each.purl == LIB]
+    assert [(each.before, each.after) for each in changed][-1:] == [("allow", "block")]
+    assert "lib-1.0-py3-none-any.whl" not in world.repositories()["dmz-python"]
+    assert refused(world) == []
+
+
 def test_a_waiver_counts_for_its_workload_alone(world: World) -> None:
     given = grant(world, waiver(world))
     other = WORKLOAD.model_copy(update={"name": "other"})
