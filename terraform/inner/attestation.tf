@@ -4,6 +4,9 @@
 locals {
   exports = { for name, one in var.data_services : name => jsondecode(file(one.export)) }
 
+  # Which of the admitted images runs: the one that is named, else the only one.
+  chosen = { for name, one in var.data_services : name => one.image_digest != null ? one.image_digest : try(one(local.exports[name].images[*].image_digest), null) }
+
   # A policy may admit several images, each until its reference value expires.
   admitted = flatten([for name, export in local.exports : [
     for image in export.images : {
@@ -54,8 +57,8 @@ resource "google_iam_workload_identity_pool_provider" "attested" {
       error_message = "data_services.${each.key}.export trusts another issuer or audience than Confidential Space's."
     }
     precondition {
-      condition     = contains(each.value.images[*].image_digest, var.data_services[each.key].image_digest)
-      error_message = "data_services.${each.key}.image_digest is not among the images that its export admits: the VM would run, and decrypt nothing."
+      condition     = local.chosen[each.key] == null ? false : contains(each.value.images[*].image_digest, local.chosen[each.key])
+      error_message = "data_services.${each.key}.image_digest is not among the images that its export admits, or is left out where that admits several: the VM would run, and decrypt nothing."
     }
   }
 }

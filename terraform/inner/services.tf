@@ -9,7 +9,7 @@ module "data_service" {
   subnetwork        = "projects/${var.project}/regions/${var.outer.location}/subnetworks/${google_compute_subnetwork.inner.name}"
   account           = local.data_services[each.key]
   image_repository  = google_artifact_registry_repository.images.repository_id
-  image_digest      = each.value.image_digest
+  image_digest      = coalesce(local.chosen[each.key], "none")
   confidential_type = each.value.confidential_type
   machine_type      = each.value.machine_type
   environment       = each.value.environment

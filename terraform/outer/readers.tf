@@ -10,7 +10,7 @@ resource "google_pubsub_subscription_iam_member" "dead_letters" {
 }
 
 resource "google_pubsub_subscription_iam_member" "nonces" {
-  for_each = { for service, member in local.data_services : service => member if contains(var.data_services, service) }
+  for_each = local.data_services
 
   project      = var.project
   subscription = google_pubsub_subscription.nonces[each.key].name

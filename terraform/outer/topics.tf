@@ -72,7 +72,7 @@ resource "google_pubsub_subscription" "dead_letters_hold" {
 
 # By which a data service learns what to prove. A nonce is good for minutes: older ones are not worth keeping.
 resource "google_pubsub_subscription" "nonces" {
-  for_each = var.data_services
+  for_each = local.data_services
 
   project                    = var.project
   name                       = "${each.key}--nonce-issued"

@@ -37,17 +37,6 @@ variable "budget_amount" {
   }
 }
 
-variable "data_services" {
-  description = "Data services in Confidential Space: each gets a subscription by which it learns its nonces."
-  type        = set(string)
-  default     = []
-
-  validation {
-    condition     = alltrue([for one in var.data_services : can(regex("^[a-z]([a-z0-9_]{0,17}[a-z0-9])?$", one))])
-    error_message = "A data service is named like its image spec (shared/data/images): lower-case letters, digits and _, at most 19."
-  }
-}
-
 variable "dead_letter_attempts" {
   description = "Deliveries of one message before Pub/Sub moves it to the dead-letter topic."
   type        = number

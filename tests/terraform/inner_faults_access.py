@@ -382,7 +382,7 @@ resource "google_project_iam_custom_role"''',
     Fault(
         "an image that no export admits",
         "inner/attestation.tf",
-        "contains(each.value.images[*].image_digest, var.data_services[each.key].image_digest)",
+        "local.chosen[each.key] == null ? false : contains(each.value.images[*].image_digest, local.chosen[each.key])",
         "false",
         "terraform",
     ),

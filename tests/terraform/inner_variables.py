@@ -79,7 +79,7 @@ INNER: dict[str, Any] = {
     "access_policy": "987654321",
     "alert_emails": ["tpu@example.com"],
     "data_owners": ["group:data@example.com"],
-    "data_services": {SERVICE: {"image_digest": forge.MANIFEST, "export": EXPORT}},
+    "data_services": {SERVICE: {"export": EXPORT}},
     "deployer": OUTER["inner"]["deployer"],
     "eviction": True,
     "image_pushers": [f"serviceAccount:builder@{OUTER_PROJECT}.iam.gserviceaccount.com"],

@@ -266,7 +266,7 @@ def own_nonces(plan: Plan) -> Iterator[str]:  # 12
             readers.setdefault(grant.on, set()).add(grant.member)
     accounts = plan["variables"]["inner"]["value"]["data_services"]
     made = {one.values["name"]: one for one in resources(plan, "google_pubsub_subscription")}
-    for service in plan["variables"]["data_services"]["value"]:
+    for service in accounts:
         name = project.nonces_of(service)
         if name not in made:
             yield f"{service} hears no nonces"

@@ -159,7 +159,7 @@ def test_images_of_one_expiry_share_a_binding(inner: Workspace, tmp_path: Path) 
         forge.reference(expires=forge.NOW + 7, manifest=sha256(b"2"), revision="2"),
     ]
     path.write_text(json.dumps(variables.export(*references)))
-    service = variables.INNER["data_services"][variables.SERVICE] | {"export": str(path)}
+    service = {"image_digest": forge.MANIFEST, "export": str(path)}
     plan = _planned(inner, variables.INNER | {"data_services": {variables.SERVICE: service}})
     bound = [
         (one.block("condition")["expression"], len(one.values["members"]))
@@ -168,6 +168,10 @@ def test_images_of_one_expiry_share_a_binding(inner: Workspace, tmp_path: Path) 
     ]
     assert sorted(count for _, count in bound) == [1, 2]
     assert len({expression for expression, _ in bound}) == 2
+    done, _ = inner.plan(
+        "inner", variables.INNER | {"data_services": {variables.SERVICE: {"export": str(path)}}}
+    )
+    assert "or is left out where that admits several" in " ".join(done.output.split())
 
 
 def test_applied_twice_nothing_is_left_and_a_new_image_is_a_new_machine(

@@ -12,7 +12,6 @@ OUTER: dict[str, Any] = {
     "advisories_in_bucket": True,
     "alert_emails": ["oncall@example.com"],
     "billing_account": "012345-6789AB-CDEF01",
-    "data_services": ["aggregator", "collector"],
     "image": f"us-central1-docker.pkg.dev/{PROJECT}/dmz-services/services@{DIGEST}",
     "inner": {
         "data_services": {

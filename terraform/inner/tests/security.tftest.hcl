@@ -183,6 +183,19 @@ run "no_image_without_a_reference_value" {
   expect_failures = [google_iam_workload_identity_pool_provider.attested]
 }
 
+run "the_only_image_of_an_export_needs_no_name" {
+  command = plan
+
+  variables {
+    data_services = { aggregator = { export = "tests/aggregator.export.json" } }
+  }
+
+  assert {
+    condition     = output.data_services["aggregator"] != null
+    error_message = "The image is the export's."
+  }
+}
+
 run "no_export_of_another_service" {
   command = plan
 

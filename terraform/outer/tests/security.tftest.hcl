@@ -15,7 +15,6 @@ mock_provider "google-beta" {}
 
 variables {
   advisories_in_bucket = true
-  data_services        = ["collector"]
   image                = "us-central1-docker.pkg.dev/dmz-outer-test/dmz-services/services@sha256:abababababababababababababababababababababababababababababababab"
   operators            = ["group:operators@example.com"]
   project              = "dmz-outer-test"
