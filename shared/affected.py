@@ -6,12 +6,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from shared.creation import vm_name
+from shared.errors import DmzError
 from shared.holdings import Remembered, remembered, wanted
+from shared.locking import difference
 from shared.model.holdings import HeldFile
+from shared.model.lock import Lock
+from shared.model.value import printable
 from shared.model.verdict import Decision
 from shared.ports import Blobs, Document, Put, Store
 from shared.settings import Settings
@@ -20,6 +24,9 @@ COLLECTION = "affected"
 SHOWN = 200
 """Runs that the document names: those with a VM first, then the youngest."""
 _AT_ONCE = 100
+_RELOCKS = 3
+"""Locks for which a new one is searched; the first are those of running VMs."""
+_LINES = 50
 
 
 @dataclass(frozen=True)
@@ -70,6 +77,30 @@ def _vm(each: Remembered, store: Store) -> str:
         return ""
     kept = each.run.get("state") == "running" or each.run.get("after") == "keep"
     return name if kept else ""
+
+
+def relocks(found: Sequence[Holder], lock_anew: Callable[[Remembered], Lock], blobs: Blobs) -> list[Document]:
+    """What the next run of each would change: a lock that may be held today, and its difference to the one they have.
+
+    Only proposed. Of many locks the first few; where no admissible set is left, the reason.
+    """
+    by_lock: dict[str, list[Holder]] = {}
+    for one in found:
+        by_lock.setdefault(str(one.remembered.run["lock"]), []).append(one)
+    made: list[Document] = []
+    for digest, several in list(by_lock.items())[:_RELOCKS]:
+        told: Document = {"lock": digest, "runs": [one.remembered.run_id for one in several[:SHOWN]]}
+        try:
+            proposed = lock_anew(several[0].remembered)
+        except DmzError as error:
+            made.append({**told, "why": printable(str(error), 2000)})
+            continue
+        rows = difference.between(several[0].remembered.lock, proposed)
+        changes = difference.document(rows)
+        words = [printable(line, 500) for line in difference.lines(rows, _LINES)]
+        proposal = blobs.put(proposed.canonical())
+        made.append({**told, "proposal": proposal, "changes": changes, "lines": words})
+    return made
 
 
 def tell(

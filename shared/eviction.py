@@ -37,8 +37,8 @@ _LOOKS = 10
 _PAUSE = 0.2
 """Seconds before the second look; each pause is longer than the one before."""
 
-Relock = Callable[[Sequence[affected.Holder], str], Sequence[Document]]
-"""(runs that hold it, purl) to the smallest compliant relock of each, as documents."""
+Relock = Callable[[Sequence[affected.Holder]], Sequence[Document]]
+"""Runs that hold it to the smallest compliant relock of each, as documents."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def changed(event: Event, data: VerdictChanged, evictor: Evictor) -> Outcome:
     found = affected.holders(
         files, [name for name in workloads if name in refused], evictor.store, evictor.blobs, evictor.settings
     )
-    relocks = evictor.relock(found, data.purl) if found else ()
+    relocks = evictor.relock(found)
     affected.tell(
         standing_id(data.purl),
         data.purl,

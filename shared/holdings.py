@@ -25,6 +25,7 @@ from packaging.version import InvalidVersion
 from pydantic import ValidationError
 
 from shared import alarms
+from shared.bom.names import is_document
 from shared.delivery import Outcome
 from shared.errors import Permanent
 from shared.events import Event, HoldingsListed, derive
@@ -268,12 +269,14 @@ def listed(store: Store, blobs: Blobs, registry: Registry, settings: Settings) -
 
 
 def _all(registry: Registry, settings: Settings) -> Sequence[Stored]:
-    """Every file but the locks, which install nothing: under their names, their bytes can be nothing else."""
+    """Every file but the locks and their papers, which install nothing: under their names, their bytes can be nothing
+    else."""
     return [
         stored
         for repository in repositories(settings)
         for stored in sorted(registry.stored(repository), key=lambda one: one.name)
         if stored.name != f"lock:{stored.sha256[7:]}:lock.json"
+        and not is_document(stored.name, stored.sha256)
     ]
 
 

@@ -6,13 +6,13 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from shared.errors import Permanent
-from shared.events import Event, SyncCompleted, SyncShardPlanned, derive
+from shared.events import Event, SyncCompleted, SyncShardPlanned, VerdictsWritten, derive
 from shared.locking import difference
-from shared.model.lock import Lock, LockedGeneric, LockedPython
+from shared.model.lock import Lock, LockedGeneric
 from shared.model.manifest import ClaimedManifest, Environment
 from shared.model.package import in_interpreter
 from shared.model.plan import Plan, Transfer, shard
-from shared.model.value import Digest, sha256
+from shared.model.value import Digest
 from shared.model.verdict import Verdict, Verdicts
 from shared.model.workload import Workload
 from shared.ports import Create, Increment, Put, Write
@@ -130,11 +130,6 @@ def missing(
     )
 
 
-def proof(transfer: Transfer) -> Put:
-    """What stays of a file that its URL really gave. Under a name made of both: written twice, it is the same."""
-    return Put("proved", transfer.proof, {"url": transfer.file.url, "sha256": transfer.sha256})
-
-
 def plan(lock: Digest, absent: tuple[Transfer, ...], limit: int) -> Plan:
     return Plan(lock=lock, shards=shard(absent, limit))
 
@@ -146,11 +141,6 @@ def sync_id(run_id: str, plan: Digest) -> str:
 def lock_name(digest: Digest) -> tuple[str, str, str]:
     """(package, version, file name) of a lock in the generic repository."""
     return "lock", digest.removeprefix("sha256:"), "lock.json"
-
-
-def generic_name(digest: Digest) -> tuple[str, str, str]:
-    """(package, version, file name) of a file that was fetched by URL; the guest looks for it there."""
-    return "generic", digest.removeprefix("sha256:"), "file"
 
 
 def planned(
@@ -201,6 +191,12 @@ def replacements_judged(
     return () if begun else (Put("runs", run_id, fields, merge=True),)
 
 
+def judged_by(data: VerdictsWritten, made: Plan, others: Sequence[Digest]) -> Put:
+    """By which verdicts this very lock was made: what its papers are written from when all of it is there."""
+    fields = {"judged": [data.verdicts, *others]}
+    return Put("syncs", sync_id(data.run_id, made.digest), fields, merge=True)
+
+
 def shard_id(data: SyncShardPlanned) -> str:
     return f"{sync_id(data.run_id, data.plan)}-{data.shard}"
 
@@ -232,11 +228,3 @@ def synced(counted: Mapping[str, Any], run: Mapping[str, Any], now: float) -> di
 
 def completed(cause: Event, run_id: str, lock: Digest, now: float) -> Event:
     return derive(cause, "sync-completed", SyncCompleted(run_id=run_id, lock=lock), stage="sync", now=now)
-
-
-def check_hash(file: LockedPython, content: bytes) -> None:
-    """The user's own wheel, by the hash that her workload names."""
-    if sha256(content) != file.sha256:
-        raise Permanent(
-            f"The staged wheel {file.filename} has {sha256(content)}, not {file.sha256} as the workload says."
-        )

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import tempfile
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -14,7 +12,8 @@ from pathlib import Path
 from packaging.utils import canonicalize_name
 
 from functions.sync import decide
-from shared import eviction, holdings, waivers
+from shared import affected, eviction, holdings, logged, papers, waivers
+from shared.carrier import Carrier
 from shared.creation import vm_name
 from shared.delivery import Outcome
 from shared.errors import DmzError, Permanent, Transient, Untrusted
@@ -30,7 +29,8 @@ from shared.judgement import Court, documents
 from shared.locking.debian import DebianLocker, installed_after
 from shared.locking.offer import Judge, Replaced
 from shared.locking.python import PythonLocker
-from shared.model.lock import Change, Lock, LockedArchive, LockedEnvironment, LockedGeneric, LockedPython
+from shared.model.case import Case
+from shared.model.lock import Change, Lock, LockedArchive, LockedEnvironment
 from shared.model.manifest import ClaimedManifest
 from shared.model.package import Package
 from shared.model.plan import Plan, Transfer, transfers
@@ -39,7 +39,7 @@ from shared.model.value import Digest
 from shared.model.verdict import Verdict, Verdicts
 from shared.model.workload import Workload
 from shared.policy.judge import judge_all
-from shared.ports import Advisories, Archive, Blobs, Increment, Put, Registry, Store, Upstream
+from shared.ports import Advisories, Archive, Blobs, Put, Registry, Store, Upstream
 from shared.settings import Settings
 from shared.upstream.tags import supported
 
@@ -68,7 +68,7 @@ def handle_event(event: Event, ports: Ports) -> Outcome:
             event, ports.store, ports.blobs, ports.registry, ports.settings, ports.clock()
         )
     if isinstance(event.data, VerdictChanged):
-        return eviction.changed(event, event.data, _evictor(ports))
+        return eviction.changed(event, event.data, _evictor(event, ports))
     run = ports.store.get("runs", event.run_id) or {}
     if run.get("state") != "running":
         return Outcome()
@@ -104,11 +104,14 @@ def _plan(event: Event, data: VerdictsWritten, workload: Workload, ports: Ports)
     shards = [
         SyncShardPlanned(run_id=data.run_id, plan=plan.digest, shard=i) for i in range(len(plan.shards))
     ]
+    judged = _stored(data.manifest, court, ports)
     return Outcome(
         (
             *decide.planned(data.run_id, lock, plan, missing, now, begun),
-            *decide.replacements_judged(data.run_id, _stored(data.manifest, court, ports), begun),
+            *decide.replacements_judged(data.run_id, judged, begun),
+            decide.judged_by(data, plan, [verdicts for verdicts, _ in judged]),
             *(() if begun else (_leaning(data.run_id, lock, verdicts, court),)),
+            *(() if begun else logged.locked(event, lock, _brought(court), now)),
         ),
         tuple(derive(event, "sync-shard-planned", each, stage="sync", now=now) for each in shards),
     )
@@ -127,10 +130,15 @@ def _stored(manifest: Digest, court: Court, ports: Ports) -> list[tuple[Digest, 
 def _leaning(run_id: str, lock: Lock, verdicts: Verdicts, court: Court) -> Put:
     """The waivers by which what the lock brings got in: of what the outer VM had, and of what replaces it."""
     chosen = {change.after.purl for change in lock.changes}
-    cases = court.docket.cases() if court.waivers else ()
-    brought = {each.package.purl: each for case in cases for each in judge_all(case)}
+    brought = _brought(court)
     used = (*verdicts.verdicts, *(each for purl, each in sorted(brought.items()) if purl in chosen))
     return Put("runs", run_id, {"waivers": waivers.leaned_on(used, court.waivers)}, merge=True)
+
+
+def _brought(court: Court) -> dict[str, Verdict]:
+    """By purl: what was judged on the way to the lock, if a waiver can have played a part in it."""
+    cases = court.docket.cases() if court.waivers else ()
+    return {each.package.purl: each for case in cases for each in judge_all(case)}
 
 
 def _begun(run_id: str, ports: Ports) -> bool:
@@ -169,7 +177,8 @@ def _lock(
         archives, moved = _lock_debian(manifest, index.result(), upstream, judge, by_purl)
     replaced = {change.after.purl for change in (*changes, *moved)}
     chosen = [verdict for purl, verdict in judged.items() if purl in replaced]
-    ports.store.put_many("verdicts", documents(event.run_id, chosen))
+    if event.run_id:  # else it is only proposed
+        ports.store.put_many("verdicts", documents(event.run_id, chosen))
     return Lock(
         workload=workload.name,
         manifest=digest,
@@ -266,7 +275,7 @@ def _apply(data: SyncShardPlanned, ports: Ports) -> Outcome:
     lock = Lock.read(ports.blobs.get(plan.lock), f"The lock {plan.lock}")
     # Before the first byte: nothing lies in a repository without a record.
     ports.store.put([*holdings.records(todo, lock, workload, data.run_id, ports.clock())])
-    carrier = _Carrier(ports, ports.upstream(workload), data.run_id)
+    carrier = _carrier(ports, workload, data.run_id)
     with (
         tempfile.TemporaryDirectory(dir=ports.scratch, prefix="sync-") as folder,
         ThreadPoolExecutor(_PARALLEL, thread_name_prefix="transfer") as pool,
@@ -284,82 +293,15 @@ def _apply(data: SyncShardPlanned, ports: Ports) -> Outcome:
     return Outcome(decide.shard_done(data, len(shard), sum(sizes) + earlier))
 
 
-@dataclass
-class _Carrier:
-    """Carries single files from upstream into a repository, and counts for whoever watches."""
-
-    ports: Ports
-    upstream: Upstream
-    run_id: str
-    _reported: float = 0.0
-    _done: int = 0
-    _bytes: int = 0
-
-    def __post_init__(self) -> None:
-        self._lock = threading.Lock()
-
-    def carry(self, transfer: Transfer, folder: Path) -> int:
-        """Bytes fetched, proved and uploaded, and counted."""
-        size = self.bring(transfer, folder)
-        self._count(size)
-        return size
-
-    def bring(self, transfer: Transfer, folder: Path) -> int:
-        """Bytes fetched, proved and uploaded."""
-        path = folder / f"{transfer.sha256[7:]}-{transfer.repository}-{transfer.proof[:16]}"
-        size = self._fetch(transfer, path)
-        if transfer.python:
-            self.upstream.proof.wheel(transfer.python, path)
-            self.ports.registry.upload_python(transfer.repository, transfer.python, path)
-        elif transfer.archive:
-            self.upstream.proof.archive(transfer.archive, path)
-            self.ports.registry.upload_apt(transfer.repository, transfer.archive, path)
-        else:
-            package, version, filename = decide.generic_name(transfer.sha256)
-            self.ports.registry.upload_generic(transfer.repository, package, version, filename, path)
-            self.ports.store.put([decide.proof(transfer)])
-        path.unlink()
-        return size
-
-    def _fetch(self, transfer: Transfer, path: Path) -> int:
-        file = transfer.file
-        if isinstance(file, LockedPython) and file.url.startswith("own:"):
-            staging, name = self.ports.settings.staging_repository, file.sha256[7:]
-            self.ports.registry.download_generic(staging, "wheels", name, file.filename, path)
-            decide.check_hash(file, path.read_bytes())
-            return path.stat().st_size
-        downloads = self.upstream.downloads
-        if isinstance(file, LockedPython):
-            return downloads.fetch(file.url, file.sha256, path)
-        return downloads.fetch(
-            file.url, file.sha256, path, size=file.size, by_workload=isinstance(file, LockedGeneric)
-        )
-
-    def _count(self, size: int) -> None:
-        with self._lock:
-            self._done += 1
-            self._bytes += size
-            if self.ports.clock() - self._reported < 0.5:
-                return
-        self.tell()
-
-    def tell(self) -> None:
-        """Progress for people: at most twice a second and at the end, and never a reason to fail."""
-        with self._lock:
-            done, total, self._done, self._bytes = self._done, self._bytes, 0, 0
-            self._reported = self.ports.clock()
-        if not done:
-            return
-        name = f"{self.run_id}-sync"
-        counts = [Increment("progress", name, "done", done), Increment("progress", name, "bytes", total)]
-        with contextlib.suppress(DmzError):
-            self.ports.store.put(counts)
+def _carrier(ports: Ports, workload: Workload, run_id: str) -> Carrier:
+    upstream = ports.upstream(workload)
+    return Carrier(ports.store, ports.registry, upstream, ports.settings, ports.clock, run_id)
 
 
 # --- re-evaluation ---
 
 
-def _evictor(ports: Ports) -> eviction.Evictor:
+def _evictor(event: Event, ports: Ports) -> eviction.Evictor:
     return eviction.Evictor(
         store=ports.store,
         blobs=ports.blobs,
@@ -367,20 +309,34 @@ def _evictor(ports: Ports) -> eviction.Evictor:
         settings=ports.settings,
         clock=ports.clock,
         bring=functools.partial(_bring, ports),
-        relock=lambda _holders, _purl: (),
+        relock=lambda holders: affected.relocks(
+            holders, lambda each: _lock_anew(event, each, ports), ports.blobs
+        ),
     )
+
+
+def _lock_anew(event: Event, each: holdings.Remembered, ports: Ports) -> Lock:
+    """The lock that this run would get today: everything that its outer VM had is judged again."""
+    digest, workload = each.lock.manifest, each.workload
+    manifest = ClaimedManifest.read(ports.blobs.get(digest), f"The manifest {digest}")
+    first = Verdicts.read(ports.blobs.get(str(each.run["verdicts"])), "The run's verdicts")
+    case = Case.read(ports.blobs.get(first.case), f"The case {first.case}")
+    held = waivers.in_force(ports.store)
+    court = Court(ports.advisories, ports.policy(), manifest.release, ports.clock(), workload.name, held)
+    now = replace(court, facts=ports.upstream(workload).facts).judge(case.subjects)
+    verdicts = Verdicts(manifest=digest, case=first.case, verdicts=now)
+    return _lock(event, digest, manifest, verdicts, workload, ports, court)
 
 
 def _bring(ports: Ports, several: Sequence[Transfer]) -> None:
     """Bring files in again that were judged and proved once: proved anew like all others."""
     for transfer in several:
-        record = (
-            ports.store.get(holdings.RECORDS, holdings.record_id(transfer.repository, transfer.sha256)) or {}
-        )
+        name = holdings.record_id(transfer.repository, transfer.sha256)
+        record = ports.store.get(holdings.RECORDS, name) or {}
         run = ports.store.get("runs", str(record["run_id"])) or {}
         workload = Workload.read(ports.blobs.get(run["workload_digest"]), "The stored workload")
         with tempfile.TemporaryDirectory(dir=ports.scratch, prefix="sync-") as folder:
-            _Carrier(ports, ports.upstream(workload), "").bring(transfer, Path(folder))
+            _carrier(ports, workload, "").bring(transfer, Path(folder))
 
 
 # --- close ---
@@ -430,6 +386,10 @@ def _closing(cause: Event, run_id: str, sync_id: str, ports: Ports) -> Outcome:
             f"{len(absent)} uploaded files are not listed by the repositories yet, {absent[0].sha256} first."
         )
     now = ports.clock()
-    learned = Put("runs", run_id, decide.synced(counted, run, now), merge=True)
-    writes = (learned,) if run.get("stage") == "sync" else ()
-    return Outcome(writes, (decide.completed(cause, run_id, counted["lock"], now),))
+    completed = (decide.completed(cause, run_id, counted["lock"], now),)
+    if run.get("stage") != "sync":
+        return Outcome((), completed)
+    approved = papers.approved(lock, counted.get("judged", ()), ports.blobs)
+    written = papers.publish(approved, ports.blobs, ports.registry, names.generic_repository, ports.scratch)
+    learned = Put("runs", run_id, decide.synced(counted, run, now) | written, merge=True)
+    return Outcome((learned,), completed)

@@ -10,11 +10,10 @@ import pytest
 from shared.errors import Transient
 from shared.holdings import record_id
 from shared.machines import vm_name
-from shared.model.lock import LockedPython
+from shared.model.lock import Lock, LockedPython
 from shared.model.value import sha256
 from shared.ports import Document
 from shared.reevaluation import standing_id
-from tests.stages import guests
 from tests.stages.faults import Fuse
 from tests.stages.world import WORKLOAD, World
 from tests.support import built
@@ -64,7 +63,7 @@ def test_nothing_new_changes_nothing(held: World) -> None:
 
 
 def locks(repositories: dict[str, list[str]]) -> set[str]:
-    return {name for name in repositories["dmz-generic"] if name.startswith("lock:")}
+    return {name for name in repositories["dmz-generic"] if name.startswith(("lock:", "bom-"))}
 
 
 def test_what_a_new_advisory_blocks_goes_out_and_everything_else_stays(held: World) -> None:
@@ -301,9 +300,34 @@ def test_runs_and_machines_that_hold_it_are_listed(make: Callable[..., World]) -
     ]
     assert "GHSA-tool-1.0" in found["reason"]
     assert world.run(kept)["affected"][standing_id(TOOL)]["purl"] == TOOL
-    world.market.flaws.clear()
-    path = world.tmp / "again"
-    path.write_bytes(world.market.contents["https://files.test/tool-1.0-py3-none-any.whl"])
+
+
+def test_the_smallest_compliant_relock_is_proposed(held: World) -> None:
+    (run_id, run) = held.store.find("runs", "state", "completed")[0]
+    held.market.wheel("tool", "1.1")
+    held.market.wheel("tool", "3.0")
+    held.market.flaw("tool", "1.0")
+    refresh(held, "one")
+    found = held.store.get("affected", standing_id(TOOL)) or {}
+    (relock,) = found["relocks"]
+    assert (relock["lock"], relock["runs"]) == (run["lock"], [run_id])
+    rows = [(row["names"], row["from"], row["to"]) for row in relock["changes"]["rows"]]
+    assert rows == [(["tool"], "1.0", "1.1")]
+    assert any("tool" in line and "GHSA-tool-1.0" in line for line in relock["lines"])
+    proposed = Lock.read(held.blobs.get(relock["proposal"]), "The proposal")
+    names = {file.filename for each in proposed.environments for file in each.packages}
+    assert "tool-1.1-py3-none-any.whl" in names
+    # Never silent, and never done: the run has the lock that it had.
+    assert held.run(run_id)["lock"] == run["lock"]
+
+
+def test_where_nothing_is_left_the_reason_is_told(held: World) -> None:
+    held.market.flaw("tool", "1.0")
+    refresh(held, "one")
+    found = held.store.get("affected", standing_id(TOOL)) or {}
+    (relock,) = found["relocks"]
+    assert "proposal" not in relock
+    assert "tool" in relock["why"]
 
 
 # --- death ---
