@@ -5,21 +5,21 @@ https://google.github.io/osv.dev/post-v1-querybatch/ and https://google.github.i
 
 from __future__ import annotations
 
-import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
 import httpx
-import orjson
 
 from shared.advisories import osv
+from shared.advisories.calls import Calls, Refused, Waiting
 from shared.advisories.match import Query, concerns, match, query
-from shared.errors import Permanent, Transient
+from shared.errors import DmzError, Permanent, Transient
 from shared.model.package import Package, Release
 from shared.model.value import canonical, printable, sha256
 from shared.model.verdict import AdvisorySource, Finding, Known
@@ -33,129 +33,167 @@ _CACHED = 50_000
 
 _Listed = dict[str, str]
 """Record id to the date of its last change."""
+_Asked = tuple[Query, dict[str, Any]]
+"""A package, and one of the questions about it."""
+
+
+@dataclass
+class _Answers:
+    """What came back, and what did not."""
+
+    listed: dict[Query, _Listed]
+    lacking: dict[Query, str] = field(default_factory=dict)
+    """Why not everything that is known of the package came back, as a sentence."""
+    heard: bool = False
+    """The service answered at least one question."""
+
+    def lacks(self, queries: Iterable[Query], why: str) -> None:
+        for one in queries:
+            self.lacking.setdefault(one, why)
 
 
 class OsvApi:
-    """The port `Advisories` over the API. What cannot be fetched or read is Transient: the data exists, elsewhere."""
+    """The port `Advisories` over the API.
 
-    def __init__(self, url: str = API, clock: Callable[[], float] = time.time) -> None:
-        self._url, self._clock = url.rstrip("/"), clock
+    1. What did not come, or cannot be read, makes the packages `lacking` that it may be about; the others are judged.
+    2. Transient only if no question was answered at all: then OSV.dev is away, its records exist, and an event that
+       comes again in a minute finds them. If it refuses the questions themselves, the same ones would be refused again.
+    """
+
+    def __init__(
+        self, url: str = API, clock: Callable[[], float] = time.time, waiting: Waiting | None = None
+    ) -> None:
+        self._url, self._clock, self._waiting = url.rstrip("/"), clock, waiting or Waiting()
         self._cache: dict[tuple[str, str], Any] = {}
-        self._answered = threading.local()
-
-    def source(self) -> AdvisorySource:
-        """Of this thread's last `findings`: when it asked, and a digest over every record's id and date."""
-        source: AdvisorySource | None = getattr(self._answered, "source", None)
-        if source is None:
-            raise Permanent("OSV.dev's API has no date of its own: ask it for findings first.")
-        return source
 
     def known(self, packages: Iterable[Package], release: Release) -> Known:
-        """Everything that is known of the packages."""
-        found = self.findings(packages, release)
-        return Known(findings=dict(found), lacking={}, source=self.source())
-
-    def findings(self, packages: Iterable[Package], release: Release) -> Mapping[str, tuple[Finding, ...]]:
-        """Findings by purl. The server chooses the records, `match` decides; where they disagree it is undecided."""
+        """Everything that is known of the packages. The server chooses the records, `match` decides; where they
+        disagree it is undecided. The source is when it was asked, with a digest over every record's id and date."""
         packages = tuple(packages)
         asked = {package.purl: query(package, release) for package in packages}
         queries = sorted({found for found in asked.values() if found is not None}, key=_key)
-        started = (
-            datetime.fromtimestamp(self._clock(), UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-        )
+        started = datetime.fromtimestamp(self._clock(), UTC).isoformat(timespec="seconds")
         with httpx.Client(timeout=_TIMEOUT) as client:
-            listed = self._ask(client, queries)
-            raws = self._fetch(client, {pair for found in listed.values() for pair in found.items()})
-        names = {found.name for found in queries}
-        scopes = {found.ecosystem for found in queries}
-        records = {id: self._read(raw, names, scopes) for id, raw in sorted(raws.items())}
-        found = dict(match(packages, release, records.values()))
+            calls = Calls(client, self._url, "OSV.dev", self._waiting)
+            answers = self._ask(calls, queries)
+            raws = self._fetch(calls, answers)
+        if queries and not answers.heard:  # 2
+            raise Transient(next(iter(answers.lacking.values())))
+        records = self._read(raws, answers)
+        findings = dict(match(packages, release, records.values()))
+        lacking: dict[str, str] = {}
         for purl, one in asked.items():
-            if one is not None and (extra := _disagreement(found.get(purl, ()), listed[one], records)):
-                found[purl] = tuple(sorted((*found.get(purl, ()), *extra), key=lambda finding: finding.id))
-        digest = sha256(canonical([[*_key(one), sorted(listed[one].items())] for one in queries]))
-        self._answered.source = AdvisorySource(source="osv.dev api", date=started, digest=digest)
-        return found
+            if one is None:
+                continue
+            if extra := _disagreement(findings.get(purl, ()), answers.listed[one], records):
+                findings[purl] = tuple(
+                    sorted((*findings.get(purl, ()), *extra), key=lambda finding: finding.id)
+                )
+            if one in answers.lacking:
+                lacking[purl] = answers.lacking[one].removesuffix(".")
+        said = [
+            [*_key(one), sorted(answers.listed[one].items()), *([None] if one in answers.lacking else [])]
+            for one in queries
+        ]
+        date = started.replace("+00:00", "Z")
+        source = AdvisorySource(source="osv.dev api", date=date, digest=sha256(canonical(said)))
+        return Known(findings=findings, lacking=lacking, source=source)
 
-    def _ask(self, client: httpx.Client, queries: Sequence[Query]) -> dict[Query, _Listed]:
-        listed: dict[Query, _Listed] = {one: {} for one in queries}
-        waiting = [(one, question) for one in queries for question in _questions(one)]
+    def _ask(self, calls: Calls, queries: Sequence[Query]) -> _Answers:
+        answers = _Answers({one: {} for one in queries})
+        waiting: list[_Asked] = [(one, question) for one in queries for question in _questions(one)]
         for _ in range(_PAGES):
-            if not waiting:
-                return listed
-            batch, rest = waiting[:_BATCH], waiting[_BATCH:]
-            again = []
-            for (one, question), answer in zip(
-                batch, self._batch(client, [q for _, q in batch]), strict=True
-            ):
-                listed[one].update(_vulnerabilities(answer, self._url))
-                # 1. Only the questions that have more to tell are asked again.
-                if token := answer.get("next_page_token"):
-                    again.append((one, {**question, "page_token": token}))
-            waiting = again + rest
-        raise Transient(f"OSV.dev at {self._url} does not come to an end of its pages: try again later.")
+            again: list[_Asked] = []
+            for start in range(0, len(waiting), _BATCH):
+                for asked, answer in self._batch(calls, waiting[start : start + _BATCH], answers):
+                    # Only the questions that have more to tell are asked again.
+                    again += self._note(asked, answer, answers)
+            if not again:
+                return answers
+            waiting = again
+        why = f"OSV.dev at {self._url} does not come to an end of its pages: try again later."
+        answers.lacks((one for one, _ in waiting), why)
+        return answers
 
-    def _batch(self, client: httpx.Client, questions: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-        answer = self._call(client, "POST", "/v1/querybatch", {"queries": questions})
-        results = answer.get("results") if isinstance(answer, dict) else None
-        # 2. An answer for each question, or none is believed.
-        if not isinstance(results, list) or len(results) != len(questions):
-            raise Transient(
-                f"OSV.dev at {self._url} answered {len(questions)} questions with something else."
+    def _batch(
+        self, calls: Calls, batch: Sequence[_Asked], answers: _Answers
+    ) -> Iterator[tuple[_Asked, Any]]:
+        """Each question with its answer; those without are noted. A question that OSV.dev refuses takes the others
+        of its batch with it: halves are asked, until it stands alone."""
+        questions = [question for _, question in batch]
+        try:
+            results = calls.json(
+                "POST", "/v1/querybatch", lambda answer: _results(answer, len(batch)), {"queries": questions}
             )
-        results = [{} if result is None else result for result in results]
-        if not all(isinstance(result, dict) for result in results):
-            raise Transient(f"OSV.dev at {self._url} answered a question with something unreadable.")
-        return results
+        except Refused as error:
+            if error.status != 400 or len(batch) == 1:
+                answers.lacks((one for one, _ in batch), str(error))
+                answers.heard = True
+                return
+            middle = len(batch) // 2
+            yield from self._batch(calls, batch[:middle], answers)
+            yield from self._batch(calls, batch[middle:], answers)
+            return
+        except Transient as error:
+            answers.lacks((one for one, _ in batch), str(error))
+            return
+        answers.heard = True
+        yield from zip(batch, results, strict=True)
 
-    def _fetch(self, client: httpx.Client, wanted: Iterable[tuple[str, str]]) -> dict[str, Any]:
-        wanted = sorted(wanted)
+    def _note(self, asked: _Asked, answer: Any, answers: _Answers) -> list[_Asked]:
+        """Notes what one answer lists; the question for its next page, if there is one."""
+        one, question = asked
+        try:
+            listed, token = _page({} if answer is None else answer)
+        except ValueError as error:
+            answers.lacks(
+                [one], f"OSV.dev at {self._url} answered something unreadable ({error}): try again later."
+            )
+            return []
+        answers.listed[one].update(listed)
+        return [(one, {**question, "page_token": token})] if token else []
+
+    def _fetch(self, calls: Calls, answers: _Answers) -> dict[str, Any]:
+        """Every record that was listed, by id; a package one of whose records does not come is noted."""
+        wanted = sorted({pair for found in answers.listed.values() for pair in found.items()})
         missing = [pair for pair in wanted if pair not in self._cache]
         if len(self._cache) + len(missing) > _CACHED:
             self._cache.clear()
             missing = wanted
+
+        def fetched(pair: tuple[str, str]) -> tuple[tuple[str, str], Any]:
+            try:
+                return pair, calls.json("GET", f"/v1/vulns/{quote(pair[0], safe='')}", _record(pair[0]))
+            except DmzError as error:
+                return pair, error
+
+        failed: dict[tuple[str, str], str] = {}
+        raws: dict[str, Any] = {id: self._cache[id, date] for id, date in wanted if (id, date) in self._cache}
         with ThreadPoolExecutor(_WORKERS) as pool:
-            # 3. Every record that was listed, or no findings at all.
-            for pair, raw in pool.map(lambda pair: (pair, self._record(client, pair[0])), missing):
-                self._cache[pair] = raw
-        return {id: self._cache[id, modified] for id, modified in wanted}
+            for pair, raw in pool.map(fetched, missing):
+                if isinstance(raw, DmzError):
+                    failed[pair] = str(raw)
+                else:
+                    self._cache[pair] = raws[pair[0]] = raw
+        for one, listed in answers.listed.items() if failed else ():
+            if why := next((failed[pair] for pair in sorted(listed.items()) if pair in failed), ""):
+                answers.lacks([one], why)
+        return raws
 
-    def _record(self, client: httpx.Client, id: str) -> Any:
-        raw = self._call(client, "GET", f"/v1/vulns/{quote(id, safe='')}")
-        if not isinstance(raw, dict) or raw.get("id") != id:
-            raise Transient(
-                f"OSV.dev at {self._url} sent something else than {printable(id, 60)}: try again later."
-            )
-        return raw
+    def _read(self, raws: Mapping[str, Any], answers: _Answers) -> dict[str, osv.Record]:
+        names = {found.name for found in answers.listed}
+        scopes = {found.ecosystem for found in answers.listed}
 
-    def _read(self, raw: Any, names: set[str], scopes: set[str]) -> osv.Record:
         def wanted(ecosystem: str, name: str) -> bool:
             return name in names and any(concerns(ecosystem, scope) for scope in scopes)
 
-        try:
-            return osv.read(raw, f"{printable(str(raw['id']), 60)} of {self._url}", wanted)
-        except Permanent as error:
-            raise Transient(str(error)) from error
-
-    def _call(self, client: httpx.Client, method: str, path: str, body: Any = None) -> Any:
-        url = self._url + path
-        try:
-            response = client.request(method, url, content=None if body is None else orjson.dumps(body))
-        except httpx.HTTPError as error:
-            raise Transient(
-                f"OSV.dev at {url} cannot be reached ({type(error).__name__}: {error})."
-            ) from error
-        if response.status_code == 400:
-            text = printable(response.text, 200)
-            raise Permanent(f"OSV.dev at {url} does not understand the question: {text}")
-        if response.status_code != 200:
-            raise Transient(f"OSV.dev at {url} answered HTTP {response.status_code}: try again later.")
-        try:
-            return orjson.loads(response.content)
-        except orjson.JSONDecodeError as error:
-            raise Transient(
-                f"OSV.dev at {url} answered something that is not JSON: try again later."
-            ) from error
+        records: dict[str, osv.Record] = {}
+        for id, raw in sorted(raws.items()):
+            try:
+                records[id] = osv.read(raw, f"{printable(id, 60)} of {self._url}", wanted)
+            except Permanent as error:
+                answers.lacks((one for one, listed in answers.listed.items() if id in listed), str(error))
+        return records
 
 
 def _key(one: Query) -> tuple[str, str, str]:
@@ -183,14 +221,35 @@ def _ecosystem(name: str) -> str:
     return f"{name}:LTS" if lts else name
 
 
-def _vulnerabilities(answer: dict[str, Any], url: str) -> _Listed:
-    listed = answer.get("vulns") or []
+def _results(answer: Any, count: int) -> list[Any]:
+    """An answer for each question, or none is believed."""
+    results = answer.get("results") if isinstance(answer, dict) else None
+    if not isinstance(results, list) or len(results) != count:
+        raise ValueError(f"{count} questions, other than {count} results")
+    return results
+
+
+def _page(answer: Any) -> tuple[_Listed, str]:
+    """What one result lists, and the token of its next page."""
+    listed = answer.get("vulns") or [] if isinstance(answer, dict) else None
     if not isinstance(listed, list) or not all(
         isinstance(one, dict) and isinstance(one.get("id"), str) and isinstance(one.get("modified", ""), str)
         for one in listed
     ):
-        raise Transient(f"OSV.dev at {url} listed something that is no advisory: try again later.")
-    return {one["id"]: one.get("modified", "") for one in listed}
+        raise ValueError("it lists what is no advisory")
+    token = answer.get("next_page_token") or ""
+    if not isinstance(token, str):
+        raise ValueError("the token of its next page is no text")  # noqa: TRY004 - as everything else of an answer
+    return {one["id"]: one.get("modified", "") for one in listed}, token
+
+
+def _record(id: str) -> Callable[[Any], Any]:
+    def read(raw: Any) -> Any:
+        if not isinstance(raw, dict) or raw.get("id") != id:
+            raise ValueError(f"another record than {printable(id, 60)}, or none")
+        return raw
+
+    return read
 
 
 def _disagreement(
@@ -212,5 +271,5 @@ def _disagreement(
             undecided=f"{id}: OSV.dev lists it for this version, the record itself does not",
         )
         for id in sorted(listed)
-        if not matched[id] and not records[id].withdrawn
+        if id in records and not matched[id] and not records[id].withdrawn
     ]

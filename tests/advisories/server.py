@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-Answer = tuple[int, bytes]
+Answer = tuple[int, bytes] | tuple[int, bytes, dict[str, str]]
+"""Status, body, further headers."""
 Handler = Callable[[str, str, bytes], Answer]
 """Method, path and body to status and body."""
 
@@ -19,8 +20,10 @@ def serving(handle: Handler, *, lie_about_length: int = 0) -> Iterator[str]:
     class Request(BaseHTTPRequestHandler):
         def _answer(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            status, answer = handle(self.command, self.path, body)
+            status, answer, *more = handle(self.command, self.path, body)
             self.send_response(status)
+            for name, value in (more[0] if more else {}).items():
+                self.send_header(name, value)
             self.send_header("Content-Length", str(len(answer) + lie_about_length))
             self.end_headers()
             self.wfile.write(answer)

@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 import socket
 from collections import Counter
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from typing import Any
 
 import pytest
 
 from shared.advisories.api import OsvApi
-from shared.errors import Permanent, Transient
+from shared.advisories.calls import PATIENCE, TRIES, Waiting
+from shared.errors import Transient
+from shared.model.package import Package
 from tests.advisories.build import JAMMY, TRIXIE, affected, deb, events, found, pypi, record
 from tests.advisories.server import Answer, serving
 
@@ -26,8 +30,13 @@ class Osv:
         self.batches: list[list[dict[str, Any]]] = []
         self.fetched: Counter[str] = Counter()
         self.broken: dict[str, Answer] = {}
+        """Path to what is answered instead, always."""
+        self.once: dict[str, list[Answer]] = {}
+        """Path to what is answered before."""
 
     def __call__(self, method: str, path: str, body: bytes) -> Answer:
+        if self.once.get(path):
+            return self.once[path].pop(0)
         if path in self.broken:
             return self.broken[path]
         if (method, path) == ("POST", "/v1/querybatch"):
@@ -64,13 +73,13 @@ def test_findings_are_those_of_the_records() -> None:
     packages = [pypi(), pypi("clean"), deb("bsdutils", "1:1.0", "util-linux", "1.0")]
     osv = Osv(*records)
     with serving(osv) as url:
-        api = OsvApi(url, clock=lambda: 1_800_000_000)
-        findings = api.findings(packages, TRIXIE)
-    assert findings == found(packages, *records)
-    assert len(findings) == 2
+        known = OsvApi(url, clock=lambda: 1_800_000_000).known(packages, TRIXIE)
+    assert known.findings == found(packages, *records)
+    assert known.lacking == {}
+    assert len(known.findings) == 2
     assert osv.fetched == {"PYSEC-2026-1": 1, "DEBIAN-CVE-2026-1": 1}
-    assert api.source().source == "osv.dev api"
-    assert api.source().date == "2027-01-15T08:00:00Z"
+    assert known.source.source == "osv.dev api"
+    assert known.source.date == "2027-01-15T08:00:00Z"
 
 
 def test_only_questions_with_more_to_tell_are_asked_again() -> None:
@@ -79,7 +88,7 @@ def test_only_questions_with_more_to_tell_are_asked_again() -> None:
     ]
     osv = Osv(*records, page=3)
     with serving(osv) as url:
-        findings = OsvApi(url).findings([pypi(), pypi("b"), pypi("c")], TRIXIE)
+        findings = OsvApi(url).known([pypi(), pypi("b"), pypi("c")], TRIXIE).findings
     assert len(findings[pypi().purl]) == 7
     assert [[one["package"]["name"] for one in batch] for batch in osv.batches] == [
         ["b", "c", "thing"],
@@ -93,7 +102,7 @@ def test_only_questions_with_more_to_tell_are_asked_again() -> None:
 def test_a_batch_has_a_thousand_questions_at_most() -> None:
     osv = Osv(record())
     with serving(osv) as url:
-        OsvApi(url).findings([pypi(f"p{i}") for i in range(2500)] + [pypi()], TRIXIE)
+        OsvApi(url).known([pypi(f"p{i}") for i in range(2500)] + [pypi()], TRIXIE)
     assert [len(batch) for batch in osv.batches] == [1000, 1000, 501]
 
 
@@ -106,7 +115,7 @@ def test_forms_of_a_version_and_of_a_release() -> None:
             pypi("d", "v01.0"),
             deb("c", "1.0", release=JAMMY),
         ]
-        OsvApi(url).findings(packages, JAMMY)
+        OsvApi(url).known(packages, JAMMY)
     asked = [
         (one["package"]["ecosystem"], one["package"]["name"], one.get("version")) for one in osv.batches[0]
     ]
@@ -122,7 +131,7 @@ def test_forms_of_a_version_and_of_a_release() -> None:
 def test_a_record_that_does_not_include_what_the_server_listed_is_undecided() -> None:
     other = record("PYSEC-2026-1", affected(events(("introduced", "5"))))
     with serving(Osv(other)) as url:
-        (finding,) = OsvApi(url).findings([pypi()], TRIXIE)[pypi().purl]
+        (finding,) = OsvApi(url).known([pypi()], TRIXIE).findings[pypi().purl]
     assert "OSV.dev lists it" in finding.undecided
 
 
@@ -130,15 +139,30 @@ def test_records_are_kept_until_they_change() -> None:
     osv = Osv(record())
     with serving(osv) as url:
         api = OsvApi(url)
-        api.findings([pypi()], TRIXIE)
-        first = api.source().digest
-        api.findings([pypi()], TRIXIE)
+        first = api.known([pypi()], TRIXIE).source.digest
+        assert api.known([pypi()], TRIXIE).source.digest == first
         assert osv.fetched["PYSEC-2026-1"] == 1
-        assert api.source().digest == first
         osv.records["PYSEC-2026-1"] = record(modified="2026-11-21T00:00:00Z", severity=[])
-        api.findings([pypi()], TRIXIE)
+        assert api.known([pypi()], TRIXIE).source.digest != first
         assert osv.fetched["PYSEC-2026-1"] == 2
-        assert api.source().digest != first
+
+
+class Time:
+    """Passes by being waited for."""
+
+    def __init__(self) -> None:
+        self.now, self.waits = 0.0, list[float]()
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+        self.waits.append(seconds)
+
+    def waiting(self) -> Waiting:
+        return Waiting(now=lambda: self.now, sleep=self.sleep, chance=lambda: 0.5)
+
+
+def api(url: str) -> OsvApi:
+    return OsvApi(url, waiting=Time().waiting())
 
 
 GARBAGE = [
@@ -147,70 +171,212 @@ GARBAGE = [
     b"[]",
     b"{}",
     b'{"results": []}',
-    b'{"results": [7]}',
-    b'{"results": [{"vulns": [{"id": 7}]}]}',
-    b'{"results": [{"vulns": "all"}]}',
+    b'{"results": {}}',
+    b'{"results": [{}, {}]}',
 ]
+BATCH, VULN = "/v1/querybatch", "/v1/vulns/PYSEC-2026-2"
 
 
 @pytest.mark.parametrize("body", GARBAGE)
-def test_garbage_is_not_believed(body: bytes) -> None:
+def test_garbage_alone_is_an_api_that_is_away(body: bytes) -> None:
     osv = Osv(record())
-    osv.broken["/v1/querybatch"] = (200, body)
-    with serving(osv) as url, pytest.raises(Transient, match=url):
-        OsvApi(url).findings([pypi()], TRIXIE)
-
-
-@pytest.mark.parametrize("status", [429, 500, 503, 302])
-@pytest.mark.parametrize("path", ["/v1/querybatch", "/v1/vulns/PYSEC-2026-2"])
-def test_a_failure_anywhere_is_no_partial_answer(path: str, status: int) -> None:
-    osv = Osv(record(), record("PYSEC-2026-2"), record("PYSEC-2026-3"))
-    osv.broken[path] = (status, b"")
-    with serving(osv) as url:
-        api = OsvApi(url)
-        with pytest.raises(Transient, match=str(status)):
-            api.findings([pypi()], TRIXIE)
-        with pytest.raises(Permanent, match="ask it for findings first"):
-            api.source()
-        del osv.broken[path]
-        assert len(api.findings([pypi()], TRIXIE)[pypi().purl]) == 3
+    osv.broken[BATCH] = (200, body)
+    with serving(osv) as url, pytest.raises(Transient, match=f"{url}.* answered something else"):
+        api(url).known([pypi()], TRIXIE)
 
 
 @pytest.mark.parametrize(
-    "body", [b"{}", b"null", b'{"id": "PYSEC-2026-1"', json.dumps(record("OTHER-1")).encode()]
+    "result", ["7", '"x"', "[]", '{"vulns": [{"id": 7}]}', '{"vulns": "all"}', '{"next_page_token": 7}']
 )
-def test_a_record_that_is_another_or_none_is_not_believed(body: bytes) -> None:
+def test_garbage_for_one_package_holds_that_one(result: str) -> None:
+    def handle(method: str, path: str, body: bytes) -> Answer:
+        return 200, b'{"results": [' + result.encode() + b", {}]}"
+
+    with serving(handle) as url:
+        known = api(url).known([pypi("a"), pypi("b")], TRIXIE)
+    assert known.lacking.keys() == {pypi("a").purl}
+    assert "something unreadable" in known.lacking[pypi("a").purl]
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+@pytest.mark.parametrize("path", [BATCH, VULN])
+def test_what_fails_for_a_while_is_asked_again(path: str, status: int) -> None:
+    osv = Osv(record(), record("PYSEC-2026-2"))
+    osv.once[path] = [(status, b""), (status, b""), (200, b"garbage"), (status, b"")]
+    time = Time()
+    with serving(osv) as url:
+        known = OsvApi(url, waiting=time.waiting()).known([pypi()], TRIXIE)
+    assert (len(known.findings[pypi().purl]), known.lacking) == (2, {})
+    assert time.waits == [0.5, 1, 2, 4]  # half of a doubling bound: the chance here
+
+
+def test_what_the_server_asks_to_wait_is_waited() -> None:
     osv = Osv(record())
-    osv.broken["/v1/vulns/PYSEC-2026-1"] = (200, body)
-    with serving(osv) as url, pytest.raises(Transient):
-        OsvApi(url).findings([pypi()], TRIXIE)
+    osv.once[BATCH] = [(429, b"", {"Retry-After": "17"}), (503, b"", {"Retry-After": "soon"})]
+    time = Time()
+    with serving(osv) as url:
+        assert OsvApi(url, waiting=time.waiting()).known([pypi()], TRIXIE).findings
+    assert time.waits == [17, 1]
 
 
-def test_a_record_that_names_nobody_is_not_believed() -> None:
+def test_a_date_to_wait_for_is_understood() -> None:
     osv = Osv(record())
-    osv.broken["/v1/vulns/PYSEC-2026-1"] = (200, b'{"id": "PYSEC-2026-1", "affected": [{"package": {}}]}')
-    with serving(osv) as url, pytest.raises(Transient, match="no readable name"):
-        OsvApi(url).findings([pypi()], TRIXIE)
+    then = format_datetime(datetime.now(UTC) + timedelta(seconds=60), usegmt=True)
+    osv.once[BATCH] = [(429, b"", {"Retry-After": then})]
+    time = Time()
+    with serving(osv) as url:
+        assert OsvApi(url, waiting=time.waiting()).known([pypi()], TRIXIE).findings
+    assert 30 < time.waits[0] <= 60
 
 
-def test_a_question_that_it_does_not_understand_is_final() -> None:
-    osv = Osv()
-    osv.broken["/v1/querybatch"] = (400, b'{"code":3,"message":"Invalid ecosystem."}')
-    with serving(osv) as url, pytest.raises(Permanent, match=r"Invalid ecosystem"):
-        OsvApi(url).findings([pypi()], TRIXIE)
+def test_longer_than_a_question_may_take_nobody_waits() -> None:
+    osv = Osv(record())
+    osv.broken[BATCH] = (429, b"", {"Retry-After": "3600"})
+    time = Time()
+    with serving(osv) as url, pytest.raises(Transient, match="HTTP 429"):
+        OsvApi(url, waiting=time.waiting()).known([pypi()], TRIXIE)
+    assert time.waits == []
+
+
+@pytest.mark.parametrize(
+    "broken", [(429, b""), (500, b""), (404, b"?"), (200, b"{}"), (200, b"null"), (200, b"")]
+)
+def test_a_record_that_does_not_come_holds_whom_it_was_listed_for(broken: Answer) -> None:
+    osv = Osv(record(), record("PYSEC-2026-2"), record("PYSEC-2026-3", affected(BELOW_2, name="other")))
+    osv.broken[VULN] = broken
+    with serving(osv) as url:
+        asked = api(url)
+        known = asked.known([pypi(), pypi("other"), pypi("clean")], TRIXIE)
+        assert known.lacking.keys() == {pypi().purl}
+        assert VULN in known.lacking[pypi().purl]
+        assert [one.id for one in known.findings[pypi().purl]] == ["PYSEC-2026-1"]
+        assert known.findings[pypi("other").purl][0].id == "PYSEC-2026-3"
+        # what did not come is not remembered; the source tells the two apart
+        del osv.broken[VULN]
+        whole = asked.known([pypi(), pypi("other"), pypi("clean")], TRIXIE)
+        assert whole.lacking == {}
+        assert len(whole.findings[pypi().purl]) == 2
+        assert whole.source.digest != known.source.digest
+
+
+@pytest.mark.parametrize("other", [b'{"id": "PYSEC-2026-2"', json.dumps(record("OTHER-1")).encode()])
+def test_a_record_that_is_another_or_none_is_not_believed(other: bytes) -> None:
+    osv = Osv(record("PYSEC-2026-2"))
+    osv.broken[VULN] = (200, other)
+    with serving(osv) as url:
+        known = api(url).known([pypi()], TRIXIE)
+    assert known.lacking.keys() == {pypi().purl}
+
+
+def test_a_record_that_names_nobody_holds_whom_it_was_listed_for() -> None:
+    osv = Osv(record("PYSEC-2026-2"))
+    osv.broken[VULN] = (200, b'{"id": "PYSEC-2026-2", "affected": [{"package": {}}]}')
+    with serving(osv) as url:
+        known = api(url).known([pypi(), pypi("b")], TRIXIE)
+    assert known.lacking.keys() == {pypi().purl}
+    assert "no readable name" in known.lacking[pypi().purl]
+
+
+def test_a_page_that_does_not_come_holds_its_package() -> None:
+    """The first page came: what it lists is found all the same."""
+    osv = Osv(*(record(f"PYSEC-2026-{i}") for i in range(5)), page=3)
+
+    def handle(method: str, path: str, body: bytes) -> Answer:
+        return (503, b"") if b"page_token" in body else osv(method, path, body)
+
+    with serving(handle) as url:
+        known = api(url).known([pypi(), pypi("b")], TRIXIE)
+    assert known.lacking.keys() == {pypi().purl}
+    assert len(known.findings[pypi().purl]) == 3
+
+
+def test_a_batch_that_does_not_come_holds_its_packages_and_the_others_are_judged() -> None:
+    osv = Osv(record())
+    packages = [pypi(f"p{i:04}") for i in range(1500)]
+
+    def handle(method: str, path: str, body: bytes) -> Answer:
+        return (500, b"") if b'"p1400"' in body else osv(method, path, body)
+
+    with serving(handle) as url:
+        known = api(url).known([*packages, pypi()], TRIXIE)
+    assert {*known.lacking} == {package.purl for package in packages[1000:]} | {pypi().purl}
+    assert all("HTTP 500" in why for why in known.lacking.values())
+
+
+def test_a_question_that_it_refuses_holds_that_package_alone() -> None:
+    osv = Osv(record())
+
+    def handle(method: str, path: str, body: bytes) -> Answer:
+        bad = b'"p7"' in body or b'"p30"' in body
+        return (400, b'{"code":3,"message":"Invalid query."}') if bad else osv(method, path, body)
+
+    with serving(handle) as url:
+        known = api(url).known([*(pypi(f"p{i}") for i in range(50)), pypi()], TRIXIE)
+    assert known.lacking.keys() == {pypi("p7").purl, pypi("p30").purl}
+    assert "Invalid query" in known.lacking[pypi("p7").purl]
+    assert known.findings.keys() == {pypi().purl}
+
+
+@pytest.mark.parametrize("status", [302, 400, 401, 403, 404])
+def test_who_is_refused_altogether_holds_everything_and_does_not_try_again(status: int) -> None:
+    calls: list[str] = []
+
+    def handle(method: str, path: str, body: bytes) -> Answer:
+        calls.append(path)
+        return status, b"No"
+
+    with serving(handle) as url:
+        known = api(url).known([pypi(), pypi("b")], TRIXIE)
+    assert known.lacking.keys() == {pypi().purl, pypi("b").purl}
+    assert all(f"HTTP {status}: No" in why for why in known.lacking.values())
+    assert len(calls) == (3 if status == 400 else 1)
 
 
 def test_pages_without_end_end() -> None:
     def endless(method: str, path: str, body: bytes) -> Answer:
-        queries = json.loads(body)["queries"]
-        return 200, json.dumps({"results": [{"next_page_token": "again"} for _ in queries]}).encode()
+        asked = json.loads(body)["queries"]
+        results = [{"next_page_token": "again"} if one["package"]["name"] == "thing" else {} for one in asked]
+        return 200, json.dumps({"results": results}).encode()
 
-    with serving(endless) as url, pytest.raises(Transient, match="end of its pages"):
-        OsvApi(url).findings([pypi()], TRIXIE)
+    with serving(endless) as url:
+        known = api(url).known([pypi(), pypi("b")], TRIXIE)
+    assert known.lacking.keys() == {pypi().purl}
+    assert "end of its pages" in known.lacking[pypi().purl]
 
 
 def test_an_unreachable_server_is_transient() -> None:
+    time = Time()
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
+        nowhere = OsvApi(f"http://127.0.0.1:{unused.getsockname()[1]}", waiting=time.waiting())
         with pytest.raises(Transient, match="cannot be reached"):
-            OsvApi(f"http://127.0.0.1:{unused.getsockname()[1]}").findings([pypi()], TRIXIE)
+            nowhere.known([pypi()], TRIXIE)
+        assert len(time.waits) == TRIES - 1
+        # nothing has to be asked about a file that was fetched by URL
+        generic = Package(ecosystem="generic", name="thing", version="sha256:" + "0" * 64)
+        assert nowhere.known([generic], TRIXIE).lacking == {}
+
+
+def test_a_question_ends_when_its_time_is_over() -> None:
+    """Thousands of records of which none comes: not one after the other for hours."""
+    osv = Osv(*(record(f"PYSEC-2026-{i}") for i in range(300)), page=1000)
+    asked: list[str] = []
+
+    def handle(method: str, path: str, body: bytes) -> Answer:
+        asked.append(path)
+        return osv(method, path, body) if path == BATCH else (503, b"", {"Retry-After": "20"})
+
+    time = Time()
+    with serving(handle) as url:
+        known = OsvApi(url, waiting=time.waiting()).known([pypi(), pypi("b")], TRIXIE)
+    assert known.lacking.keys() == {pypi().purl}
+    assert len(asked) < 100
+    assert max(time.waits) < PATIENCE
+
+
+def test_an_answer_without_end_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shared.advisories.calls._MOST", 1000)
+    osv = Osv(record(details="x" * 5000))
+    with serving(osv) as url:
+        known = api(url).known([pypi()], TRIXIE)
+    assert "sends more than 1000 bytes" in known.lacking[pypi().purl]
