@@ -42,6 +42,11 @@ def matches(pattern: str, purl: str) -> bool:
     return _fits(_pieces(pattern), text)
 
 
+def fits(pattern: str, text: str) -> bool:
+    """Whether the pattern, in which * stands for anything, is the text."""
+    return _fits(tuple(pattern.split("*")), text)
+
+
 @lru_cache(maxsize=10_000)
 def _pieces(pattern: str) -> tuple[str, ...]:
     """The texts between the stars of the pattern, in the spelling that Package.purl has."""

@@ -93,7 +93,8 @@ class Verdict(Value):
         """The answers that led to the decision, as one sentence part."""
         if self.decision == "allow":
             untold = "".join(f"; {rule.reason}" for rule in self.rules if rule.rule == "interpreter")
-            return f"every rule allows it{untold}"
+            waived = f", as {' and '.join(self.waivers)} overrule what does not" if self.waivers else ""
+            return f"every rule allows it{waived}{untold}"
         return "; ".join(rule.reason for rule in self.rules if rule.answer == self.decision)
 
 

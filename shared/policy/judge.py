@@ -1,29 +1,34 @@
 """Findings to verdicts. Pure: every rule of the policy is asked, every answer is kept, the worst one wins.
 
-The same case gives the same bytes. Its moment decides what is too old or too young, and is not written into a verdict.
+The same case gives the same bytes. Its moment decides what is too old, too young or waived, and is not written into a
+verdict. In this order:
+
+1. How old the advisory data is, and whether it could be read for this package.
+2. The rules of the package's ecosystem and workload, where a waived finding answers allow (shared.policy.waive).
+3. What the policy allows by name, and what a waiver allows as a whole: every rule but those of 1 and malice.
+4. The worst answer decides. A hold that a cooldown alone gives says when it ends.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from dataclasses import dataclass
 
 from shared.model.case import Case, Subject
-from shared.model.policy import RANK, Level, Policy
-from shared.model.value import printable
-from shared.model.verdict import Decision, Finding, RuleAnswer, Severity, Verdict
-
-_BADNESS: dict[Decision, int] = {"allow": 0, "hold": 1, "block": 2}
-_SEVERITY: dict[Severity, int] = {"NONE": 0, "LOW": 1, "MEDIUM": 2, "HIGH": 3, "CRITICAL": 4}
-_NAMED = 5  # findings that one reason names; all of them stand in the verdict
-_CLOCK_SKEW = timedelta(hours=24)
+from shared.model.value import Digest, printable
+from shared.model.verdict import Decision, Finding, RuleAnswer, Verdict
+from shared.model.waiver import Waiver
+from shared.policy import waive
+from shared.policy.bench import BADNESS, Bench, bench
+from shared.policy.index_facts import waits_until
+from shared.policy.rules import allowed_by_name, answers
 
 
 def judge_all(case: Case) -> tuple[Verdict, ...]:
     """One verdict per purl, sorted; a package that is there twice gets the worse of its two verdicts."""
-    verdicts: dict[str, Verdict] = {}
+    judge, verdicts = _Judge.of(case), dict[str, Verdict]()
     for subject in case.subjects:
-        purl, verdict = subject.package.purl, judge(subject, case)
+        purl, verdict = subject.package.purl, judge.verdict(subject)
         if purl not in verdicts or _order(verdict) > _order(verdicts[purl]):
             verdicts[purl] = verdict
     return tuple(verdicts[purl] for purl in sorted(verdicts))
@@ -31,31 +36,80 @@ def judge_all(case: Case) -> tuple[Verdict, ...]:
 
 def judge(subject: Subject, case: Case) -> Verdict:
     """The verdict about one package."""
-    policy, findings = case.policy, case.findings.get(subject.package.purl, ())
-    asked = [_age(case), _data(subject, case)]
-    match subject.package.ecosystem:
-        case "pypi":
-            asked += _pypi(subject, findings, policy)
-        case "debian":
-            asked += _debian(findings, policy)
-        case "generic":
-            asked += _generic(subject, policy)
-    if subject.in_base:
-        asked = [_in_base(answer, subject.in_interpreter) for answer in asked]
-    worst = max((answer.answer for answer in asked), key=_BADNESS.__getitem__)
-    return Verdict(
-        package=subject.package,
-        decision=worst,
-        rules=tuple(asked),
-        findings=tuple(findings),
-        policy=policy.digest,
-        advisories=case.source,
-        needed_by=subject.needed_by,
-    )
+    return _Judge.of(case).verdict(subject)
+
+
+@dataclass(frozen=True)
+class _Judge:
+    case: Case
+    bench: Bench
+    policy: Digest
+    waivers: tuple[Waiver, ...]
+    """Those in force, the longest first."""
+
+    @classmethod
+    def of(cls, case: Case) -> _Judge:
+        made = bench(case)
+        return cls(case, made, case.policy.digest, waive.in_force(case, made.at))
+
+    def verdict(self, subject: Subject) -> Verdict:
+        findings = self.case.findings.get(subject.package.purl, ())
+        relevant = waive.of_package(self.waivers, subject.package.purl, findings) if self.waivers else ()
+        said = self._ask(subject, findings, relevant)
+        needed: tuple[Waiver, ...] = ()
+        if relevant:
+            used = waive.least(relevant, lambda some: not _worse(self._ask(subject, findings, some), said))
+            said = self._ask(subject, findings, used)
+            decision = _decision(said)
+            needed = waive.least(used, lambda some: _decision(self._ask(subject, findings, some)) == decision)
+        decision = _decision(said)
+        return Verdict(
+            package=subject.package,
+            decision=decision,
+            rules=tuple(said),
+            findings=tuple(findings),
+            policy=self.policy,
+            advisories=self.case.source,
+            needed_by=subject.needed_by,
+            until=self._until(subject, said) if decision == "hold" else "",
+            waivers=tuple(sorted(waiver.id for waiver in needed)),
+        )
+
+    def _ask(
+        self, subject: Subject, findings: Sequence[Finding], waivers: Sequence[Waiver]
+    ) -> list[RuleAnswer]:
+        """Every rule's answer if these waivers count."""
+        said = [self.bench.age, self._data(subject)]  # 1
+        said += answers(subject, waive.weighed(findings, waivers), self.bench)  # 2
+        if why := allowed_by_name(subject, self.bench):  # 3
+            said = waive.allowed(said, f"the policy allows {why}")
+        said = waive.whole(said, waivers)  # 3
+        if subject.in_base:
+            said = [_in_base(answer, subject.in_interpreter) for answer in said]
+        return said
+
+    def _data(self, subject: Subject) -> RuleAnswer:
+        if why := self.case.lacking.get(subject.package.purl):
+            return RuleAnswer(rule="advisory_data", answer="hold", reason=printable(why, 400))
+        return RuleAnswer(rule="advisory_data", answer="allow", reason="its advisories could be read")
+
+    def _until(self, subject: Subject, said: Sequence[RuleAnswer]) -> str:
+        """When a hold ends by itself (4)."""
+        holding = [answer.rule for answer in said if answer.answer == "hold"]
+        return waits_until(subject, self.bench.rules.pypi.cooldown) if holding == ["cooldown"] else ""
+
+
+def _decision(said: Sequence[RuleAnswer]) -> Decision:
+    return max((answer.answer for answer in said), key=BADNESS.__getitem__)  # 4
+
+
+def _worse(some: Sequence[RuleAnswer], others: Sequence[RuleAnswer]) -> bool:
+    """Whether any rule's answer is worse than the same rule's among the others."""
+    return any(BADNESS[one.answer] > BADNESS[other.answer] for one, other in zip(some, others, strict=True))
 
 
 def _order(verdict: Verdict) -> tuple[int, bytes]:
-    return _BADNESS[verdict.decision], verdict.canonical()
+    return BADNESS[verdict.decision], verdict.canonical()
 
 
 def _in_base(answer: RuleAnswer, in_interpreter: bool) -> RuleAnswer:
@@ -63,132 +117,3 @@ def _in_base(answer: RuleAnswer, in_interpreter: bool) -> RuleAnswer:
         return answer
     carrier = "came with the workload's own interpreter" if in_interpreter else "is part of the base image"
     return answer.model_copy(update={"reason": f"{answer.reason}; it {carrier}"})
-
-
-def _data(subject: Subject, case: Case) -> RuleAnswer:
-    if why := case.lacking.get(subject.package.purl):
-        return RuleAnswer(rule="advisory_data", answer="hold", reason=printable(why, 400))
-    return RuleAnswer(rule="advisory_data", answer="allow", reason="its advisories could be read")
-
-
-def _age(case: Case) -> RuleAnswer:
-    limit, rule, source = case.policy.max_advisory_age_hours, "advisory_age", case.source
-    if limit is None:
-        return RuleAnswer(
-            rule=rule, answer="allow", reason=f"the policy sets no limit of age; the data is of {source.date}"
-        )
-    try:
-        date = datetime.fromisoformat(source.date)
-        age = datetime.fromisoformat(case.at) - date
-    except (ValueError, TypeError):
-        reason = (
-            f"the advisory data has no readable date ({printable(source.date, 40)}), so its age is unknown"
-        )
-        return RuleAnswer(rule=rule, answer="hold", reason=reason)
-    if age > timedelta(hours=limit):
-        reason = (
-            f"the advisory data is of {source.date}, older than the policy's {limit} hours: fetch it again"
-        )
-        return RuleAnswer(rule=rule, answer="hold", reason=reason)
-    if age < -_CLOCK_SKEW:
-        reason = f"the advisory data is of {source.date}, which is in the future: set the clock right"
-        return RuleAnswer(rule=rule, answer="hold", reason=reason)
-    return RuleAnswer(rule=rule, answer="allow", reason=f"the advisory data is of {source.date}")
-
-
-def _pypi(subject: Subject, findings: Sequence[Finding], policy: Policy) -> list[RuleAnswer]:
-    rules = policy.pypi
-    sure = [found for found in findings if not found.undecided]
-    bad = [found for found in sure if _at_least(found.severity, rules.severity.block)]
-    unknown = [found for found in sure if found.severity == "UNKNOWN"]
-    return [
-        _about(
-            "malicious",
-            [found for found in findings if found.malicious],
-            rules.malicious,
-            "no report of malice",
-        ),
-        _about("severity", bad, "block", f"no advisory of severity {rules.severity.block} or above"),
-        _about("unknown_severity", unknown, rules.unknown_severity, "no advisory of unknown severity"),
-        _about("undecided", _undecided(findings), rules.undecided, "every advisory could be decided"),
-        _origin(subject, rules.direct_url),
-        RuleAnswer(
-            rule="source_distribution",
-            answer=rules.source_distribution if subject.is_sdist else "allow",
-            reason="it is a source distribution: installing it runs its build"
-            if subject.is_sdist
-            else "it is a wheel",
-        ),
-    ]
-
-
-def _origin(subject: Subject, direct_url: Decision) -> RuleAnswer:
-    answer: Decision = "allow"
-    if subject.own_wheel:
-        reason = "it is the workload's own wheel, pinned by sha256"
-    elif subject.direct_url:
-        url = printable(subject.direct_url, 120)
-        answer, reason = direct_url, f"it came from {url}, which no package index vouches for"
-    else:
-        reason = "it came from the package index"
-    return RuleAnswer(rule="direct_url", answer=answer, reason=reason)
-
-
-def _debian(findings: Sequence[Finding], policy: Policy) -> list[RuleAnswer]:
-    rules = policy.debian
-    sure = [found for found in findings if not found.undecided]
-    malicious = [found for found in findings if found.malicious]
-    return [
-        # No distribution ships a package that its own advisories call malicious on purpose: there is no rule to set.
-        _about("malicious", malicious, "block", "no report of malice"),
-        _about("fix_available", [f for f in sure if f.fixed], rules.fix_available, "no fix is missing"),
-        _about("unfixed", [f for f in sure if not f.fixed], "allow", "no advisory without a fix"),
-        _about("undecided", _undecided(findings), rules.undecided, "every advisory could be decided"),
-    ]
-
-
-def _generic(subject: Subject, policy: Policy) -> list[RuleAnswer]:
-    url = printable(subject.fetched_by_url, 120) or "a URL that is not known"
-    known = "the workload pins its sha256" if subject.pinned else "nothing is known of it but its sha256"
-    fetched = RuleAnswer(
-        rule="fetched_by_url",
-        answer=policy.generic.fetched_by_url,
-        reason=f"it was fetched from {url}; {known}",
-    )
-    if not subject.interpreter:
-        return [fetched]
-    reason = (
-        f"it is Python {printable(subject.interpreter, 40)}, and whether that has known flaws is undecided: the "
-        "advisory data holds nothing about CPython itself or the libraries that come inside it"
-    )
-    return [fetched, RuleAnswer(rule="interpreter", answer=policy.generic.interpreter, reason=reason)]
-
-
-def _undecided(findings: Sequence[Finding]) -> list[Finding]:
-    return [found for found in findings if found.undecided]
-
-
-def _at_least(severity: Severity, threshold: Level) -> bool:
-    return severity != "UNKNOWN" and _SEVERITY[severity] >= RANK[threshold]
-
-
-def _about(rule: str, findings: Sequence[Finding], answer: Decision, otherwise: str) -> RuleAnswer:
-    """The rule's answer if there are such findings, naming them; else allow."""
-    if not findings:
-        return RuleAnswer(rule=rule, answer="allow", reason=otherwise)
-    worst_first = sorted(findings, key=lambda f: (-(f.score or 0), -_SEVERITY.get(f.severity, 9), f.id))
-    named = ", ".join(_named(found) for found in worst_first[:_NAMED])
-    more = f" and {len(findings) - _NAMED} more" if len(findings) > _NAMED else ""
-    return RuleAnswer(rule=rule, answer=answer, reason=named + more)
-
-
-def _named(found: Finding) -> str:
-    cve = next((alias for alias in found.aliases if alias.startswith("CVE-")), "")
-    parts = [f"{found.id} ({cve})" if cve else found.id]
-    if found.malicious:
-        parts.append("malicious")
-    parts.append(f"severity {found.severity}" + (f" {found.score:.1f}" if found.score is not None else ""))
-    if found.undecided:
-        parts.append(f"undecided because {found.undecided}")
-    parts.append(f"fixed in {' or '.join(found.fixed[:3])}" if found.fixed else "no fix known")
-    return printable(" ".join((parts[0], "-", "; ".join(parts[1:]))), 400)

@@ -98,8 +98,16 @@ def test_python_packages(findings: list[dict[str, Any]], decision: str, rule: st
         "severity",
         "unknown_severity",
         "undecided",
+        "known_exploited",
+        "exploit_probability",
         "direct_url",
         "source_distribution",
+        "yanked",
+        "cooldown",
+        "licences",
+        "private_name",
+        "name_confusion",
+        "packages",
     ]
 
 
@@ -131,6 +139,9 @@ def test_debian_packages_are_judged_by_whether_there_is_a_fix(
         "fix_available",
         "unfixed",
         "undecided",
+        "known_exploited",
+        "exploit_probability",
+        "packages",
     ]
 
 

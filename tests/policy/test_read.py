@@ -206,7 +206,7 @@ def test_of_very_many_mistakes_a_hundred_are_told() -> None:
 def test_files_that_are_not_there_or_too_large(tmp_path: Path) -> None:
     with pytest.raises(Permanent, match="cannot be read"):
         read(tmp_path / "no.yaml")
-    with pytest.raises(Permanent, match="default, .*offline"):
+    with pytest.raises(Permanent, match=r"default, .*offline"):
         find("lenient")
     (tmp_path / "large.yaml").write_bytes(b"#" * 300_000)
     with pytest.raises(Permanent, match="at most"):
