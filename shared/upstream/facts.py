@@ -93,7 +93,8 @@ class PypiFacts:
         same = of_version(files, wanted)
         if not same:
             return Facts(lacking="the index has files of it, but none of that version")
-        uploaded = _uploaded(same) if "uploaded" in kinds else ""
+        # What stands on the page is told in any case: who knows the upload knows that the page was read.
+        uploaded = _uploaded(same)
         unsaid = "uploaded" in kinds and not uploaded
         lacking = ["the index does not say when it was uploaded"] if unsaid else []
         named: tuple[str, ...] = ()
@@ -104,7 +105,7 @@ class PypiFacts:
                 lacking.append(f"its licence could not be read: {_part(error)}")
         return Facts(
             uploaded=uploaded,
-            yanked=_yanked(same) if "yanked" in kinds else None,
+            yanked=_yanked(same),
             licences=named,
             lacking="; ".join(lacking),
         )

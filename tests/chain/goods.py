@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from html import escape
 
 from tests.support import built
 from tests.support.built import Built
@@ -78,9 +79,18 @@ class Shelf:
         self._lines: dict[str, list[str]] = defaultdict(list)
 
     def add(
-        self, name: str, file: Built, *, content: bytes | Callable[[Request], Reply] | None = None
+        self,
+        name: str,
+        file: Built,
+        *,
+        content: bytes | Callable[[Request], Reply] | None = None,
+        uploaded: str = "2026-01-02T03:04:05.678901Z",
+        yanked: str | None = None,
     ) -> str:
-        """Offer `file`; its path. `content`: what is sent instead of the bytes whose hash the index states."""
+        """Offer `file`; its path. `content`: what is sent instead of the bytes whose hash the index states.
+
+        `yanked`: the reason, if it is.
+        """
         path = f"/files/{file.filename}"
         sent = file.content if content is None else content
         self._web.routes[path] = Reply(sent) if isinstance(sent, bytes) else sent
@@ -89,6 +99,8 @@ class Shelf:
             metadata = _metadata(file)
             self._web.routes[f"{path}.metadata"] = Reply(metadata)
             beside = f' data-core-metadata="sha256={hashlib.sha256(metadata).hexdigest()}"'
+        beside += f' data-upload-time="{uploaded}"' if uploaded else ""
+        beside += "" if yanked is None else f' data-yanked="{escape(yanked)}"'
         self._lines[name].append(f'<a href="{path}#sha256={digest}"{beside}>{file.filename}</a>')
         listed = "<br>\n".join(self._lines[name])
         page = f"<!DOCTYPE html><html><head><title>{name}</title></head><body>{listed}</body></html>"

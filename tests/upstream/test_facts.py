@@ -96,7 +96,7 @@ def test_a_version_is_yanked_only_if_all_its_files_are(web: Web, facts: PypiFact
         entry("demo-3.0.tar.gz", yanked="broken"),
         entry("demo-3.0-py3-none-any.whl", yanked=False),
     )
-    assert asked(facts, "yanked") == Facts(yanked="leaks \\u001b[2J keys")
+    assert asked(facts, "yanked").yanked == "leaks \\u001b[2J keys"
     assert asked(facts, "yanked", version="2.0").yanked == ""
     assert asked(facts, "yanked", version="3.0").yanked is None
 
@@ -123,7 +123,7 @@ def test_licences(web: Web, facts: PypiFacts, headers: str, named: tuple[str, ..
     web.routes["/simple/demo/"] = listing("demo", entry(WHEEL))
     body = f"Metadata-Version: 2.1\nName: demo\nVersion: 1.0\n{headers}\n\nLicense: not this\n"
     web.routes[f"/files/{WHEEL}.metadata"] = Reply(body.encode())
-    assert asked(facts, "licences") == Facts(licences=named)
+    assert asked(facts, "licences") == Facts(uploaded="2026-01-02T03:04:05Z", licences=named)
 
 
 @pytest.mark.parametrize(
@@ -188,7 +188,7 @@ def test_only_what_is_wanted_is_fetched(web: Web, facts: PypiFacts) -> None:
     assert facts.of([package(), debian, file], []) == {}
     assert facts.of([debian, file], ALL) == {}
     assert web.requests == []
-    assert facts.of([package()], ["yanked"]) == {"pkg:pypi/demo@1.0": Facts()}
+    assert facts.of([package()], ["yanked"]) == {"pkg:pypi/demo@1.0": Facts(uploaded="2026-01-02T03:04:05Z")}
     assert [request.path for request in web.requests] == ["/simple/demo/"]
 
 
