@@ -65,7 +65,7 @@ def entry(
 
 
 def ended(
-    run_id: str, state: str, reason: str, earlier: Iterable[Document], cause: Event, now: float
+    run_id: str, state: str, reason: str, earlier: Iterable[Mapping[str, Any]], cause: Event, now: float
 ) -> Create:
     """The last entry of a run: it names all others, `earlier`, so that none can go unnoticed."""
     digests = sorted(str(each["digest"]) for each in earlier if each.get("kind") != "run-ended")

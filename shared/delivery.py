@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from shared.decision_log import witnessed
 from shared.errors import DmzError, Permanent, Transient, Untrusted
 from shared.events import REPORTS, Delivery, Event, RunFailed, decode, derive, kept
 from shared.model.attestation_payloads import hidden
@@ -128,6 +129,7 @@ class Desk:
             with self._renewed(claim):
                 outcome = self.handle(event)
             self.store.finish(claim, outcome.writes, outcome.events, self.clock())
+            witnessed(outcome.writes)
         except Permanent as error:
             self._give_up(event, claim, error)
         except Transient as error:
@@ -205,6 +207,7 @@ class Desk:
         claim = self.store.claim(key, self.clock(), self.lease)
         if claim.state == "won":
             self.store.finish(claim, outcome.writes, outcome.events, self.clock())
+            witnessed(outcome.writes)
             for waiting in self.store.outbox(key):
                 self._send(key, waiting)
 

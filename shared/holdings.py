@@ -10,7 +10,7 @@ Known is, of a file,
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote
@@ -24,7 +24,7 @@ from packaging.utils import (
 from packaging.version import InvalidVersion
 from pydantic import ValidationError
 
-from shared import alarms
+from shared import alarms, drift
 from shared.bom.names import is_document
 from shared.delivery import Outcome
 from shared.errors import Permanent
@@ -37,7 +37,7 @@ from shared.model.package import CODENAMES, Package, Release
 from shared.model.plan import Transfer, transfers
 from shared.model.value import sha256
 from shared.model.workload import Workload
-from shared.ports import Blobs, Document, Put, Registry, Store, Stored
+from shared.ports import Blobs, Document, Put, PythonIndex, Registry, Store, Stored
 from shared.settings import Settings
 
 RECORDS = "holdings"
@@ -193,10 +193,19 @@ def recorded(document: Mapping[str, Any]) -> tuple[Subject, Release, Transfer]:
 
 
 def refreshed(
-    event: Event, store: Store, blobs: Blobs, registry: Registry, settings: Settings, now: float
+    event: Event,
+    store: Store,
+    blobs: Blobs,
+    registry: Registry,
+    settings: Settings,
+    index: Callable[[Workload], PythonIndex],
+    now: float,
 ) -> Outcome:
-    """There may be news: list what is held, and have it judged again."""
-    holdings = listed(store, blobs, registry, settings)
+    """There may be news: list what is held, compare it with the index, and have it judged again."""
+    runs = sorted(remembered(store, blobs), key=lambda one: one.run_id)
+    holdings = listed(runs, store, registry, settings)
+    if runs:  # else nobody has ever asked the index for anything
+        drift.watch(holdings, index(runs[0].workload), store, now)
     strays = [file for held in holdings.held if held.stray for file in held.files] + list(holdings.nameless)
     for file in strays[:_LOUD]:
         words = f"{file.repository} holds {file.name}, and no record says how it came in: see who may write there."
@@ -245,10 +254,10 @@ class _Known:
     workloads: set[str] = field(default_factory=set)
 
 
-def listed(store: Store, blobs: Blobs, registry: Registry, settings: Settings) -> Holdings:
-    """Everything that any private repository holds, with what is known of it."""
+def listed(runs: Sequence[Remembered], store: Store, registry: Registry, settings: Settings) -> Holdings:
+    """Everything that any private repository holds, with what is known of it by runs and records."""
     known: dict[Place, _Known] = {}
-    for each in sorted(remembered(store, blobs), key=lambda one: one.run_id):  # 1
+    for each in runs:  # 1
         for transfer in wanted(each.lock, settings):
             place = (transfer.repository, transfer.sha256)
             about = subject(transfer, each.lock, each.workload)

@@ -80,6 +80,7 @@ FOR_EVER: Mapping[str, str] = {
     "evictions": "what was taken out of a sealed network, and why",
     "holdings": "by which run and from where each file came in",
     "lasting": "content without an end: the image configurations that votes name",
+    "policies": "the policy that packages were last judged by: what tells that another one counts",
     "outbox": "an event that was not published yet; publishing deletes it, and none may be lost in silence",
     "references": "what people and the console read of the reference values",
     "revocations": "an image that was taken back stays taken back",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from functions.inner import decide
-from shared import entry, kept_runs, machines, worker_reports
+from shared import entry, kept_runs, logged, machines, worker_reports
 from shared.creation import attempt_name
 from shared.delivery import Outcome, fail, in_turn
 from shared.errors import DmzError, Untrusted
@@ -39,7 +39,10 @@ def handle_event(event: Event, ports: Ports) -> Outcome:
         raise Untrusted(f"The inner stage has nothing to do with {event.type}; check its subscriptions.")
     if run.get("state") != "completed":
         ports.machines("inner").end(event.run_id)
-    return Outcome()
+    if run.get("state") != "failed":
+        return Outcome()
+    reason, now = event.data.reason, ports.clock()
+    return Outcome(logged.run_ended(event, event.run_id, "failed", reason, ports.store, now))
 
 
 def sweep(event: Event, ports: Ports) -> Iterator[tuple[str, Outcome]]:
@@ -126,7 +129,7 @@ def _appraise(event: Event, report: InnerInstallCompleted, run: Document, ports:
         first = str(run["data_services"][0])
         waiting = decide.attesting(run_id, first, record["lock"], remains, now, _patience(ports))
         return Outcome((*known, *waiting), (decide.question(event, first, ports.secret(), now),))
-    return _completed(event, known, record["lock"], remains, "inner", now)
+    return _completed(event, known, record["lock"], remains, "inner", ports)
 
 
 def _stays(record: Document, ports: Ports) -> tuple[Write, ...]:
@@ -157,15 +160,16 @@ def _attested(event: Event, data: AttestationAppraised, run: Document, ports: Po
     if following := decide.following(run["data_services"], data.service):
         wait = decide.wait(data.run_id, following, waiting.lock, waiting.vm, now, _patience(ports))
         return Outcome((learned, wait), (decide.question(event, following, ports.secret(), now),))
-    return _completed(event, (learned,), waiting.lock, waiting.vm, "attestation", now)
+    return _completed(event, (learned,), waiting.lock, waiting.vm, "attestation", ports)
 
 
 def _completed(
-    event: Event, known: tuple[Write, ...], lock: Digest, vm: str, stage: str, now: float
+    event: Event, known: tuple[Write, ...], lock: Digest, vm: str, stage: str, ports: Ports
 ) -> Outcome:
-    data = RunCompleted(run_id=event.run_id, lock=lock, inner_vm=vm)
+    data, now = RunCompleted(run_id=event.run_id, lock=lock, inner_vm=vm), ports.clock()
+    log = logged.run_ended(event, event.run_id, "completed", "", ports.store, now)
     return Outcome(
-        (*known, *decide.completed(event.run_id, lock, stage, now)),
+        (*known, *decide.completed(event.run_id, lock, stage, now), *log),
         (derive(event, "run-completed", data, stage="inner", now=now),),
     )
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from functions.scanner import decide
-from shared import reevaluation, waivers
+from shared import logged, reevaluation, waivers
 from shared.delivery import Outcome
 from shared.errors import Untrusted
 from shared.events import (
@@ -78,8 +78,9 @@ def handle_event(event: Event, ports: Ports) -> Outcome:
         block=counts["block"],
     )
     leaning = Put("runs", run_id, {"waivers": waivers.leaned_on(verdicts, held)}, merge=True)
+    log = logged.judged(event, case, judged, stored, ports.store, now)
     return Outcome(
-        (learned, leaning), (derive(event, "verdicts-written", written, stage="scanner", now=now),)
+        (learned, leaning, *log), (derive(event, "verdicts-written", written, stage="scanner", now=now),)
     )
 
 

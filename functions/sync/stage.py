@@ -65,7 +65,13 @@ class Ports:
 def handle_event(event: Event, ports: Ports) -> Outcome:
     if isinstance(event.data, AdvisoriesRefreshed):
         return holdings.refreshed(
-            event, ports.store, ports.blobs, ports.registry, ports.settings, ports.clock()
+            event,
+            ports.store,
+            ports.blobs,
+            ports.registry,
+            ports.settings,
+            lambda workload: ports.upstream(workload).index,
+            ports.clock(),
         )
     if isinstance(event.data, VerdictChanged):
         return eviction.changed(event, event.data, _evictor(event, ports))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
 
 from shared.model.case import Case, Facts
@@ -22,13 +23,23 @@ class ApprovedSet:
     manifest: ClaimedManifest
     judged: tuple[tuple[Case, Verdicts], ...]
     """The manifest's own case first, then those of the replacements."""
-    verdicts_digest: Digest
-    """Under which the first verdicts are stored."""
 
     @property
     def case(self) -> Case:
         """The manifest's own."""
         return self.judged[0][0]
+
+    @property
+    def date(self) -> str:
+        """RFC 3339: of the advisories by which it was approved, or of that judgement where they have no readable one.
+
+        The same lock that is approved again on the same data is the same set.
+        """
+        try:
+            date = datetime.fromisoformat(self.case.source.date)
+        except ValueError:
+            return self.case.at
+        return self.case.source.date if date.tzinfo and "T" in self.case.source.date else self.case.at
 
     @cached_property
     def verdicts(self) -> Mapping[str, Verdict]:
@@ -50,12 +61,10 @@ class ApprovedSet:
         return self.lock.digest
 
     def digests(self) -> Iterator[tuple[str, str]]:
-        """Name and value of what the set follows from."""
-        case, verdicts = self.judged[0]
+        """Name and value of what the set follows from; nothing of the run, which another one may repeat."""
+        case = self.case
         yield "lock", self._lock_digest
         yield "manifest", self.lock.manifest
-        yield "case", verdicts.case
-        yield "verdicts", self.verdicts_digest
         yield "policy", case.policy.digest
         yield "policy:name", case.policy.name
         yield "advisories", case.source.digest

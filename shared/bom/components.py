@@ -151,10 +151,10 @@ def component(item: Item, approved: ApprovedSet) -> Json:
                 (key, value)
                 for change in changes
                 for key, value in (
-                    ("replaces", change.before.purl),
-                    ("replaces:because", change.reason),
-                    ("replaces:advisories", change.advisories),
-                    ("replaces:required-by", change.required_by),
+                    (("replaces", change.before.purl) if change.before != change.after else ("added", True)),
+                    ("because", change.reason),
+                    ("because-of-advisories", change.advisories),
+                    ("required-by", change.required_by),
                 )
             ),
         ),

@@ -14,14 +14,13 @@ from shared.bom.parts import Json, finished, metadata, properties
 def sbom(approved: ApprovedSet) -> bytes:
     """Every file of the lock and everything that the machine held before, with what is known of each.
 
-    Its time is that of the judgement: what lies between that and the writing adds nothing, and would make two documents
-    of one set.
+    Its time is that of the data by which the set was approved: the same set is the same document, written at any time.
     """
     lock, listed = approved.lock, items(approved)
     graph = dependencies(approved, listed)
     document: Json = {
         "metadata": metadata(
-            lock.workload, approved.case.at, properties(*approved.digests(), *_dropped(approved))
+            lock.workload, approved.date, properties(*approved.digests(), *_dropped(approved))
         ),
         "components": [component(item, approved) for item in listed],
         "dependencies": graph,

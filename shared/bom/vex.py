@@ -70,7 +70,7 @@ def vex(approved: ApprovedSet, sbom_serial: str) -> bytes:
         groups[touched.finding, touched.analysis].append(touched)
     found = sorted((_vulnerability(group, link) for group in groups.values()), key=_order)
     document: Json = {
-        "metadata": metadata(approved.lock.workload, approved.case.at, properties(*approved.digests())),
+        "metadata": metadata(approved.lock.workload, approved.date, properties(*approved.digests())),
         "externalReferences": [{"type": "bom", "url": link, "comment": "the components that are meant"}],
         "vulnerabilities": found,
     }

@@ -90,8 +90,8 @@ def test_every_file_of_the_lock_and_what_the_machine_held_before() -> None:
     ]
     said = {each["name"]: each["value"] for each in lib["properties"]}
     assert said["package-dmz:replaces"] == "pkg:pypi/lib@1.0"
-    assert said["package-dmz:replaces:because"] == "severity HIGH"
-    assert said["package-dmz:replaces:advisories"] == "GHSA-1"
+    assert said["package-dmz:because"] == "severity HIGH"
+    assert said["package-dmz:because-of-advisories"] == "GHSA-1"
     base = parts["pkg:deb/debian/bsdutils@1%3A2.38.1-5?arch=amd64&distro=debian-13"]
     assert {"name": "package-dmz:in-base-image", "value": "true"} in base["properties"]
     (source,) = base["pedigree"]["ancestors"]
@@ -162,7 +162,7 @@ def test_it_names_what_it_follows_from() -> None:
     assert said["package-dmz:manifest"] == made.lock.manifest
     assert said["package-dmz:policy"] == made.case.policy.digest
     assert said["package-dmz:advisories"] == SOME
-    assert json.loads(sbom(made))["metadata"]["timestamp"] == made.case.at
+    assert json.loads(sbom(made))["metadata"]["timestamp"] == made.case.source.date
 
 
 def test_an_empty_set_is_valid_too() -> None:

@@ -139,4 +139,4 @@ def approved(
         findings={each.package.purl: each.findings for each in verdicts},
         waivers=waivers,
     )
-    return ApprovedSet(lock, manifest, ((case, Verdicts(manifest=SOME, case=SOME, verdicts=verdicts)),), SOME)
+    return ApprovedSet(lock, manifest, ((case, Verdicts(manifest=SOME, case=SOME, verdicts=verdicts)),))
