@@ -18,7 +18,7 @@ from shared.model.case import Case
 from shared.model.policy import Policy
 from shared.model.value import printable
 from shared.model.verdict import Verdict
-from shared.policy.compare import BADNESS, Change, Comparison, compare, lacks
+from shared.policy.compare import Comparison, compare, lacks, together
 from shared.policy.read import BUILT_IN, built_in, find
 from shared.policy.wants import asks_for
 from shared.ports import Document
@@ -88,25 +88,13 @@ def _again(run_id: str, run: Document, found: Policy, stored: Records) -> Judged
         parts += [_compared(each.verdicts.verdicts, each.case, found, chosen) for each in more]
     except Permanent as error:
         return Judged(run_id, workload, "", "", None, str(error))
-    return Judged(run_id, workload, first.case.at, first.case.policy.name, _together(parts))
+    return Judged(run_id, workload, first.case.at, first.case.policy.name, together(parts))
 
 
 def _compared(
     before: Sequence[Verdict], case: Case, found: Policy, only: frozenset[str] | None = None
 ) -> Comparison:
     return compare(before, case, found, asks_for(found, case.workload), only)
-
-
-def _together(parts: Sequence[Comparison]) -> Comparison:
-    return Comparison(
-        tuple(sorted((each for part in parts for each in part.changes), key=_worst_first)),
-        tuple(each for part in parts for each in part.unknown),
-        sum(part.same for part in parts),
-    )
-
-
-def _worst_first(change: Change) -> tuple[int, int, str]:
-    return -BADNESS[change.after], BADNESS[change.before], change.purl
 
 
 # --- what is printed ---

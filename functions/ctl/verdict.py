@@ -66,7 +66,7 @@ class Replayed:
 def again(stored: Records, id: str, advisories: Path | None, as_json: bool) -> int:
     """Judge what was judged for a run, or what verdicts of this digest follow from; say whether it is the same."""
     replayed: list[Replayed] = []
-    trouble = ""
+    trouble = matched = ""
     try:
         judgements = _judgements(stored, id)
         replayed = [_replayed(each) for each in judgements]
@@ -74,7 +74,7 @@ def again(stored: Records, id: str, advisories: Path | None, as_json: bool) -> i
         if not trouble and not is_digest(id):
             trouble = _shown(stored, id, replayed)
         if not trouble and advisories is not None:
-            trouble = _matched(stored, judgements, advisories)
+            trouble, matched = _matched(stored, judgements, advisories)
     except BadInput:
         raise
     except Permanent as error:  # 1
@@ -82,7 +82,7 @@ def again(stored: Records, id: str, advisories: Path | None, as_json: bool) -> i
     if as_json:
         print(json.dumps(_document(id, replayed, trouble), ensure_ascii=False, indent=1))
     else:
-        print(_said(replayed, trouble, advisories))
+        print(_said(replayed, trouble, matched))
     return DIFFERENT if trouble else SAME
 
 
@@ -118,8 +118,10 @@ def _shown(stored: Records, run_id: str, replayed: Sequence[Replayed]) -> str:
     return f"there is no document about {lacking[0]}, and there is a stored verdict" if lacking else ""
 
 
-def _matched(stored: Records, judgements: Sequence[Judgement], directory: Path) -> str:
-    """The first difference between the findings of the cases and what the advisories say of the same packages."""
+def _matched(stored: Records, judgements: Sequence[Judgement], directory: Path) -> tuple[str, str]:
+    """(the first difference between the findings of the cases and what the advisories say of the same packages, what
+    was compared as a part of a sentence)."""
+    beside = True
     for each in judgements:
         case = each.case
         data = stored.blobs.get(each.verdicts.manifest)
@@ -133,18 +135,20 @@ def _matched(stored: Records, judgements: Sequence[Judgement], directory: Path) 
                 f"{each.verdicts.case} leans on {case.source.digest} of {case.source.date} ({case.source.source}): "
                 "give the directory with those."
             )
+        beside = beside and known.source.also == case.source.also
         if difference := replay.of_findings(case, known):  # 4
-            return f"matched again, {difference}"
-    return ""
+            return f"matched again, {difference}", ""
+    less = "" if beside else ", apart from what KEV and EPSS say, which are others there"
+    return "", f", and the advisories give the same findings{less}"
 
 
-def _said(replayed: Sequence[Replayed], trouble: str, advisories: Path | None) -> str:
+def _said(replayed: Sequence[Replayed], trouble: str, matched: str) -> str:
+    """`matched`: what was compared with the advisories, as a part of a sentence."""
     if trouble:
         return f"Not the same: {printable(trouble.rstrip('.'), 3000)}."
     first = replayed[0].judgement
     count = len({v.package.purl for each in replayed for v in each.judgement.verdicts.verdicts})
     more = f" and {len(replayed) - 1} more, judged on the way to the lock," if len(replayed) > 1 else ""
-    matched = ", and the advisories give the same findings" if advisories else ""
     return (
         f"The same: judged again, the case {first.verdicts.case}{more} gives the verdicts {first.digest} byte for byte "
         f"({count} packages, policy {first.case.policy.digest}, advisories {first.case.source.digest} of "

@@ -1,10 +1,11 @@
 """What another policy would say of a case that was judged before, package by package. Pure.
 
-A case holds the facts that its own policy asked for. Where another policy asks for more, what it would say of a package
-is not known: neither that it would change, nor that it would not.
+A case holds what its own policy asked for. Where another policy asks for more, what it would say of a package is not
+known: neither that it would change, nor that it would not.
 
-1. What nobody asked for is never taken for an answer: the facts of such a package count as lacking.
-2. A package whose answer leans on them is unknown, unless it is blocked for another reason already.
+1. What nobody asked the index for is never taken for an answer: the facts of such a package count as lacking.
+2. A package whose answer leans on such facts, or on a catalogue that was not at hand, is unknown, unless it is blocked
+   for another reason already.
 """
 
 from __future__ import annotations
@@ -13,16 +14,18 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from shared.model.case import Case, FactKind, Subject
-from shared.model.policy import Policy
+from shared.model.policy import EPSS, KEV, Policy
 from shared.model.verdict import Decision, Verdict
+from shared.policy.bench import BADNESS
 from shared.policy.judge import judge_all
 
-BADNESS: Mapping[Decision, int] = {"allow": 0, "hold": 1, "block": 2}
 _WORDS: Mapping[FactKind, str] = {
     "uploaded": "the time of upload",
     "yanked": "whether it was yanked",
     "licences": "the licence",
 }
+_CATALOGUES: Mapping[str, str] = {"known_exploited": KEV, "exploit_probability": EPSS}
+"""Rules to what they ask, by its name in `AdvisorySource.also`."""
 _UNASKED = ("nobody asked for them when this case was made", "they are not in this case")
 """Two ways to say it: a rule whose answer differs with them leans on facts that are not there."""
 
@@ -46,8 +49,8 @@ class Unknown:
 
     purl: str
     before: Decision
-    lacking: tuple[FactKind, ...]
-    """What the case does not know of it, and the policy asks for."""
+    lacking: tuple[str, ...]
+    """What the case does not know of it and the policy asks for, as people say it."""
 
 
 @dataclass(frozen=True)
@@ -77,8 +80,8 @@ def compare(
 
     `only`: the purls that count; all of them if None.
     """
-    lacking = tuple(sorted(set(wanted) - set(case.asked)))
-    after, other = (_judged(case, policy, lacking, words) for words in _UNASKED)
+    unasked = tuple(sorted(set(wanted) - set(case.asked)))
+    after, other = (_judged(case, policy, unasked, words) for words in _UNASKED)
     changes: list[Change] = []
     unknown: list[Unknown] = []
     same = 0
@@ -87,21 +90,31 @@ def compare(
         if only is not None and purl not in only:
             continue
         new = after[purl]
-        if new.rules != other[purl].rules and new.decision != "block":  # 2
-            unknown.append(Unknown(purl, verdict.decision, lacking))
+        lacking = [_WORDS[kind] for kind in unasked] if new.rules != other[purl].rules else []
+        lacking += _absent(case, verdict, new)
+        if lacking and new.decision != "block":  # 2
+            unknown.append(Unknown(purl, verdict.decision, tuple(lacking)))
         elif new.decision != verdict.decision:
             changes.append(_change(verdict, new))
         else:
             same += 1
-    return Comparison(tuple(sorted(changes, key=_worst_first)), tuple(unknown), same)
+    return Comparison(tuple(sorted(changes, key=worst_first)), tuple(unknown), same)
+
+
+def together(parts: Sequence[Comparison]) -> Comparison:
+    """Several comparisons as one."""
+    return Comparison(
+        tuple(sorted((each for part in parts for each in part.changes), key=worst_first)),
+        tuple(each for part in parts for each in part.unknown),
+        sum(part.same for part in parts),
+    )
 
 
 def lacks(unknown: Sequence[Unknown]) -> str:
     """What a case does not know, as a sentence; empty if it knows everything."""
     if not unknown:
         return ""
-    kinds = sorted({kind for each in unknown for kind in each.lacking})
-    what = ", ".join(_WORDS[kind] for kind in kinds)
+    what = " and ".join(sorted({words for each in unknown for words in each.lacking}))
     packages = f"{len(unknown)} package{'' if len(unknown) == 1 else 's'}"
     return f"This case does not know {what} of {packages}, which the policy asks for: run again to learn."
 
@@ -114,6 +127,11 @@ def deciding(verdict: Verdict) -> tuple[str, str]:
     return "", ""
 
 
+def worst_first(change: Change) -> tuple[int, int, str]:
+    """Sorts changes."""
+    return -BADNESS[change.after], BADNESS[change.before], change.purl
+
+
 def _change(before: Verdict, after: Verdict) -> Change:
     rule, reason = deciding(after) if after.decision != "allow" else deciding(before)
     if after.decision == "allow":
@@ -121,17 +139,28 @@ def _change(before: Verdict, after: Verdict) -> Change:
     return Change(after.package.purl, before.decision, after.decision, rule, reason, after.needed_by)
 
 
-def _worst_first(change: Change) -> tuple[int, int, str]:
-    return -BADNESS[change.after], BADNESS[change.before], change.purl
+def _absent(case: Case, before: Verdict, after: Verdict) -> list[str]:
+    """Catalogues that the policy asks about the package and the case does not have; where it lacked them in the same
+    way when it was judged, nothing is different."""
+    there = {source.name for source in case.source.also}
+    return [
+        f"what {name} says"
+        for answer in after.rules
+        if (name := _CATALOGUES.get(answer.rule)) is not None
+        and name not in there
+        and answer.answer != "allow"
+        and answer not in before.rules
+    ]
 
 
-def _judged(case: Case, policy: Policy, lacking: Sequence[FactKind], words: str) -> dict[str, Verdict]:
-    subjects = tuple(_unasked(subject, words) if lacking else subject for subject in case.subjects)  # 1
+def _judged(case: Case, policy: Policy, unasked: Sequence[FactKind], words: str) -> dict[str, Verdict]:
+    subjects = tuple(_unasked(subject, words) if unasked else subject for subject in case.subjects)  # 1
     judged = judge_all(case.model_copy(update={"policy": policy, "subjects": subjects}))
     return {verdict.package.purl: verdict for verdict in judged}
 
 
 def _unasked(subject: Subject, words: str) -> Subject:
-    if subject.package.ecosystem != "pypi":
+    """As it is if no index speaks of it: run again, nobody would learn more."""
+    if subject.package.ecosystem != "pypi" or subject.own_wheel or subject.direct_url:
         return subject
     return subject.model_copy(update={"facts": subject.facts.model_copy(update={"lacking": words})})

@@ -14,8 +14,8 @@ from functions.ctl.cli import main
 from functions.ctl.stored import Records
 from shared.model.case import Case, FactKind, Facts, Subject
 from shared.model.package import Package
-from shared.model.policy import Policy
-from shared.model.verdict import Finding
+from shared.model.policy import KEV, Policy
+from shared.model.verdict import DataSource, Finding
 from shared.policy.compare import Comparison, compare, lacks
 from shared.policy.judge import judge_all
 from shared.policy.read import BUILT_IN, find
@@ -134,7 +134,7 @@ def test_what_nobody_asked_for_is_not_known_and_not_clean() -> None:
     one = case(subject("silent"), subject("bad"), bad="HIGH")
     found = compared(one, licensed(find("default")), "licences")
     assert [(each.purl, each.before, each.lacking) for each in found.unknown] == [
-        ("pkg:pypi/silent@1.0", "allow", ("licences",))
+        ("pkg:pypi/silent@1.0", "allow", ("the licence",))
     ]
     assert (found.changes, found.same, found.clean) == ((), 1, False)  # blocked already, whatever its licence
     assert lacks(found.unknown) == (
@@ -153,7 +153,31 @@ def test_what_was_asked_for_is_an_answer_even_if_it_is_empty() -> None:
 def test_facts_of_one_kind_do_not_stand_for_another() -> None:
     one = case(subject("young", Facts(uploaded=AT)), asked=("uploaded",))
     found = compared(one, licensed(find("default")), "licences", "uploaded")
-    assert [each.lacking for each in found.unknown] == [("licences",)]
+    assert [each.lacking for each in found.unknown] == [("the licence",)]
+
+
+def exploited(policy: Policy) -> Policy:
+    return with_pypi(policy, known_exploited="block")
+
+
+def test_a_catalogue_that_was_not_at_hand_is_not_known_and_not_clean() -> None:
+    one = case(subject("low"), subject("clean"), subject("bad"), low="LOW", bad="HIGH")
+    found = compared(one, exploited(find("default")))
+    assert [(each.purl, each.lacking) for each in found.unknown] == [
+        ("pkg:pypi/low@1.0", ("what CISA KEV says",))
+    ]
+    assert (found.changes, found.same) == ((), 2)
+    also = (DataSource(name=KEV, date=AT, digest=SOURCE.digest),)
+    there = one.model_copy(update={"source": SOURCE.model_copy(update={"also": also})})
+    assert compared(there, exploited(find("default"))).clean
+    # Judged without it by the very policy: held then, and held again.
+    asking = one.model_copy(update={"policy": exploited(find("default"))})
+    assert compared(asking, exploited(find("default"))).clean
+
+
+def test_of_what_no_index_speaks_a_new_run_would_learn_nothing() -> None:
+    one = case(subject("mine", own_wheel=True), asked=())
+    assert compared(one, licensed(find("default")), "licences").clean
 
 
 # --- against runs ---
