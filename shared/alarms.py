@@ -37,3 +37,10 @@ def still(store: Store, kind: Kind, subjects: set[str], now: float) -> None:
     for name, known in store.find(COLLECTION, "kind", kind):
         if known.get("open") and known.get("subject") not in subjects:
             store.put([Put(COLLECTION, name, {"open": False, "last": now}, merge=True)])
+
+
+def over(store: Store, kind: Kind, subject: str, now: float) -> None:
+    """This one is over."""
+    name = alarm_id(kind, subject)
+    if (store.get(COLLECTION, name) or {}).get("open"):
+        store.put([Put(COLLECTION, name, {"open": False, "last": now}, merge=True)])

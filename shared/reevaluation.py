@@ -27,15 +27,18 @@ from shared.model.holdings import Held, Holdings
 from shared.model.package import Package, Release
 from shared.model.policy import EPSS, KEV
 from shared.model.value import printable, sha256
-from shared.model.verdict import AdvisorySource, Decision, Known, Verdict, Verdicts
+from shared.model.verdict import Decision, Known, RuleAnswer, Verdict, Verdicts
+from shared.policy.bench import BADNESS
+from shared.policy.bench import bench as bench_of
 from shared.policy.judge import judge_all
 from shared.ports import Blobs, Document, Put, Store, Write
 
 STANDING = "standing"
-_BADNESS: dict[Decision, int] = {"allow": 0, "hold": 1, "block": 2}
-_DATA = {"advisory_age": "", "advisory_data": "", "known_exploited": KEV, "exploit_probability": EPSS}
-"""Rules that hold where data lacks, and the source whose absence it is; empty: they say nothing else."""
-_FACTS = ("cooldown", "yanked", "licences", "licence")
+_DATA = ("advisory_age", "advisory_data")
+"""Rules that say nothing but that data lacks."""
+_CATALOGUES = {"known_exploited": KEV, "exploit_probability": EPSS}
+"""Rules that hold where their catalogue does not serve."""
+_FACTS = ("cooldown", "yanked", "licences")
 """Rules that lean on what the index says."""
 _AGAIN, _AGAIN_KEPT = 3600.0, 86_400.0
 """Seconds after which a refused package that is still there is published again; where nobody may delete it."""
@@ -133,7 +136,7 @@ def judged_again(event: Event, data: HoldingsListed, bench: Bench) -> Outcome:
         words = f"{unanswered} of {len(holdings.held)} packages stay as they were judged last: {lacking[0]}."
         _alarm(bench, words, now)
     else:
-        alarms.still(bench.store, "no-data", set(), now)
+        alarms.over(bench.store, "no-data", "advisories", now)
     writes.append(_told(data, now, len(holdings.held), len(events), unanswered, (lacking or [""])[0]))
     return Outcome(tuple(writes), tuple(events))
 
@@ -169,27 +172,28 @@ def _answers(sessions: Sequence[_Session]) -> dict[str, dict[str, _Answer]]:
     answers: dict[str, dict[str, _Answer]] = {}
     for session in sessions:
         subjects = {subject.package.purl: subject for subject in session.case.subjects}
+        catalogues = bench_of(session.case).catalogues
         for verdict in session.verdicts:
             purl = verdict.package.purl
-            lacks = _lacks(verdict, subjects[purl], session.case.source)
+            lacks = _lacks(verdict, subjects[purl], catalogues)
             answers.setdefault(purl, {})[session.workload] = _Answer(verdict, session, lacks)
     return answers
 
 
-def _lacks(verdict: Verdict, subject: Subject, source: AdvisorySource) -> str:  # 2
-    """Why a hold is no answer, if nothing but a want of data leads to it; empty for every other verdict."""
-    if verdict.decision != "hold":
+def _lacks(verdict: Verdict, subject: Subject, catalogues: Mapping[str, str]) -> str:  # 2
+    """Why this is no answer: nothing but a want of data speaks against the package. Empty for every other verdict."""
+    against = [rule for rule in verdict.rules if rule.answer != "allow"]
+    if not all(_wants_data(rule, subject, catalogues) for rule in against):
         return ""
-    here = {each.name for each in source.also}
-    reasons = []
-    for rule in verdict.rules:
-        if rule.answer != "hold":
-            continue
-        missing = rule.rule in _DATA and _DATA[rule.rule] not in here
-        if not missing and not (subject.facts.lacking and rule.rule in _FACTS):
-            return ""
-        reasons.append(rule.reason)
-    return "; ".join(reasons)
+    return "; ".join(rule.reason for rule in against)
+
+
+def _wants_data(rule: RuleAnswer, subject: Subject, catalogues: Mapping[str, str]) -> bool:
+    if rule.rule in _DATA:
+        return rule.answer == "hold"
+    if catalogue := _CATALOGUES.get(rule.rule):
+        return rule.answer == "hold" and bool(catalogues[catalogue])
+    return bool(subject.facts.lacking) and rule.rule in _FACTS
 
 
 # --- comparing ---
@@ -238,7 +242,7 @@ def _compared(
         workload: earlier.get(workload, before) if answer.lacks else answer.verdict.decision
         for workload, answer in answers.items()
     }
-    after = min(decided.values(), key=_BADNESS.__getitem__)
+    after = min(decided.values(), key=BADNESS.__getitem__)
     moved = [name for name in sorted(decided) if decided[name] != earlier.get(name, before)]
     if after == before and not moved and not (after != "allow" and held.files and _came_back(stood, now)):
         return None

@@ -212,6 +212,7 @@ def _lock_python(
         verdicts=verdicts,
         own={wheel.filename: wheel.sha256 for wheel in workload.wheels},
         constraints=workload.constraints,
+        overrides=workload.overrides,
     )
     environments: list[LockedEnvironment] = []
     changes: list[Change] = []

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,6 +16,7 @@ from shared.model.lock import Lock, LockedPython
 from shared.model.value import sha256
 from shared.ports import Document
 from shared.reevaluation import standing_id
+from tests.stages import guests
 from tests.stages.faults import Fuse
 from tests.stages.world import WORKLOAD, World
 from tests.support import built
@@ -161,6 +164,33 @@ def test_a_source_that_does_not_answer_evicts_nobody(make: Callable[..., World])
     assert "OSV does not answer" in alarms(world, "no-data")[0]["message"]
 
 
+# --- workloads ---
+
+
+def test_a_package_stays_while_one_workload_may_have_it(held: World) -> None:
+    held.outer = lambda config: guests.outer(config, held.claim(workload="other"))
+    other = held.request(WORKLOAD.model_copy(update={"name": "other"}))
+    assert held.run(other)["state"] == "completed", held.run(other)
+    held.market.flaw("tool", "1.0")
+    waiver = {
+        "advisory": "GHSA-tool-1.0",
+        "workload": "other",
+        "reason": "borne",
+        "approver": "Ada",
+        "granted": "2020-01-01T00:00:00Z",
+        "expires": "2099-01-01T00:00:00Z",
+        "package": "",
+        "until_fixed": False,
+        "state": "granted",
+    }
+    held.store.put_many("waivers", {"any": waiver})
+    refresh(held, "one")
+    assert changes(held) == [(TOOL, "allow", "block")]
+    assert standing(held, TOOL)["decision"] == "allow"
+    assert evictions(held) == [(TOOL, 0, "The workload other may have it.")]
+    assert "tool-1.0-py3-none-any.whl" in held.repositories()["dmz-python"]
+
+
 # --- strays ---
 
 
@@ -195,6 +225,43 @@ def test_what_no_run_remembers_is_known_by_its_record(held: World) -> None:
     assert alarms(held, "stray") == []
     assert changes(held) == [(TOOL, "allow", "block")]
     assert evictions(held) == [(TOOL, 1, "")]
+
+
+# --- upstream ---
+
+
+def offer(world: World, name: str, **changes: Any) -> None:
+    """From now on the index says something else about the files of `name`."""
+    world.market.projects[name] = [replace(file, **changes) for file in world.market.projects[name]]
+
+
+def test_a_replaced_file_is_an_alarm_and_evicts_nothing(
+    held: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = held.repositories()
+    original = held.market.projects["tool"][0].sha256
+    offer(held, "tool", sha256=sha256(b"other bytes"))
+    refresh(held, "one")
+    (alarm,) = alarms(held, "drift")
+    assert alarm["subject"] == "dmz-python tool-1.0-py3-none-any.whl"
+    assert sha256(b"other bytes") in alarm["message"]
+    assert original in alarm["message"]
+    lines = [json.loads(line) for line in capsys.readouterr().err.splitlines() if '"package-alarm"' in line]
+    assert [(line["severity"], line["kind"], line["stage"]) for line in lines] == [("ERROR", "drift", "sync")]
+    assert (held.repositories(), changes(held)) == (before, [])
+    offer(held, "tool", sha256=original)
+    refresh(held, "two")
+    assert alarms(held, "drift") == []
+
+
+def test_a_file_that_was_taken_back_and_a_yanked_one_are_alarms(held: World) -> None:
+    held.market.projects["tool"] = []
+    offer(held, "extra", yanked=True, yank_reason="a broken build")
+    refresh(held, "one")
+    assert [alarm["subject"] for alarm in alarms(held, "drift")] == ["dmz-python tool-1.0-py3-none-any.whl"]
+    (yanked,) = alarms(held, "yanked")
+    assert "a broken build" in yanked["message"]
+    assert changes(held) == []
 
 
 # --- deletion ---
