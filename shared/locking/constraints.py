@@ -9,8 +9,6 @@ from packaging.requirements import Requirement
 from packaging.specifiers import Specifier, SpecifierSet
 from packaging.utils import canonicalize_name
 
-from shared.model.package import normal_version
-
 
 @dataclass(frozen=True)
 class Constraints:
@@ -54,4 +52,4 @@ def bind(lines: Sequence[str], installed: Mapping[str, str], refused: Mapping[st
 
 def _pins(specifier: Specifier, version: str) -> bool:
     exact = specifier.operator in ("==", "===") and "*" not in specifier.version
-    return exact and normal_version(specifier.version) == normal_version(version)
+    return exact and specifier.contains(version, prereleases=True)

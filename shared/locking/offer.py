@@ -101,16 +101,17 @@ class Offer:
         return [str(each) for each in ordered[:CANDIDATES]]
 
 
-def nearness(here: Version, there: Version) -> tuple[bool, bool, int, bool]:
+def nearness(here: Version, there: Version) -> tuple[bool, int, int, bool]:
     """How large a step it is from one version to another, to be compared; the smallest first.
 
     1. The same epoch: another one is another way to count (PEP 440). 2. The same local label: `+cpu` is another build
-    than `+cu124`. 3. The same release (a post-release of it, another pre-release), the same minor, the same major.
-    4. Upwards before downwards. Of what is alike in all this the version next to it is nearer.
+    than `+cu124`; then none. 3. The same release (a post-release of it, another pre-release), the same minor, the same
+    major. 4. Upwards before downwards. Of what is alike in all this the version next to it is nearer.
     """
     first, second = (_release(here), _release(there))
     step = 0 if first == second else 1 if first[:2] == second[:2] else 2 if first[0] == second[0] else 3
-    return (here.epoch != there.epoch, here.local != there.local, step, there < here)
+    label = 0 if here.local == there.local else 1 if there.local is None else 2
+    return (here.epoch != there.epoch, label, step, there < here)
 
 
 def _release(version: Version) -> tuple[int, ...]:

@@ -47,6 +47,8 @@ class PythonLocker:
     """A wheel's canonical RECORD digest, proved from its bytes: asked for what no VM has had yet."""
     constraints: Sequence[str] = ()
     """The workload's own, as pip takes them."""
+    overrides: Sequence[str] = ()
+    """As uv takes them. The resolver has them as well; here it is said which yields."""
 
     def lock(
         self, environment: Environment, tags: Sequence[Tag]
@@ -63,7 +65,10 @@ class PythonLocker:
         }
         replaces = {name: verdict.findings for name, verdict in refused.items()}
         offer = Offer(self.index, self.judge, environment.python, tags, replaces)
-        bound = bind(self.constraints, {name: claim.version for name, claim in claims.items()}, refused)
+        installed = {name: claim.version for name, claim in claims.items()}
+        bound = bind(self.constraints, installed, refused)
+        over = bind(self.overrides, installed, refused).yielded
+        gave = {name: (*bound.yielded.get(name, ()), *over.get(name, ())) for name in refused}
         pins = self._replace(offer, claims, refused, bound)
         files = []
         for name in sorted(pins):
@@ -79,7 +84,7 @@ class PythonLocker:
             virtual=environment.virtual,
             packages=self._recorded(files),
         )
-        return locked, changes(environment.path, claims, refused, pins, bound.yielded)
+        return locked, changes(environment.path, claims, refused, pins, gave)
 
     def _verdict(self, claim: PythonPackage) -> Verdict:
         purl = claim.package().purl

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import files
 from pathlib import Path
@@ -59,7 +60,7 @@ class UvResolver:
     """uv's cache; may be shared by resolutions against one index, so that the second is fast."""
     index: str = PYPI
     overrides: Sequence[str] = ()
-    """uv overrides: replaces a requirement that a package declares wrongly."""
+    """uv overrides: replaces a requirement that a package declares wrongly. One that pins what is forbidden yields."""
     sources: Callable[[str, str], Sequence[StaticMetadata]] = _no_sources
     """(name, version, or empty where no version is asked for) to what the package's source distributions state."""
     timeout: float = 300.0
@@ -81,10 +82,11 @@ class UvResolver:
         with tempfile.TemporaryDirectory(prefix="resolve-") as directory:
             work = Path(directory)
             wanted = _write(work / "requirements.in", requirements, "requirement")
-            _write(work / "constraints.txt", forbidden, "constraint")
+            overrides = _binding(self.overrides, forbidden)
+            _write(work / "constraints.txt", [*forbidden, *_held(requirements, overrides)], "constraint")
             # An override that never holds takes a requirement away, whoever has it.
             away = [f"{name} ; python_version < '3'" for name in absent]
-            _write(work / "overrides.txt", [*self.overrides, *away], "override")
+            _write(work / "overrides.txt", [*overrides, *away], "override")
             preferred = _write(
                 work / "pins.txt", (f"{p.name}=={p.version}" for p in preferences), "preference"
             )
@@ -165,6 +167,33 @@ def _target(platform: str) -> str:
             f"'{printable(platform, 60)}' is no platform to resolve for: x86-64 and arm64 with glibc 2.17 or later are."
         )
     return f"{match[2]}-manylinux_2_{known[-1]}"
+
+
+def _binding(overrides: Sequence[str], forbidden: Sequence[str]) -> list[str]:
+    """The overrides but those that pin a version that must not be."""
+    never = {line.replace("!=", "==", 1) for line in forbidden if "!=" in line}
+
+    def pins(line: str) -> set[str]:
+        wanted = Requirement(line)
+        exact = [each for each in wanted.specifier if each.operator in ("==", "===")]
+        return {f"{canonicalize_name(wanted.name)}=={each.version}" for each in exact}
+
+    return [line for line in overrides if not pins(line) & never]
+
+
+def _held(requirements: Sequence[str], overrides: Sequence[str]) -> list[str]:
+    """Versions that are asked for of what is overridden: to uv an override undoes even these, a constraint does not."""
+    names = {canonicalize_name(Requirement(line).name) for line in overrides}
+    if not names:
+        return []
+    asked = []
+    for line in requirements:
+        with suppress(InvalidRequirement):  # said when the requirements are written
+            wanted = Requirement(line)
+            if canonicalize_name(wanted.name) in names and wanted.specifier:
+                marker = f" ; {wanted.marker}" if wanted.marker else ""
+                asked.append(f"{wanted.name}{wanted.specifier}{marker}")
+    return asked
 
 
 def _write(path: Path, lines: Iterable[str], what: str) -> dict[str, str]:

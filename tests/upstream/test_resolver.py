@@ -270,3 +270,23 @@ def test_a_requirement_of_an_extra_that_nobody_asked_for_does_not_count(resolver
         "app": "1.0",
         "leaf": "2.0",
     }
+
+
+def test_an_override_does_not_undo_a_pin(index: PackageIndex, tmp_path: Path) -> None:
+    """uv has an override take the place of every requirement, also of those that are asked for."""
+    index.wheel("leaf", "2.1")
+    resolver = UvResolver(cache=tmp_path / "cache", index=index.url, overrides=["leaf>=2"])
+    assert versions(resolver.resolve(["app==1.1", "leaf==2.0"], (), (), "3.12")) == {
+        "app": "1.1",
+        "leaf": "2.0",
+    }
+    with pytest.raises(Permanent, match="No versions fit together"):
+        resolver.resolve(["app==1.1", "leaf==1.1"], (), (), "3.12")
+
+
+def test_an_override_that_pins_what_is_forbidden_yields(index: PackageIndex, tmp_path: Path) -> None:
+    resolver = UvResolver(cache=tmp_path / "cache", index=index.url, overrides=["leaf==1.0", "other<2"])
+    found = resolver.resolve(["app==1.0"], (), ["leaf!=1.0", "leaf!=2.0"], "3.12")
+    assert versions(found) == {"app": "1.0", "leaf": "1.1"}
+    held = UvResolver(cache=tmp_path / "cache", index=index.url, overrides=["leaf==1.0"])
+    assert versions(held.resolve(["app==1.1"], (), ["leaf!=2.0"], "3.12")) == {"app": "1.1", "leaf": "1.0"}
