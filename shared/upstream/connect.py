@@ -58,7 +58,7 @@ def upstream(settings: Settings, workload: Workload) -> Upstream:
 def facts(settings: Settings) -> PypiFacts:
     """A fresh client for whoever only judges: all facts of a case are of one moment."""
     client = _public(settings)
-    return PypiFacts(PythonIndexClient(settings.python_index, client), client)
+    return PypiFacts(PythonIndexClient(settings.python_index, client, keep=False), client)
 
 
 def _public(settings: Settings) -> httpx.Client:

@@ -22,7 +22,7 @@ from shared.model.case import Facts
 from shared.model.package import Package
 from shared.model.value import printable, sha256
 from shared.ports import FactKind, IndexFile, PythonIndex
-from shared.upstream import http
+from shared.upstream import http, public
 from shared.upstream.licences import licences
 from shared.upstream.pypi import of_version
 
@@ -59,7 +59,7 @@ class PypiFacts:
         if not tasks:
             return {}
         ends = time.monotonic() + self._deadline
-        pool = ThreadPoolExecutor(min(http.CONNECTIONS, len(tasks)), thread_name_prefix="facts")
+        pool = ThreadPoolExecutor(min(public.CONNECTIONS, len(tasks)), thread_name_prefix="facts")
         try:
             futures = {task: pool.submit(self._safe, *task, kinds, ends) for task in sorted(tasks)}
             wait(futures.values(), self._deadline)  # 2

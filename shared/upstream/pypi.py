@@ -34,10 +34,14 @@ _NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,126}[a-z0-9])?", re.ASCII)
 class PythonIndexClient:
     """`PythonIndex` over a simple index; every page is fetched and parsed once per instance."""
 
-    def __init__(self, url: str = PYPI, client: httpx.Client | None = None) -> None:
-        """`url`: the index's root, like https://pypi.org/simple/."""
+    def __init__(self, url: str = PYPI, client: httpx.Client | None = None, keep: bool = True) -> None:
+        """`url`: the index's root, like https://pypi.org/simple/.
+
+        `keep`: False for whoever asks once for each project: a hundred pages can fill a small machine's memory.
+        """
         self._url = url.rstrip("/") + "/"
         self._client = client or http.client()
+        self._keep = keep
         self._pages: dict[str, tuple[IndexFile, ...]] = {}
         self._lock = threading.Lock()
 
@@ -52,7 +56,7 @@ class PythonIndexClient:
         answer = http.get(self._client, f"{self._url}{name}/", _MAX_PAGE, simple_page.ACCEPT)
         files = simple_page.parse(name, answer.url, answer.content_type, answer.body) if answer else ()
         with self._lock:
-            return self._pages.setdefault(name, files)
+            return self._pages.setdefault(name, files) if self._keep else files
 
     def prefetch(self, names: Iterable[str]) -> None:
         """Fetch the pages of all `names` at once; the first failure is raised."""

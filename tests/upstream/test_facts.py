@@ -12,7 +12,8 @@ import pytest
 from shared.model.case import Facts
 from shared.model.package import Package
 from shared.ports import FactKind
-from shared.upstream import http
+from shared.settings import Settings
+from shared.upstream import connect, http
 from shared.upstream.facts import PypiFacts
 from shared.upstream.pypi import PythonIndexClient
 from shared.upstream.simple_page import JSON
@@ -236,11 +237,31 @@ def test_a_mistake_of_ours_costs_one_package_its_facts_and_not_all(web: Web) -> 
     assert found["pkg:pypi/demo@1.0"].uploaded
 
 
+def test_the_scanner_reaches_the_operators_index_and_nothing_else_inside(web: Web) -> None:
+    inside = Web()
+    digest = {"sha256": hashlib.sha256(METADATA).hexdigest()}
+    try:
+        for server, name in ((web, "near"), (inside, "far")):
+            there = entry(WHEEL, **{"core-metadata": digest}) | {"url": f"{server.url}/files/{WHEEL}"}
+            web.routes[f"/simple/{name}/"] = listing(
+                name, there | {"filename": f"{name}-1.0-py3-none-any.whl"}
+            )
+            server.routes[f"/files/{WHEEL}.metadata"] = Reply(METADATA)
+        found = connect.facts(Settings(project="test", python_index=f"{web.url}/simple/")).of(
+            [package("near"), package("far")], ALL
+        )
+        assert inside.requests == []
+    finally:
+        inside.close()
+    assert found["pkg:pypi/near@1.0"].licences == ("MIT OR Apache-2.0",)
+    assert "not from the address 127.0.0.1; refused" in found["pkg:pypi/far@1.0"].lacking
+
+
 @pytest.mark.network
 def test_pypi_itself() -> None:
-    client = http.client()
-    facts = PypiFacts(PythonIndexClient("https://pypi.org/simple/", client), client)
-    found = facts.of([package("sampleproject", "3.0.0"), package("requests", "2.32.0")], ALL)
+    found = connect.facts(Settings(project="test")).of(
+        [package("sampleproject", "3.0.0"), package("requests", "2.32.0")], ALL
+    )
     sample, requests = found["pkg:pypi/sampleproject@3.0.0"], found["pkg:pypi/requests@2.32.0"]
     assert sample.uploaded.startswith("2022-12-01T")
     assert sample.yanked is None
