@@ -27,6 +27,8 @@ from shared.upstream.static_metadata import StaticMetadata
 
 _SOURCES_TRIED = 8
 """Versions of a package without wheels whose source distributions are fetched to learn what they need."""
+_MAX_SOURCE = 128 * 1024**2
+"""Bytes of a source distribution that is fetched to learn its licence."""
 
 
 def upstream(settings: Settings, workload: Workload) -> Upstream:
@@ -51,14 +53,19 @@ def upstream(settings: Settings, workload: Workload) -> Upstream:
         build_requirements=_build_requirements(downloads),
         record=_record(downloads),
         unmet=_unmet(apt),
-        facts=PypiFacts(index, _public(settings)),
+        facts=_facts(settings, index, _public(settings)),
     )
 
 
 def facts(settings: Settings) -> PypiFacts:
     """A fresh client for whoever only judges: all facts of a case are of one moment."""
     client = _public(settings)
-    return PypiFacts(PythonIndexClient(settings.python_index, client, keep=False), client)
+    return _facts(settings, PythonIndexClient(settings.python_index, client, keep=False), client)
+
+
+def _facts(settings: Settings, index: PythonIndexClient, client: httpx.Client) -> PypiFacts:
+    downloads = Downloader(client, max_size=_MAX_SOURCE, trusted=_configured(settings))
+    return PypiFacts(index, client, pkg_info=lambda file: _proven(file, downloads).pkg_info)
 
 
 def _public(settings: Settings) -> httpx.Client:

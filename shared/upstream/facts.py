@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from datetime import UTC, datetime
 
@@ -36,11 +36,18 @@ _Task = tuple[str, str]
 class PypiFacts:
     """`Facts` over a simple index. Each version is asked for once per instance, so all answers are of one moment."""
 
-    def __init__(self, index: PythonIndex, client: httpx.Client, deadline: float = DEADLINE) -> None:
-        """`client` fetches METADATA; `deadline` in seconds."""
+    def __init__(
+        self,
+        index: PythonIndex,
+        client: httpx.Client,
+        deadline: float = DEADLINE,
+        pkg_info: Callable[[IndexFile], bytes] | None = None,
+    ) -> None:
+        """`client` fetches METADATA; `deadline` in seconds. `pkg_info` reads it out of a source distribution."""
         self._index = index
         self._client = client
         self._deadline = deadline
+        self._pkg_info = pkg_info
         self._known: dict[tuple[_Task, frozenset[FactKind]], Facts] = {}
         self._lock = threading.Lock()
 
@@ -113,9 +120,12 @@ class PypiFacts:
     def _licences(self, files: Sequence[IndexFile]) -> tuple[str, ...]:
         """By the METADATA of one file: wheels first, as only theirs are what a build made.
 
-        Mirrors leave out that they serve METADATA, so that is asked for in any case.
+        Mirrors leave out that they serve a wheel's METADATA, so that is asked for in any case. For a source
+        distribution few indexes do: it is fetched itself.
         """
-        file = min(files, key=lambda f: (f.metadata is None, not f.filename.endswith(".whl"), f.filename))
+        file = min(files, key=lambda f: (not f.filename.endswith(".whl"), f.metadata is None, f.filename))
+        if self._pkg_info and file.metadata is None and not file.filename.endswith(".whl"):
+            return licences(self._pkg_info(file), f"PKG-INFO of {file.filename}")
         url = f"{file.url}.metadata"
         answer = http.get(self._client, url, _MAX_METADATA)
         if answer is None:

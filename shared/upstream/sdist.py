@@ -46,6 +46,8 @@ class ProvenSdist:
     """What its build needs, as far as its files say (`build_requires`)."""
     metadata: StaticMetadata | None
     """Its dependencies as far as they are written down; None if only a build would tell them."""
+    pkg_info: bytes
+    """The file of that name, whose fields are those of METADATA."""
 
 
 def prove(path: Path, filename: str) -> ProvenSdist:
@@ -65,7 +67,8 @@ def prove(path: Path, filename: str) -> ProvenSdist:
     if "PKG-INFO" not in files:
         raise Permanent(f"{filename} has no PKG-INFO in its top directory; it is not a source distribution.")
     check_identity(files["PKG-INFO"], name, version, filename)  # 3
-    return ProvenSdist(name, str(version), build_requires.read(files, filename), _metadata(files))
+    needs = build_requires.read(files, filename)
+    return ProvenSdist(name, str(version), needs, _metadata(files), files["PKG-INFO"])
 
 
 def _metadata(files: dict[str, bytes]) -> StaticMetadata | None:

@@ -17,7 +17,7 @@ from shared.upstream import connect, http
 from shared.upstream.facts import PypiFacts
 from shared.upstream.pypi import PythonIndexClient
 from shared.upstream.simple_page import JSON
-from tests.upstream.support import Reply, Request, Web
+from tests.upstream.support import Reply, Request, Web, sdist
 
 ALL: tuple[FactKind, ...] = ("licences", "uploaded", "yanked")
 METADATA = (
@@ -237,6 +237,33 @@ def test_a_mistake_of_ours_costs_one_package_its_facts_and_not_all(web: Web) -> 
     assert found["pkg:pypi/demo@1.0"].uploaded
 
 
+PKG_INFO = b"Metadata-Version: 2.1\nName: demo\nVersion: 1.0\nLicense: BSD\n\n"
+SDIST = "demo-1.0.tar.gz"
+
+
+@pytest.mark.parametrize(
+    ("content", "hashed", "named", "why"),
+    [
+        (sdist("demo", "1.0", pkg_info=PKG_INFO), None, ("BSD",), ""),
+        (sdist("demo", "1.0", pkg_info=PKG_INFO), b"another", (), "and not the expected sha256:"),
+        (sdist("demo", "1.0", pkg_info=b"Name: demo\nVersion: 2.0\n\n"), None, (), "2.0"),
+        (b"no archive", None, (), "is a broken archive"),
+    ],
+    ids=["good", "hash", "other", "broken"],
+)
+def test_a_version_without_wheels_says_its_licence_in_its_source(
+    web: Web, content: bytes, hashed: bytes | None, named: tuple[str, ...], why: str
+) -> None:
+    digest = hashlib.sha256(content if hashed is None else hashed).hexdigest()
+    web.routes["/simple/demo/"] = listing("demo", entry(SDIST) | {"hashes": {"sha256": digest}})
+    web.routes[f"/files/{SDIST}"] = Reply(content)
+    found = asked(connect.facts(Settings(project="test", python_index=f"{web.url}/simple/")))
+    assert found.licences == named
+    assert why in found.lacking
+    assert bool(found.lacking) == bool(why)
+    assert web.asked(f"/files/{SDIST}.metadata") == []
+
+
 def test_the_scanner_reaches_the_operators_index_and_nothing_else_inside(web: Web) -> None:
     inside = Web()
     digest = {"sha256": hashlib.sha256(METADATA).hexdigest()}
@@ -259,11 +286,11 @@ def test_the_scanner_reaches_the_operators_index_and_nothing_else_inside(web: We
 
 @pytest.mark.network
 def test_pypi_itself() -> None:
-    found = connect.facts(Settings(project="test")).of(
-        [package("sampleproject", "3.0.0"), package("requests", "2.32.0")], ALL
-    )
+    wanted = [package("sampleproject", "3.0.0"), package("requests", "2.32.0"), package("docopt", "0.6.2")]
+    found = connect.facts(Settings(project="test")).of(wanted, ALL)
     sample, requests = found["pkg:pypi/sampleproject@3.0.0"], found["pkg:pypi/requests@2.32.0"]
     assert sample.uploaded.startswith("2022-12-01T")
     assert sample.yanked is None
     assert "License :: OSI Approved :: MIT License" in sample.licences
     assert requests.yanked == "Yanked due to conflicts with CVE-2024-35195 mitigation"
+    assert "MIT" in found["pkg:pypi/docopt@0.6.2"].licences  # it has no wheel
