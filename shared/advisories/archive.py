@@ -100,7 +100,9 @@ def opened(path: Path, ecosystem: str, now: float, indexes: Path | None) -> Zip:
                 with suppress(OSError):  # a pass each time is slower, and as good
                     index.save(found, kept)
     # Some records carry a date of next year. Taken as the newest, they would make old data look fresh for ever.
-    newest = found.newest(datetime.fromtimestamp(now, UTC).isoformat().replace("+00:00", "Z"))
+    newest = found.newest(
+        datetime.fromtimestamp(now, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    )
     if not newest:
         raise Permanent(f"The advisories in {path} hold no dated record: fetch them again.")
     return Zip(path, file, found, newest)
