@@ -12,12 +12,15 @@ from rich.console import Console
 
 from functions.ctl import (
     appraise_options,
+    decisions_options,
     deploy_options,
+    explain_options,
     image_options,
     lock_options,
     match_options,
     policy_options,
     provenance_options,
+    sbom_options,
     verdict_options,
     waive_options,
 )
@@ -103,6 +106,9 @@ def parser() -> argparse.ArgumentParser:
     policy_options.register(commands)
     verdict_options.register(commands)
     waive_options.register(commands)
+    explain_options.register(commands)
+    decisions_options.register(commands)
+    sbom_options.register(commands)
     top.set_defaults(show=top.print_help)
     return top
 
@@ -197,6 +203,18 @@ def _dispatch(arguments: argparse.Namespace) -> int:
             from functions.ctl.waive import waive
 
             return waive(arguments, places)
+        case "explain":
+            from functions.ctl.explain import explain
+
+            return explain(arguments, places)
+        case "decisions":
+            from functions.ctl.decisions import decisions
+
+            return decisions(arguments, places)
+        case "sbom":
+            from functions.ctl.sbom import sbom
+
+            return sbom(arguments, places)
         case "lock":
             from functions.ctl.lock import lock
 

@@ -72,9 +72,9 @@ class Records:
 
     def judgement(self, digest: Digest) -> Judgement:
         """Permanent, with what was changed or is missing, if it is not what its digests say."""
-        content = self._content(digest, "verdicts")
+        content = self.content(digest, "verdicts")
         verdicts = Verdicts.read(content, f"The stored verdicts {digest}")
-        case = Case.read(self._content(verdicts.case, "case"), f"The stored case {verdicts.case}")
+        case = Case.read(self.content(verdicts.case, "case"), f"The stored case {verdicts.case}")
         return Judgement(digest, content, verdicts, case)
 
     def of_run(self, run_id: str, run: Document) -> tuple[Judgement, ...]:
@@ -104,12 +104,17 @@ class Records:
 
     def chosen(self, run: Document) -> frozenset[str]:
         """Purls that the run's lock puts in the place of what was refused."""
-        if not run.get("lock"):
-            return frozenset()
-        lock = Lock.read(self._content(str(run["lock"]), "lock"), f"The stored lock {run['lock']}")
-        return frozenset(change.after.purl for change in lock.changes)
+        lock = self.lock(run)
+        return frozenset(change.after.purl for change in lock.changes) if lock else frozenset()
 
-    def _content(self, digest: Digest, what: str) -> bytes:
+    def lock(self, run: Document) -> Lock | None:
+        """What the run installs; None if it did not come to that."""
+        if not run.get("lock"):
+            return None
+        return Lock.read(self.content(str(run["lock"]), "lock"), f"The stored lock {run['lock']}")
+
+    def content(self, digest: Digest, what: str) -> bytes:
+        """The bytes of that digest; `what` names them in the sentence that is raised if they are others."""
         content = self.blobs.get(digest)
         if (found := sha256(content)) != digest:  # 1
             raise Permanent(f"The stored {what} {digest} has been changed: its content has {found}.")

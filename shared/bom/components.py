@@ -129,7 +129,7 @@ def component(item: Item, approved: ApprovedSet) -> Json:
     """https://cyclonedx.org/docs/1.7/json/#components"""
     package, purl = item.package, item.package.purl
     facts, verdict = approved.facts.get(purl), approved.verdicts.get(purl)
-    changes = [each for each in approved.lock.changes if each.after.purl == purl]
+    changes = [each for each in approved.lock.changes if each.after.purl == purl and each.kind != "dropped"]
     made: Json = {
         "type": item.kind,
         "bom-ref": item.ref,
@@ -151,7 +151,7 @@ def component(item: Item, approved: ApprovedSet) -> Json:
                 (key, value)
                 for change in changes
                 for key, value in (
-                    (("replaces", change.before.purl) if change.before != change.after else ("added", True)),
+                    (("replaces", change.before.purl) if change.kind != "added" else ("added", True)),
                     ("because", change.reason),
                     ("because-of-advisories", change.advisories),
                     ("required-by", change.required_by),

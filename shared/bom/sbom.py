@@ -31,11 +31,10 @@ def sbom(approved: ApprovedSet) -> bytes:
 
 def _dropped(approved: ApprovedSet) -> list[tuple[str, object]]:
     """What the outer VM had and the set has no version of."""
-    there = {each.after.name for each in approved.lock.changes if each.after.version != "none"}
     return [
         ("left-out", f"{change.before.purl}: {change.reason}")
         for change in approved.lock.changes
-        if change.after.version == "none" and change.after.name not in there
+        if change.kind == "dropped"
     ]
 
 
