@@ -144,13 +144,9 @@ def locked(event: Event, lock: Lock, judged: Mapping[str, Verdict], now: float) 
 
 def _instead(change: Change) -> str:
     """What becomes of a package, for people."""
-    if change.before == change.after:
+    if change.kind == "added":
         return "it comes in besides"
-    return (
-        "nothing takes its place"
-        if change.after.version == "none"
-        else f"{change.after.purl} takes its place"
-    )
+    return "nothing takes its place" if change.kind == "dropped" else f"{change.after.purl} takes its place"
 
 
 def run_ended(

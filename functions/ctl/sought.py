@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from urllib.parse import unquote
 
 from packaging.utils import canonicalize_name
+from packaging.version import InvalidVersion, Version
 
 from functions.ctl.inputs import BadInput
-from shared.model.package import Package, normal_version
+from shared.model.package import Package
 from shared.model.value import printable
 
 _TYPES = {"pypi": "pypi", "deb": "debian", "generic": "generic"}
@@ -37,10 +38,16 @@ class Sought:
             return False
         if package.ecosystem == "pypi":
             same = canonicalize_name(self.name) == canonicalize_name(package.name)
-            return same and (
-                not self.version or normal_version(self.version) == normal_version(package.version)
-            )
+            return same and (not self.version or _same_version(self.version, package.version))
         return self.name == package.name and self.version in ("", package.version)
+
+
+def _same_version(one: str, other: str) -> bool:
+    """PEP 440: 3.1.4.0 is 3.1.4; what is no such version is what it is."""
+    try:
+        return Version(one) == Version(other)
+    except InvalidVersion:
+        return one == other
 
 
 def read(given: str) -> Sought:
