@@ -375,6 +375,8 @@ def test_a_verdict_that_needs_no_waiver_needs_none_of_the_store(world: World) ->
     run_id = world.request()
     found = verdict(world, run_id, LIB).model_copy(update={"waivers": ("waiver-0123456789ab",)})
     waivers.check_still([found], world.store, world.clock())  # it is blocked, so nothing is shipped by it
+    named = waiver(world)
+    assert waivers.leaned_on([found.model_copy(update={"waivers": (named.id,)})], [named]) == []
     allowed = found.model_copy(update={"decision": "allow"})
     with pytest.raises(Permanent, match="waiver-0123456789ab, which is not known any more"):
         waivers.check_still([allowed], world.store, world.clock())
