@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from tests.advisories import build
@@ -76,6 +77,16 @@ def from_stage(request: Request) -> bool:
     return request.headers.get("user-agent", "").startswith(SYNC)
 
 
+def flaw(id: str, name: str, *pairs: tuple[str, str]) -> dict[str, Any]:
+    """A record about versions of a package of PyPI, as OSV has it."""
+    entry = build.affected(build.events(*pairs), name=name)
+    return build.record(id, entry, severity=[build.HIGH], modified=_now())
+
+
+def _now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
 class World:
     """Serves everything until `close`."""
 
@@ -91,7 +102,7 @@ class World:
         self.shelf.add("deadly", DEADLY)
         self.web.routes["/generic/table.csv"] = Reply(CONTENT)
         self.publish_suites()
-        self._advisories()
+        self.publish_advisories()
         self._keys()
 
     def publish_suites(self, signer: Signer | None = None) -> None:
@@ -99,6 +110,25 @@ class World:
         publish_suite(self.web, signer, "/debian", "trixie", (LIBRARY, PROGRAM))
         publish_suite(self.web, signer, "/debian", "trixie-updates")
         publish_suite(self.web, signer, "/security", "trixie-security")
+
+    def publish_advisories(self, *more: dict[str, Any]) -> None:
+        """What OSV's zips hold from now on: two flaws, and `more` of `flaw`."""
+        pypi = (
+            flaw("GHSA-courier", "courier", ("introduced", "0"), ("fixed", "1.1")),
+            flaw("GHSA-deadly", "deadly", ("introduced", "0")),
+            *more,
+        )
+        unrelated = build.affected(
+            build.events(("introduced", "0"), ("fixed", "2.0")), name="nothing-we-have", ecosystem="Debian:13"
+        )
+        for ecosystem, records in (
+            ("PyPI", pypi),
+            ("Debian", (build.record("DSA-1", unrelated, modified=_now()),)),
+        ):
+            # A stage may be reading the one that is there.
+            made = build.zipped(self.directory / "news", ecosystem, *records) / ecosystem / "all.zip"
+            (self.advisories / ecosystem).mkdir(parents=True, exist_ok=True)
+            made.replace(self.advisories / ecosystem / "all.zip")
 
     def hold(self, path: str, only: Callable[[Request], bool] = from_stage) -> Hold:
         """From now on the answer at `path` waits for `go`."""
@@ -158,23 +188,6 @@ class World:
     def close(self) -> None:
         self.web.close()
         self.proxy.close()
-
-    def _advisories(self) -> None:
-        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-        def flaw(id: str, name: str, *pairs: tuple[str, str]) -> dict[str, object]:
-            entry = build.affected(build.events(*pairs), name=name)
-            return build.record(id, entry, severity=[build.HIGH], modified=now)
-
-        pypi = (
-            flaw("GHSA-courier", "courier", ("introduced", "0"), ("fixed", "1.1")),
-            flaw("GHSA-deadly", "deadly", ("introduced", "0")),
-        )
-        build.zipped(self.advisories, "PyPI", *pypi)
-        unrelated = build.affected(
-            build.events(("introduced", "0"), ("fixed", "2.0")), name="nothing-we-have", ecosystem="Debian:13"
-        )
-        build.zipped(self.advisories, "Debian", build.record("DSA-1", unrelated, modified=now))
 
     def _keys(self) -> None:
         keyrings = self.directory / "keyrings"
