@@ -67,7 +67,9 @@ def sentence(
     else:
         ones = "the admitted one," if len(versions) == 1 else "the admitted ones,"
         why = f"{ones} {few(versions, _VERSIONS)},"
-    culprits = [part for part in found if part.name != subject or part.kind in ("constraint", "own")]
+    named = {part.name for part in found if part.kind == "refusal"}
+    culprits = [part for part in found if part.name not in (named if part.kind == "wanted" else (subject,))]
+    culprits += [part for part in found if part.name == subject and part.kind in ("constraint", "own")]
     telling = [part for part in culprits if not _admits_all(part, subject, versions, claims, search)]
     shown = telling or culprits
     if shown:

@@ -370,3 +370,95 @@ def refused_that_needs_mine(market: Market) -> PythonPackage:
     market.wheel("bad", "1.1", "mine")
     market.flaw("bad", "1.0")
     return python("bad", "1.0", bad)
+
+
+# --- as near as possible, as few as possible ---
+
+
+def test_where_the_nearest_does_not_fit_the_next_one_is_taken_and_not_the_newest(
+    market: Market, lock: Locker
+) -> None:
+    app = market.wheel("app", "1.0", "lib!=1.1")
+    lib = market.wheel("lib", "1.0")
+    for version in ("1.1", "1.2", "1.3", "1.9"):
+        market.wheel("lib", version)
+    market.flaw("lib", "1.0")
+    found, _ = lock(
+        python("app", "1.0", app, requires=("lib!=1.1",), requested=True), python("lib", "1.0", lib)
+    )
+    assert versions(found.packages) == {"app": "1.0", "lib": "1.2"}
+
+
+def test_what_the_resolver_moved_along_without_need_stays(market: Market, lock: Locker) -> None:
+    lib, first, second = (market.wheel(name, "1.0") for name in ("lib", "first", "second"))
+    for name in ("first", "second"):
+        market.wheel(name, "2.0")
+    market.wheel("lib", "1.1", "first>=2")
+    market.wheel("lib", "1.2", "first>=2", "second>=2")
+    market.flaw("lib", "1.0")
+    found, _ = lock(
+        *(python(name, "1.0", made, requested=True) for name, made in (("first", first), ("second", second))),
+        python("lib", "1.0", lib, requested=True),
+    )
+    assert versions(found.packages) == {"first": "2.0", "lib": "1.1", "second": "1.0"}
+
+
+def test_what_moves_goes_no_further_than_it_must(market: Market, lock: Locker) -> None:
+    lib, tool = market.wheel("lib", "1.0"), market.wheel("tool", "1.0")
+    for version in ("1.1", "1.2", "2.0"):
+        market.wheel("tool", version)
+    market.wheel("lib", "1.1", "tool>=1.1")
+    market.flaw("lib", "1.0")
+    found, _ = lock(python("tool", "1.0", tool, requested=True), python("lib", "1.0", lib, requested=True))
+    assert versions(found.packages) == {"lib": "1.1", "tool": "1.1"}
+
+
+def test_a_refused_package_that_nothing_needs_any_more_goes(market: Market, lock: Locker) -> None:
+    """No version of it is admitted, and the one that asked for it has a version that does not."""
+    app, lib = market.wheel("app", "1.0", "lib"), market.wheel("lib", "1.0")
+    market.wheel("app", "1.1")
+    market.flaw("lib", "1.0")
+    found, changes = lock(
+        python("app", "1.0", app, requires=("lib",), requested=True), python("lib", "1.0", lib)
+    )
+    assert versions(found.packages) == {"app": "1.1"}
+    assert {(c.kind, c.before.name, c.after.version, c.advisories) for c in changes} == {
+        ("moved", "app", "1.1", ()),
+        ("dropped", "lib", "none", ("GHSA-lib-1.0",)),
+    }
+
+
+def test_what_only_an_extra_brought_is_not_dropped_when_it_is_refused(market: Market, lock: Locker) -> None:
+    app, lib = market.wheel("app", "1.0"), market.wheel("lib", "1.0")
+    market.wheel("app", "1.1")
+    market.flaw("lib", "1.0")
+    needs = ("lib ; extra == 'more'",)
+    with pytest.raises(Permanent, match="no version of it is admitted"):
+        lock(python("app", "1.0", app, requires=needs, requested=True), python("lib", "1.0", lib))
+
+
+def test_hundreds_of_refused_versions_are_told_at_once(market: Market, lock: Locker) -> None:
+    app = market.wheel("app", "1.0")
+    market.wheel("app", "1.1", "huge")
+    for minor in range(300):
+        market.wheel("huge", f"1.{minor}")
+        if minor != 7:
+            market.flaw("huge", f"1.{minor}")
+    market.flaw("app", "1.0")
+    found, _ = lock(python("app", "1.0", app, requested=True))
+    assert versions(found.packages) == {"app": "1.1", "huge": "1.7"}
+    assert len(market.asked) <= 3
+
+
+def test_every_file_of_a_lock_has_a_hash_also_what_builds_it(market: Market, lock: Locker) -> None:
+    market.sdist("old", "1.0", "builder>=1")
+    market.wheel("builder", "2.0", "helper")
+    market.wheel("helper", "1.0")
+    lib = market.wheel("lib", "1.0")
+    market.wheel("lib", "1.1", "old")
+    market.flaw("lib", "1.0")
+    found, _ = lock(python("lib", "1.0", lib, requested=True))
+    files = [each for file in found.packages for each in (file, *file.build)]
+    known = {sha256(content) for content in market.contents.values()}
+    assert {file.name for file in files} == {"lib", "old", "builder", "helper"}
+    assert all(file.sha256 in known for file in files)
