@@ -100,7 +100,7 @@ def _mistake(name: str, other: str) -> str:
     if len(longer) != len(shorter) or name == other:
         return ""
     if name[at : at + 2] == other[at : at + 2][::-1] and name[at + 2 :] == other[at + 2 :]:
-        return "two swapped letters away from" if len(other) >= _MIN_SWAP else ""
+        return "two swapped letters away from"
     if name[at + 1 :] == other[at + 1 :] and len(other) >= _MIN_OTHER:
         return "one letter away from"
     return ""

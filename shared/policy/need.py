@@ -42,28 +42,16 @@ def shortest(ways: Iterable[Way]) -> Way:
 
 
 def _follow(packages: Mapping[str, PythonPackage], found: dict[str, Way], over_extras: bool) -> None:
-    """Adds to `found` what can be reached from it, the shortest way first (Dijkstra, 1959)."""
+    """Adds to `found` what can be reached from it. The shortest ways go on first, so the first to arrive is shortest."""
     queue = [(len(way), way, name) for name, way in found.items()]
-    best = dict(found)
     heapq.heapify(queue)
     while queue:
         _, way, name = heapq.heappop(queue)
-        if best[name] != way:
-            continue  # a shorter one was found since
-        found[name] = way
         step = (*way, name)
         for each in _needs(packages[name], over_extras) if len(step) <= LONGEST else ():
-            if (
-                each in packages
-                and each not in found
-                and (each not in best or _rank(step) < _rank(best[each]))
-            ):
-                best[each] = step
+            if each in packages and each not in found:
+                found[each] = step
                 heapq.heappush(queue, (len(step), step, each))
-
-
-def _rank(way: Way) -> tuple[int, Way]:
-    return len(way), way
 
 
 def _needs(package: PythonPackage, over_extras: bool) -> Iterable[str]:

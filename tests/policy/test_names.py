@@ -67,7 +67,19 @@ def test_each_way_to_resemble(name: str, why: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["requests", "Requests", "reque.sts.core", "quests", "numexpr2x", "nunpi", "sx", "art3"]
+    "name",
+    [
+        "requests",
+        "Requests",
+        "reque.sts.core",
+        "quests",
+        "numexpr2x",
+        "nunpi",
+        "sx",
+        "sxi",
+        "p-ip",
+        "python-six",
+    ],
 )
 def test_what_resembles_nothing(name: str) -> None:
     assert confused(name, ()) == ""

@@ -54,6 +54,17 @@ def test_a_way_over_an_extra_counts_only_where_there_is_no_other() -> None:
     assert found["tool"] == ("app", "lib", "mid", "dev")
 
 
+def test_the_shortest_way_over_extras_counts_too() -> None:
+    held = environment(
+        python("app", "1", requires=("lib", "spare; extra == 'x'"), requested=True),
+        python("lib", "1", requires=("mid",)),
+        python("mid", "1", requires=("far; extra == 'x'",)),
+        python("spare", "1", requires=("far",)),
+        python("far", "1"),
+    )
+    assert ways(held)["far"] == ("app", "spare")
+
+
 def test_what_was_there_before_is_on_nobodys_way() -> None:
     held = environment(
         python("app", "1", requires=("old",), requested=True),
