@@ -25,7 +25,7 @@ from shared.advisories.zips import ECOSYSTEMS, ZipAdvisories
 from shared.errors import Permanent
 from shared.model.value import printable
 
-_AT_ONCE = 20_000
+_AT_ONCE = 5_000
 """Lines that are answered together: what bounds the memory."""
 _FIELDS = {"id", "ecosystem", "name", "version", "source_name", "source_version"}
 _LONGEST = 100_000

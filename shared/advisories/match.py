@@ -13,9 +13,10 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cmp_to_key
+from typing import Any
 
 from shared.advisories.osv import Affected, Record, normal_name
-from shared.advisories.ranges import Answer, evaluate, fixes
+from shared.advisories.ranges import Answer, Entry, Given
 from shared.advisories.severity import highest, rate, word
 from shared.advisories.versions import DEBIAN, PEP440, Scheme
 from shared.model.package import Package, Release
@@ -103,11 +104,15 @@ class Records:
 
 def records_about(wanted: Collection[Query], records: Iterable[Record]) -> Mapping[Query, Records]:
     """As `match`, but record by record: what a finding sums up under its best-known name."""
-    said = _said(wanted, records)
+    said = _said(wanted, records, with_fixes=False)
     return {one: _records(said.get(one, [])) for one in wanted}
 
 
 def _records(said: list[_Said]) -> Records:
+    if all(entry.answer.affected in ("yes", "no") for one in said for entry in one.entries):
+        # Twins matter to what could not be decided only, and that is rare.
+        touching = [one.record.id for one in said if any(e.answer.affected == "yes" for e in one.entries)]
+        return Records(tuple(sorted(touching)), ())
     affected: list[str] = []
     undecided: list[str] = []
     for group in _groups(said):
@@ -128,47 +133,56 @@ def _findings(wanted: Query, said: list[_Said]) -> tuple[Finding, ...]:
     return tuple(sorted((found for found in findings if found is not None), key=lambda found: found.id))
 
 
-def _said(queries: Collection[Query], records: Iterable[Record]) -> dict[Query, list[_Said]]:
+def _said(
+    queries: Collection[Query], records: Iterable[Record], with_fixes: bool = True
+) -> dict[Query, list[_Said]]:
     """What the records say about each package, by id of record; each record is let go once it was asked."""
-    by_name: dict[str, list[Query]] = defaultdict(list)
+    by_name: dict[str, list[tuple[Query, Given]]] = defaultdict(list)
     for wanted in queries:
-        by_name[wanted.name].append(wanted)
+        by_name[wanted.name].append((wanted, Given(wanted.scheme, wanted.version)))
     said: dict[Query, list[_Said]] = defaultdict(list)
     for record in records:
         if record.withdrawn:
             continue
         bare = replace(record, affected=())
-        for wanted in {one for entry in record.affected for one in by_name.get(entry.name, ())}:
-            entries = tuple(
-                _Entry(
-                    _answer(wanted, record, entry),
-                    fixes(wanted.scheme, wanted.version, entry),
-                    entry.severities,
-                )
-                for entry in record.affected
-                if entry.name == wanted.name and concerns(entry.ecosystem, wanted.ecosystem)
-            )
-            if entries:
-                said[wanted].append(_Said(bare, entries))
-    return {wanted: sorted(found, key=lambda one: one.record.id) for wanted, found in said.items()}
+        found: dict[Query, tuple[_Entry, ...]] = {}
+        # Thousands of versions get one of few answers: equal ones are one object.
+        same: dict[object, Any] = {}
+        for affected in record.affected:
+            asked = by_name.get(affected.name, ())
+            entry: Entry | None = None
+            for wanted, given in asked:
+                if not concerns(affected.ecosystem, wanted.ecosystem):
+                    continue
+                if entry is None:
+                    entry = Entry(wanted.scheme, affected, len(asked))
+                answer = _answer(wanted, record, affected, entry.answer(given))
+                fixes = entry.fixes(given) if with_fixes else frozenset()
+                one = _Entry(answer, fixes, affected.severities)
+                found[wanted] = (*found.get(wanted, ()), same.setdefault(one, one))
+        for wanted, entries in found.items():
+            said[wanted].append(same.setdefault(entries, _Said(bare, entries)))
+    return {wanted: sorted(all_of, key=lambda one: one.record.id) for wanted, all_of in said.items()}
 
 
-def _answer(wanted: Query, record: Record, entry: Affected) -> Answer:
-    answer = evaluate(wanted.scheme, wanted.version, entry)
+def _answer(wanted: Query, record: Record, affected: Affected, answer: Answer) -> Answer:
     if answer.affected != "yes" and record.problem:
         return Answer("undecided", record.problem)
-    if scope(entry.ecosystem) != wanted.ecosystem:
-        return Answer("undecided", f"it names {entry.ecosystem} without a release")
+    if scope(affected.ecosystem) != wanted.ecosystem:
+        return Answer("undecided", f"it names {affected.ecosystem} without a release")
     return answer
 
 
 def _groups(said: list[_Said]) -> list[list[_Said]]:
     """Records that share an id, directly or through each other, in order of first appearance."""
+    if len(said) == 1:
+        return [said]
     leader: dict[str, str] = {}
 
     def find(id: str) -> str:
-        while leader.setdefault(id, id) != id:
-            id = leader[id]
+        while (above := leader.setdefault(id, id)) != id:
+            leader[id] = leader[above]  # halves the way: a chain of aliases may be long
+            id = above
         return id
 
     for one in said:

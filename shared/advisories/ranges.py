@@ -5,6 +5,7 @@ https://ossf.github.io/osv-schema/#evaluation
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 from functools import cmp_to_key
 from typing import Literal
@@ -28,44 +29,89 @@ NO = Answer("no")
 SILENT = Answer("silent", "it names no versions")
 
 
-def evaluate(scheme: Scheme, version: str, entry: Affected) -> Answer:
-    """Ranges and `versions`, each on its own; one yes is a yes, and an undecided part is no no."""
-    # 1. A version that the record lists as written needs no understanding.
-    if version in entry.versions:
-        return YES
-    # 2. A version that cannot be read can be in any range.
-    point = scheme.parse(version)
-    if point is None or point.loose:
-        return Answer(
-            "undecided", f"the version {printable(version, 60)} is not one that {scheme.name} can order"
+_MANY = 8
+"""Versions asked about from which on it pays to read all that an entry lists."""
+
+
+class Given:
+    """A version that entries are asked about, read once."""
+
+    def __init__(self, scheme: Scheme, version: str) -> None:
+        self.version = version
+        self.point = scheme.parse(version)
+        self.forms = () if self.point is None or self.point.loose else scheme.forms(self.point)
+        """Empty if it cannot be ordered."""
+
+
+class Entry:
+    """One `affected` entry, made ready to be asked about any number of versions: some are about thousands."""
+
+    def __init__(self, scheme: Scheme, entry: Affected, count: int = 1) -> None:
+        """`count`: about how many versions it will be asked."""
+        self._scheme, self._entry, self._many = scheme, entry, count >= _MANY
+        self._listed = frozenset(entry.versions) if self._many else entry.versions
+        self._keys: frozenset[Hashable] | None = None
+        self._ranges: tuple[_Ready, ...] | None = None
+        self._fixes: tuple[tuple[str, Point | None], ...] | None = None
+
+    def answer(self, given: Given) -> Answer:
+        """Ranges and `versions`, each on its own; one yes is a yes, and an undecided part is no no."""
+        # 1. A version that the record lists as written needs no understanding.
+        if given.version in self._listed:
+            return YES
+        # 2. A version that cannot be read can be in any range.
+        if not given.forms:
+            said = f"the version {printable(given.version, 60)} is not one that {self._scheme.name} can order"
+            return Answer("undecided", said)
+        # 3. One range that holds it is enough.
+        if self._ranges is None:
+            self._ranges = tuple(_ready(self._scheme, found) for found in self._entry.ranges)
+        doubt = None
+        for form in given.forms:
+            for found in self._ranges:
+                answer = _within(self._scheme, form, found)
+                if answer is YES:
+                    return YES
+                if answer is not NO and doubt is None:
+                    doubt = answer
+        # 4. `versions` by equality of versions, not of strings: 1.0 is 1.0.0.
+        if self._entry.versions and any(self._lists(form) for form in given.forms):
+            return YES
+        # 5. What could not be read is not clean.
+        if self._entry.problem:
+            return Answer("undecided", self._entry.problem)
+        if doubt is not None:
+            return doubt
+        # 6. Nor is an entry that says nothing.
+        return NO if self._entry.ranges or self._entry.versions else SILENT
+
+    def fixes(self, given: Given) -> frozenset[str]:
+        """Fixed versions above that one, as written. A fix below it belongs to another line of releases."""
+        if self._fixes is None:
+            self._fixes = tuple(
+                (event.version, self._scheme.parse(event.version))
+                for found in self._entry.ranges
+                for event in found.events
+                if event.kind == "fixed"
+            )
+        return frozenset(
+            text
+            for text, fix in self._fixes
+            if fix is None or given.point is None or self._scheme.compare(fix, given.point) > 0
         )
-    answers = [_range(scheme, form, found) for form in scheme.forms(point) for found in entry.ranges]
-    # 3. One range that holds it is enough.
-    if YES in answers:
-        return YES
-    # 4. `versions` by equality of versions, not of strings: 1.0 is 1.0.0.
-    if any(_equal(scheme, form, listed) for listed in entry.versions for form in scheme.forms(point)):
-        return YES
-    # 5. What could not be read is not clean.
-    if entry.problem:
-        return Answer("undecided", entry.problem)
-    for answer in answers:
-        if answer.affected == "undecided":
-            return answer
-    # 6. Nor is an entry that says nothing.
-    return NO if entry.ranges or entry.versions else SILENT
+
+    def _lists(self, form: Point) -> bool:
+        if not self._many:
+            return any(_equal(self._scheme, form, listed) for listed in self._entry.versions)
+        if self._keys is None:
+            read = (self._scheme.parse(listed) for listed in self._entry.versions)
+            self._keys = frozenset(point.key for point in read if point is not None and not point.loose)
+        return form.key in self._keys
 
 
-def fixes(scheme: Scheme, version: str, entry: Affected) -> frozenset[str]:
-    """Fixed versions above `version`, as written. A fix below it belongs to another line of releases."""
-    point = scheme.parse(version)
-    return frozenset(
-        event.version
-        for found in entry.ranges
-        for event in found.events
-        if event.kind == "fixed"
-        and ((fix := scheme.parse(event.version)) is None or point is None or scheme.compare(fix, point) > 0)
-    )
+def evaluate(scheme: Scheme, version: str, entry: Affected) -> Answer:
+    """As `Entry.answer`, for one version."""
+    return Entry(scheme, entry).answer(Given(scheme, version))
 
 
 def _equal(scheme: Scheme, point: Point, listed: str) -> bool:
@@ -91,18 +137,25 @@ def _place(scheme: Scheme, event: Event) -> _At | None:
     return None if point is None else _At(event.kind, point)
 
 
-def _range(scheme: Scheme, version: Point, found: Range) -> Answer:
+@dataclass(frozen=True)
+class _Ready:
+    """A range whose events are in order."""
+
+    events: tuple[_At, ...] = ()
+    limits: tuple[Point | None, ...] = ()
+    problem: Answer | None = None
+
+
+def _ready(scheme: Scheme, found: Range) -> _Ready:
     if found.problem:
-        return Answer("undecided", found.problem)
+        return _Ready(problem=Answer("undecided", found.problem))
     events: list[_At] = []
     for event in found.events:
         place = _place(scheme, event)
         if place is None:
-            return Answer("undecided", f"its version {printable(event.version, 60)} cannot be ordered")
+            said = f"its version {printable(event.version, 60)} cannot be ordered"
+            return _Ready(problem=Answer("undecided", said))
         events.append(place)
-    limits = [event.point for event in events if event.kind == "limit"]
-    if limits and not any(limit is None or _before(scheme, version, limit) for limit in limits):
-        return NO
 
     def order(left: _At, right: _At) -> int:
         if left.point is None or right.point is None:
@@ -110,7 +163,18 @@ def _range(scheme: Scheme, version: Point, found: Range) -> Answer:
         return scheme.compare(left.point, right.point)
 
     # sorted() is stable: events at one version stay in the order in which the record has them.
-    return _walk(scheme, version, sorted((e for e in events if e.kind != "limit"), key=cmp_to_key(order)))
+    return _Ready(
+        tuple(sorted((event for event in events if event.kind != "limit"), key=cmp_to_key(order))),
+        tuple(event.point for event in events if event.kind == "limit"),
+    )
+
+
+def _within(scheme: Scheme, version: Point, found: _Ready) -> Answer:
+    if found.problem is not None:
+        return found.problem
+    if found.limits and not any(limit is None or _before(scheme, version, limit) for limit in found.limits):
+        return NO
+    return _walk(scheme, version, found.events)
 
 
 def _before(scheme: Scheme, version: Point, limit: Point) -> bool:
@@ -118,7 +182,7 @@ def _before(scheme: Scheme, version: Point, limit: Point) -> bool:
     return side < 0 or (side == 0 and limit.loose)
 
 
-def _walk(scheme: Scheme, version: Point, events: list[_At]) -> Answer:
+def _walk(scheme: Scheme, version: Point, events: tuple[_At, ...]) -> Answer:
     inside, doubt = False, ""
     for event in events:
         side = 1 if event.point is None else scheme.compare(version, event.point)

@@ -72,7 +72,9 @@ def parse_pep440(text: str) -> Point | None:
 
 
 def _order(left: Any, right: Any) -> int:
-    return int(left > right) - int(left < right)
+    if left < right:
+        return -1
+    return int(left != right)
 
 
 def compare_debian(left: Point, right: Point) -> int:
