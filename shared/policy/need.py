@@ -42,7 +42,7 @@ def shortest(ways: Iterable[Way]) -> Way:
 
 
 def _follow(packages: Mapping[str, PythonPackage], found: dict[str, Way], over_extras: bool) -> None:
-    """Adds to `found` what can be reached from it. The shortest ways go on first, so the first to arrive is shortest."""
+    """Adds to `found` what can be reached from it. Short ways go on first, so the first to arrive is the shortest."""
     queue = [(len(way), way, name) for name, way in found.items()]
     heapq.heapify(queue)
     while queue:
