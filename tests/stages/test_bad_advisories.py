@@ -1,0 +1,411 @@
+"""Broken advisories, silent servers, monstrous input: what is concerned is held with a sentence, the rest is judged."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shared.advisories.api import OsvApi
+from shared.advisories.calls import Waiting
+from shared.advisories.zips import ZipAdvisories
+from shared.errors import DmzError
+from shared.guest import report
+from shared.model.verdict import Verdict, Verdicts
+from shared.ports import Advisories
+from tests.advisories.build import HIGH, affected, events, record, zipped
+from tests.advisories.server import Answer, serving
+from tests.stages import guests
+from tests.stages.test_hostile import raw, told
+from tests.stages.world import World
+
+Make = Callable[..., World]
+PYTHON = {"app", "lib", "mine", "old", "tool"}
+MEBIBYTE = 1 << 20
+LONG = "1" * 10_000
+"""Of digits: more than Python makes an integer of."""
+
+
+def advisories(directory: Path, *records: dict[str, Any]) -> Path:
+    """Sound zips: one flaw of lib 1.0, one of a Debian package that nobody has, and the `records`, PyPI's."""
+    lib = affected(events(("introduced", "0"), ("fixed", "1.1")), name="lib")
+    zipped(directory, "PyPI", record("GHSA-lib", lib, severity=[HIGH]), *records)
+    other = affected(events(("introduced", "0"), ("fixed", "1")), name="zlib", ecosystem="Debian:13")
+    return zipped(directory, "Debian", record("DEBIAN-CVE-1", other))
+
+
+def under(make: Make, source: Advisories) -> World:
+    return make(through=lambda name, port: source if name == "advisories" else port)
+
+
+def judged(world: World, run_id: str) -> dict[str, Verdict]:
+    """By name: what the scanner said. No stage died, or tried what cannot succeed until it gave up."""
+    strange = [error for error in world.raised if not isinstance(error, DmzError)]
+    assert strange == []
+    run = world.run(run_id)
+    assert run["state"] in ("completed", "failed")
+    assert "defect" not in run.get("reason", "")
+    verdicts = Verdicts.read(world.blobs.get(run["verdicts"]), "The verdicts").verdicts
+    return {verdict.package.name: verdict for verdict in verdicts}
+
+
+def held(verdicts: dict[str, Verdict]) -> dict[str, str]:
+    """By name: the sentence by which the advisories' state holds a package."""
+    return {
+        name: rule.reason
+        for name, verdict in verdicts.items()
+        for rule in verdict.rules
+        if rule.rule == "advisory_data" and rule.answer != "allow"
+    }
+
+
+# --- zips ---
+
+
+def empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def missing(path: Path) -> None:
+    path.unlink()
+
+
+def garbage(path: Path) -> None:
+    path.write_bytes(b"<html>not today</html>" * 1000)
+
+
+def truncated(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def without_records(path: Path) -> None:
+    zipfile.ZipFile(path, "w").close()
+
+
+def a_directory(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+def flipped(path: Path) -> None:
+    """One byte of the last record's content."""
+    with zipfile.ZipFile(path) as archive:
+        info = archive.infolist()[-1]
+    content = bytearray(path.read_bytes())
+    content[info.header_offset + 30 + len(info.filename) + 5] ^= 0xFF
+    path.write_bytes(bytes(content))
+
+
+def rewritten(text: bytes) -> Callable[[Path], None]:
+    """One more member, which is no record."""
+
+    def add(path: Path) -> None:
+        with zipfile.ZipFile(path, "a") as archive:
+            archive.writestr("GHSA-odd.json", text)
+
+    return add
+
+
+def odd(**fields: Any) -> Callable[[Path], None]:
+    """A record about `tool` that breaks the schema (https://ossf.github.io/osv-schema/)."""
+    made = record("GHSA-odd", affected(events(("introduced", "0")), name="tool")) | fields
+    return rewritten(json.dumps(made).encode())
+
+
+BROKEN: dict[str, tuple[Callable[[Path], None], set[str]]] = {
+    "empty file": (empty, PYTHON),
+    "no file": (missing, PYTHON),
+    "no zip": (garbage, PYTHON),
+    "cut off": (truncated, PYTHON),
+    "no records": (without_records, PYTHON),
+    "a directory": (a_directory, PYTHON),
+    "a flipped byte": (flipped, PYTHON),  # nobody can tell whom the record is about
+    "not JSON": (rewritten(b"{"), PYTHON),
+    "not UTF-8": (rewritten(b'{"id": "\xff"}'), PYTHON),
+    "half a surrogate pair": (rewritten(rb'{"id": "\ud800"}'), PYTHON),
+    "a list": (rewritten(b"[]"), PYTHON),
+    "nested without end": (rewritten(b"[" * 100_000), PYTHON),
+    "ranges are text": (
+        odd(affected=[{"package": {"ecosystem": "PyPI", "name": "tool"}, "ranges": "all"}]),
+        {"tool"},
+    ),
+    "an event is a number": (
+        odd(affected=[affected({"type": "ECOSYSTEM", "events": [1]}, name="tool")]),
+        {"tool"},
+    ),
+    "versions are numbers": (odd(affected=[affected(name="tool", versions=[1.0])]), {"tool"}),
+    "aliases are text": (odd(aliases="CVE-1"), {"tool"}),
+    "a severity that is none": (odd(severity=["HIGH"]), {"tool"}),
+}
+
+
+@pytest.mark.parametrize(("harm", "concerned"), BROKEN.values(), ids=BROKEN.keys())
+def test_broken_zips_hold_what_they_are_about(
+    make: Make, tmp_path: Path, harm: Callable[[Path], None], concerned: set[str]
+) -> None:
+    directory = advisories(tmp_path / "osv", record("GHSA-x", affected(name="nobody-has-it", versions=["1"])))
+    harm(directory / "PyPI" / "all.zip")
+    world = under(make, ZipAdvisories(directory))
+    run_id = world.request()
+    verdicts = judged(world, run_id)
+    refused = {name: each.reason for name, each in verdicts.items() if each.decision != "allow"}
+    assert refused.keys() == concerned | {"lib"}
+    for name in concerned - {"lib"}:
+        assert "PyPI/all.zip" in refused[name] or "GHSA-odd" in refused[name]
+        assert refused[name].isprintable()
+        assert len(refused[name]) < 500
+    # Nothing else can take the place of a package of which nothing is known.
+    reason = world.run(run_id)["reason"]
+    assert reason.isprintable()
+    assert len(reason) < 2500
+
+
+def test_whole_zips_hold_nothing(make: Make, tmp_path: Path) -> None:
+    """What the tests above would say of sound data."""
+    world = under(make, ZipAdvisories(advisories(tmp_path / "osv")))
+    run_id = world.request()
+    verdicts = judged(world, run_id)
+    assert held(verdicts) == {}
+    assert {name for name, each in verdicts.items() if each.decision != "allow"} == {"lib"}
+    assert world.run(run_id)["state"] == "completed"
+
+
+# --- too much ---
+
+
+def test_a_hundred_thousand_findings_about_one_package(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each is stored; what people and documents are shown stays small; the run ends and says why."""
+    directory = tmp_path / "osv"
+    advisories(directory)
+    number = 100_000
+    about_tool = json.dumps([affected(events(("introduced", "0")), name="tool")])
+    with zipfile.ZipFile(directory / "PyPI" / "all.zip", "a") as archive:
+        for n in range(number):
+            archive.writestr(
+                zipfile.ZipInfo(f"PYSEC-{n}.json"),
+                f'{{"id":"PYSEC-{n}","modified":"2026-11-20T00:00:00Z","summary":"bad","affected":{about_tool}}}',
+            )
+    world = under(make, ZipAdvisories(directory))
+    monkeypatch.setattr(world, "quiet", lambda: world.bus.drain(480))
+    run_id = world.request()
+    verdicts = judged(world, run_id)
+    assert len(verdicts["tool"].findings) == number
+    assert verdicts["tool"].decision == "block"
+    assert {name for name, each in verdicts.items() if each.decision != "allow"} == {"lib", "tool"}
+    shown = [each for _, each in world.store.find("verdicts", "run_id", run_id)]
+    assert {each["findings"] for each in shown if each["purl"] == "pkg:pypi/tool@1.0"} == {number}
+    assert max(len(json.dumps(each)) for each in shown) < MEBIBYTE
+    assert len(json.dumps(world.run(run_id))) < MEBIBYTE
+    assert all(len(event.body()) < MEBIBYTE for event in world.bus.published)
+    reason = world.run(run_id)["reason"]
+    assert "pkg:pypi/tool@1.0" in reason
+    assert len(reason) < 2500
+
+
+LONG_EVENTS: dict[str, tuple[dict[str, Any], bool]] = {
+    "fixed, digits": (affected(events(("introduced", "0"), ("fixed", LONG)), name="tool"), True),
+    "fixed, dots": (affected(events(("introduced", "0"), ("fixed", "1." * 5000 + "1")), name="tool"), True),
+    "introduced, digits": (affected(events(("introduced", LONG)), name="tool"), False),
+    "introduced, letters": (affected(events(("introduced", "a" * 10_000)), name="tool"), True),
+    "listed": (affected(name="tool", versions=[LONG, "9." * 5000]), False),
+    "listed beside ours": (affected(name="tool", versions=[LONG, "1.0"]), True),
+}
+
+
+@pytest.mark.parametrize(("entry", "touched"), LONG_EVENTS.values(), ids=LONG_EVENTS.keys())
+def test_versions_of_ten_thousand_characters_in_advisories(
+    make: Make, tmp_path: Path, entry: dict[str, Any], touched: bool
+) -> None:
+    """Decided where that can be, else undecided, which is never clean; and nobody else is touched."""
+    directory = advisories(tmp_path / "osv", record("GHSA-long", entry, severity=[HIGH]))
+    world = under(make, ZipAdvisories(directory))
+    verdicts = judged(world, world.request())
+    refused = {name for name, each in verdicts.items() if each.decision != "allow"}
+    # Where a number is too long to be compared it may be held as undecided as well: only clean would be wrong.
+    assert refused in ([{"lib", "tool"}] if touched else [{"lib"}, {"lib", "tool"}])
+    assert all(len(rule.reason) < 3000 for each in verdicts.values() for rule in each.rules)
+
+
+def test_debian_versions_of_ten_thousand_characters(make: Make, tmp_path: Path) -> None:
+    directory = advisories(tmp_path / "osv")
+    jq = affected(
+        events(("introduced", "0"), ("fixed", f"{LONG}:1.8-{LONG}")), name="jq", ecosystem="Debian:13"
+    )
+    zipped(directory, "Debian", record("DEBIAN-CVE-2", jq))
+    world = under(make, ZipAdvisories(directory))
+    verdicts = judged(world, world.request())
+    refused = {name for name, each in verdicts.items() if each.decision != "allow"}
+    assert refused == {"lib", "jq", "libjq1"}
+
+
+# --- names and versions in a manifest ---
+
+STRANGE: dict[str, dict[str, str]] = {
+    "Cyrillic among Latin letters": {"name": "t\u043e\u043el"},
+    "full-width letters": {"name": "\uff54ool"},
+    "right to left": {"name": "tool\u202egro"},
+    "an invisible letter": {"name": "to\u200bol"},
+    "a name of 10,000 letters": {"name": "t" * 10_000},
+    "a version of 10,000 digits": {"version": LONG},
+    "a version with Arabic digits": {"version": "\u0661.\u0660"},
+    "a version with a line break": {"version": "1.0\n"},
+}
+
+
+@pytest.mark.parametrize("fields", STRANGE.values(), ids=STRANGE.keys())
+def test_strange_names_and_versions_end_the_run_with_a_sentence(world: World, fields: dict[str, str]) -> None:
+    """No index and no distribution has such a package: who claims one lies in the rest as well."""
+    manifest = raw(world)
+    manifest["environments"][0]["packages"][-1] |= fields
+    reason = told(world, json.dumps(manifest).encode())
+    assert f"environments.0.packages.4.{next(iter(fields))}" in reason
+    assert len(reason) < 1000
+    assert [error for error in world.raised if not isinstance(error, DmzError)] == []
+
+
+@pytest.mark.parametrize(
+    "fields", [{"source_name": "j\u0434"}, {"source_version": LONG}, {"name": "j\u0434"}]
+)
+def test_strange_debian_packages_end_the_run_with_a_sentence(world: World, fields: dict[str, str]) -> None:
+    manifest = raw(world)
+    manifest["debian"][0] |= fields
+    assert f"debian.0.{next(iter(fields))}" in told(world, json.dumps(manifest).encode())
+
+
+def test_a_version_of_a_hundred_digits_is_judged_like_any_other(make: Make, tmp_path: Path) -> None:
+    """The longest that a manifest may hold: it can be compared."""
+    directory = advisories(
+        tmp_path / "osv", record("GHSA-t", affected(events(("introduced", "2")), name="tool"))
+    )
+    world = under(make, ZipAdvisories(directory))
+    world.outer = lambda config: guests.common(config) | {"claim": report.pack(long_version(world))}
+    verdicts = judged(world, world.request())
+    assert [finding.id for finding in verdicts["tool"].findings] == ["GHSA-t"]
+    assert verdicts["app"].decision == "allow"
+
+
+def long_version(world: World) -> dict[str, Any]:
+    manifest = raw(world)
+    manifest["environments"][0]["packages"][-1]["version"] = "9" * 128
+    return manifest
+
+
+# --- an API ---
+
+AT_ONCE = Waiting(sleep=lambda _seconds: None)
+"""It is asked as often as otherwise; only the pauses are left out."""
+
+LIB = {"id": "GHSA-lib", "modified": "2026-11-20T00:00:00Z"}
+TOOL = {"id": "GHSA-tool", "modified": "2026-11-20T00:00:00Z"}
+RECORDS = {
+    name: record(
+        f"GHSA-{name}", affected(events(("introduced", "0"), ("fixed", "1.1")), name=name), severity=[HIGH]
+    )
+    for name in ("lib", "tool")
+}
+
+
+def answering(path: str, body: bytes) -> Answer:
+    """A server that does as it should: it knows a flaw of lib and one of tool."""
+    if path == "/v1/querybatch":
+        known = {"lib": [LIB], "tool": [TOOL]}
+        asked = [(each["package"]["name"], each.get("version")) for each in json.loads(body)["queries"]]
+        results = [{"vulns": known.get(name, []) if version == "1.0" else []} for name, version in asked]
+        return 200, json.dumps({"results": results}).encode()
+    found = RECORDS.get(path.removeprefix("/v1/vulns/GHSA-"))
+    return (200, json.dumps(found).encode()) if found else (404, b"{}")
+
+
+WRONG: dict[str, Answer] = {
+    "429": (429, b"too many"),
+    "500": (500, b"oh"),
+    "503 of a proxy": (503, b"<html>" + b"x" * 100_000),
+    "garbage": (200, b"\x00\xff garbage"),
+    "an empty body": (200, b""),
+    "a number": (200, b"1"),
+    "an empty object": (200, b"{}"),
+    "nested without end": (200, b"[" * 100_000),
+    "another record": (200, json.dumps(RECORDS["lib"] | {"id": "GHSA-other"}).encode()),
+    "a record that breaks the schema": (200, b'{"id": "GHSA-tool", "affected": "all"}'),
+}
+
+
+@pytest.mark.parametrize("answer", WRONG.values(), ids=WRONG.keys())
+def test_a_record_that_the_api_does_not_give_holds_whom_it_is_listed_for(make: Make, answer: Answer) -> None:
+    def handle(_method: str, path: str, body: bytes) -> Answer:
+        return answer if path == "/v1/vulns/GHSA-tool" else answering(path, body)
+
+    with serving(handle) as url:
+        world = under(make, OsvApi(url, waiting=AT_ONCE))
+        verdicts = judged(world, world.request())
+    said = held(verdicts)
+    assert said.keys() == {"tool"}
+    assert said["tool"].isprintable()
+    assert verdicts["tool"].decision in ("hold", "block")
+    assert {name for name, each in verdicts.items() if each.decision != "allow"} == {"lib", "tool"}
+    assert "GHSA-lib" in {finding.id for finding in verdicts["lib"].findings}
+
+
+@pytest.mark.parametrize("answer", WRONG.values(), ids=WRONG.keys())
+def test_an_api_that_answers_nothing_useful_lets_nothing_in(make: Make, answer: Answer) -> None:
+    with serving(lambda *_: answer) as url:
+        world = under(make, OsvApi(url, waiting=AT_ONCE))
+        run_id = world.request()
+    nobody_entered(world, run_id)
+
+
+@pytest.mark.parametrize("silent", [False, True], ids=["closed", "hangs up"])
+def test_no_answer_at_all_lets_nothing_in(make: Make, silent: bool) -> None:
+    with nobody(silent) as url:
+        world = under(make, OsvApi(url, waiting=AT_ONCE))
+        run_id = world.request()
+    nobody_entered(world, run_id)
+
+
+def nobody_entered(world: World, run_id: str) -> None:
+    """The run has ended and says in a sentence why; what no advisory is about was judged or not reached."""
+    assert [error for error in world.raised if not isinstance(error, DmzError)] == []
+    run = world.run(run_id)
+    assert run["state"] == "failed"
+    assert "OSV.dev at http://127.0.0.1" in run["reason"]
+    assert "defect" not in run["reason"]
+    assert run["reason"].isprintable()
+    assert len(run["reason"]) < 2500
+    assert world.registry.uploads == []
+
+
+@contextmanager
+def nobody(silent: bool) -> Iterator[str]:
+    """The URL of a port where nobody listens, or where whoever does hangs up without a word."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"http://127.0.0.1:{server.getsockname()[1]}"
+        if not silent:
+            server.close()
+            yield url
+            return
+        done = threading.Event()
+
+        def hang_up() -> None:
+            server.settimeout(0.1)
+            while not done.is_set():
+                try:
+                    server.accept()[0].close()
+                except TimeoutError:
+                    continue
+
+        thread = threading.Thread(target=hang_up, daemon=True)
+        thread.start()
+        try:
+            yield url
+        finally:
+            done.set()
+            thread.join()
