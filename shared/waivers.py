@@ -24,6 +24,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Literal, Protocol
 
+from shared.decision_log import entry
 from shared.delivery import Outcome
 from shared.errors import Permanent, Transient
 from shared.events import AdvisoriesRefreshed, Event, WaiverGranted, WaiverRevoked, derive, derived_id
@@ -195,6 +196,17 @@ def granted(event: Event, data: WaiverGranted, store: Reads, now: float) -> Outc
             # Never overwritten: two workers with the same waiver must not undo what a third has revoked.
             Create("waivers", waiver.id, fields),
             _history(waiver.id, "granted", event, now, by=waiver.approver, reason=waiver.reason),
+            entry(
+                "waiver-granted",
+                waiver.id,
+                f"{words(waiver)}: {waiver.reason}",
+                event,
+                now,
+                actor=waiver.approver,
+                about=waiver.digest,
+                workload=waiver.workload,
+                expires=waiver.expires,
+            ),
         ),
         (_judge_again(event, why, f"{waiver.id} granted", now),),
     )
@@ -216,6 +228,7 @@ def revoked(event: Event, data: WaiverRevoked, store: Reads, now: float) -> Outc
         (
             Put("waivers", data.waiver, {"state": "revoked", "ended": end}, merge=True),
             _history(data.waiver, "revoked", event, now, by=data.by, reason=data.reason),
+            entry("waiver-revoked", data.waiver, data.reason, event, now, actor=data.by),
         ),
         (_judge_again(event, said, f"{data.waiver} revoked", now),),
     )
@@ -243,6 +256,7 @@ def expired(event: Event, store: Reads, now: float) -> Iterator[tuple[str, Outco
                     for write in (
                         Put("waivers", id, {"state": "expired", "ended": end}, merge=True),
                         _history(id, "expired", None, now, by="", reason="its time has come"),
+                        entry("waiver-expired", id, "its time has come", event, now, stage="scanner"),
                     )
                 ),
                 (_judge_again(event, f"{some[0]}{more} expired", name, now),),

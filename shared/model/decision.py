@@ -20,6 +20,7 @@ Kind = Literal[
     "waiver-expired",
     "verdict-changed",
     "eviction",
+    "kept",
     "admission",
     "run-ended",
 ]
