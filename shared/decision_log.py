@@ -24,10 +24,8 @@ from shared.errors import Permanent
 from shared.events import Event, timestamp
 from shared.model.decision import Cause, Detail, Kind, LoggedDecision
 from shared.model.value import canonical, printable, sha256
-from shared.ports import Create, Document, Store, Write
+from shared.ports import Create, Document, Write
 
-_AT_ONCE = 200
-"""Documents of one batch: far below what Firestore takes."""
 _LISTED = 100
 """Items of a list that an entry names; what it is about holds them all."""
 
@@ -74,21 +72,6 @@ def ended(
     )
     kept = read(made.fields).model_copy(update={"details": {"state": state, "entries": tuple(digests)}})
     return Create("decisions", run_id + "-ended", document(kept))
-
-
-def append(store: Store, entries: Iterable[Create]) -> None:
-    """Write many entries outside of a batch, those that are there already left as they are.
-
-    For what is too much for the batch of an outcome, before that outcome; Transient if another writes them right now.
-    """
-    waiting = {each.id: each for each in entries}
-    for cause in {each.fields["cause"]["id"] for each in waiting.values()}:
-        for known, _ in store.find("decisions", "cause.id", cause):
-            waiting.pop(known, None)
-    left = list(waiting.values())
-    for start in range(0, len(left), _AT_ONCE):
-        store.put(left[start : start + _AT_ONCE])
-    witnessed(left)
 
 
 def witnessed(writes: Iterable[Write]) -> None:

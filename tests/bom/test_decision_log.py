@@ -15,6 +15,8 @@ from functions.ctl.cli import main
 from functions.ctl.stored import Records
 from shared.decision_log import altered, entry, read
 from shared.errors import Permanent, Transient
+from shared.events import timestamp
+from shared.model.waiver import Waiver
 from shared.policy.read import find
 from shared.ports import Document
 from tests.stages.world import World
@@ -153,6 +155,71 @@ def test_each_entry_is_a_line_of_the_stages_log(world: World, capsys: pytest.Cap
     lines = [json.loads(line) for line in capsys.readouterr().err.splitlines() if line.startswith("{")]
     seen = {line["id"]: line["digest"] for line in lines if line["event"] == "decision-logged"}
     assert seen == {id: fields["digest"] for id, fields in log(world).items()}
+
+
+def waiver(world: World, **more: Any) -> Waiver:
+    now = world.clock()
+    fields = {
+        "advisory": "GHSA-lib-1.0",
+        "package": "pkg:pypi/lib@*",
+        "reason": "only in tests",
+        "approver": "ada@example.org",
+        "granted": timestamp(now - 60),
+        "expires": timestamp(now + 86_400),
+    }
+    return Waiver(**fields | more)
+
+
+def grant(world: World, given: Waiver) -> None:
+    body = json.dumps({"waiver": given.model_dump(mode="json")}).encode()
+    world.bus.send("waiver-granted", body, {"ce-id": given.id})
+    world.quiet()
+
+
+def test_the_life_of_a_waiver(world: World) -> None:
+    """Granted, leaned on by a run, revoked; another one is granted and expires."""
+    first = waiver(world)
+    grant(world, first)
+    run_id = world.request()
+    body = {"waiver": first.id, "reason": "there is a fix", "by": "bob@example.org"}
+    world.bus.send("waiver-revoked", json.dumps(body).encode(), {"ce-id": "r"})
+    world.quiet()
+    second = waiver(world, reason="for a day")
+    grant(world, second)
+    world.ahead = 2 * 86_400
+    world.sweep()
+    found = [fields for fields in log(world).values() if fields["subject"] in (first.id, second.id)]
+    said = [
+        (each["kind"], each["actor"], each["run_id"]) for each in sorted(found, key=lambda each: each["at"])
+    ]
+    assert said == [
+        ("waiver-granted", "ada@example.org", ""),
+        ("waiver-used", "/package-dmz/scanner", run_id),
+        ("waiver-revoked", "bob@example.org", ""),
+        ("waiver-granted", "ada@example.org", ""),
+        ("waiver-expired", "/package-dmz/scanner", ""),
+    ]
+    (used,) = (each for each in found if each["kind"] == "waiver-used")
+    assert used["details"]["packages"] == ["pkg:pypi/lib@1.0"]
+    assert list(altered(log(world))) == []
+
+
+def test_what_is_judged_again_and_goes(world: World) -> None:
+    world.request()
+    world.market.flaw("tool", "1.0")
+    world.bus.send("advisories-refreshed", b"{}", {"ce-id": "again"})
+    world.quiet()
+    said = {
+        (each["kind"], each["actor"]): each
+        for each in log(world).values()
+        if each["subject"] == "pkg:pypi/tool@1.0"
+    }
+    assert set(said) == {("verdict-changed", "/package-dmz/scanner"), ("eviction", "/package-dmz/sync")}
+    changed, gone = said["verdict-changed", "/package-dmz/scanner"], said["eviction", "/package-dmz/sync"]
+    assert changed["about"] == gone["about"]
+    assert (changed["details"]["before"], changed["details"]["after"]) == ("allow", "block")
+    assert gone["details"]["files"] == ["tool-1.0-py3-none-any.whl"]
+    assert list(altered(log(world))) == []
 
 
 # --- tampering ---
