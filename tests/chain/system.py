@@ -141,7 +141,7 @@ class System:
     def get(self, collection: str, id: str) -> Document:
         return self.connection.documents.get(collection, id) or {}
 
-    def ended(self, run_id: str, seconds: float = 150.0) -> Document:
+    def ended(self, run_id: str, seconds: float = 300.0) -> Document:
         """The run's document once it has ended."""
 
         def look() -> Document | None:
