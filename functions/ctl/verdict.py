@@ -27,7 +27,9 @@ from functions.ctl.stored import UNREACHABLE, Judgement, Records, Unreachable, i
 from functions.local.layout import Layout
 from shared import judgement
 from shared.errors import Permanent, Transient
+from shared.model.holdings import Holdings
 from shared.model.manifest import ClaimedManifest
+from shared.model.package import Release
 from shared.model.value import Digest, printable
 from shared.model.verdict import Verdict, Verdicts
 from shared.policy import replay
@@ -124,11 +126,9 @@ def _matched(stored: Records, judgements: Sequence[Judgement], directory: Path) 
     beside = True
     for each in judgements:
         case = each.case
-        data = stored.blobs.get(each.verdicts.manifest)
-        manifest = ClaimedManifest.read(data, f"The manifest {each.verdicts.manifest}")
         known = judgement.advisories(
             Settings(project="replay", advisories=str(directory), advisories_name=case.source.source)
-        ).known([subject.package for subject in case.subjects], manifest.release)
+        ).known([subject.package for subject in case.subjects], _release(stored, each))
         if known.source.digest != case.source.digest:
             raise BadInput(
                 f"{directory} holds the advisories {known.source.digest} of {known.source.date}; the case "
@@ -140,6 +140,24 @@ def _matched(stored: Records, judgements: Sequence[Judgement], directory: Path) 
             return f"matched again, {difference}", ""
     less = "" if beside else ", apart from what KEV and EPSS say, which are others there"
     return "", f", and the advisories give the same findings{less}"
+
+
+def _release(stored: Records, given: Judgement) -> Release:
+    """Of the machine whose manifest was judged; of what repositories hold, that of the packages of a distribution."""
+    digest, case = given.verdicts.manifest, given.case
+    data = stored.blobs.get(digest)
+    try:
+        return ClaimedManifest.read(data, f"The manifest {digest}").release
+    except Permanent as error:
+        try:
+            held = Holdings.read(data, "The holdings").held
+        except Permanent:
+            raise error from None
+    debian = {subject.package.purl for subject in case.subjects if subject.package.ecosystem == "debian"}
+    releases = [each.release for each in held if each.purl in debian] or [each.release for each in held]
+    if not releases:
+        raise Permanent(f"The holdings {digest} name no package, so nothing can be matched again.")
+    return releases[0]
 
 
 def _said(replayed: Sequence[Replayed], trouble: str, matched: str) -> str:

@@ -18,13 +18,16 @@ from functions.ctl.cli import main
 from functions.ctl.inputs import BadInput
 from functions.ctl.stored import Records
 from shared.advisories.zips import ZipAdvisories
-from shared.model.case import Case
+from shared.judgement import Court
+from shared.model.case import Case, Subject
+from shared.model.holdings import Held, Holdings
+from shared.model.package import Package
 from shared.model.value import canonical, sha256
 from shared.model.verdict import Verdicts
 from shared.policy.docket import Docket
 from shared.policy.judge import judge_all
 from shared.ports import Document, Put
-from tests.advisories.build import HIGH, affected, events, record, zipped
+from tests.advisories.build import HIGH, TRIXIE, affected, events, record, zipped
 from tests.stages.world import World
 
 ROOT = Path(__file__).parents[2]
@@ -120,7 +123,10 @@ def test_a_run_without_refusals_has_one_case(
 _JUDGE = """
 import sys
 from pathlib import Path
-from shared.model.case import Case
+from shared.judgement import Court
+from shared.model.case import Case, Subject
+from shared.model.holdings import Held, Holdings
+from shared.model.package import Package
 from shared.model.verdict import Verdicts
 from shared.policy.judge import judge_all
 case = Case.read(Path(sys.argv[1]).read_bytes(), "The case")
@@ -342,6 +348,22 @@ def test_the_findings_are_found_again(
     assert differs(world, stored, capsys, directory) == (
         "matched again, pkg:pypi/lib@1.0: GHSA-lib is found now, and was not found then"
     )
+
+
+def test_what_repositories_hold_is_matched_again_as_well(
+    world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Verdicts of a re-evaluation are about a list of holdings, which says for which release each package is."""
+    directory = flaws(tmp_path / "osv", "lib")
+    subject = Subject(package=Package(ecosystem="pypi", name="lib", version="1.0"))
+    held = Held(subject=subject, release=TRIXIE, files=(), workloads=())
+    manifest = world.blobs.put(Holdings(held=(held,), nameless=()).canonical())
+    case = Court(ZipAdvisories(directory), world.policy, TRIXIE, 0.0).case([subject])
+    stored = world.blobs.put(case.canonical())
+    verdicts = Verdicts(manifest=manifest, case=stored, verdicts=judge_all(case))
+    digest = world.blobs.put(verdicts.canonical())
+    code, said = replayed(world, digest, capsys, directory)
+    assert (code, said["difference"]) == (0, "")
 
 
 # --- show ---
