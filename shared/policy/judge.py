@@ -58,10 +58,11 @@ class _Judge:
         said = self._ask(subject, findings, relevant)
         needed: tuple[Waiver, ...] = ()
         if relevant:
-            used = waive.least(relevant, lambda some: not _worse(self._ask(subject, findings, some), said))
+            # Of waivers that say the same one is named; of those, a decision needs perhaps fewer still.
+            used = waive.least(relevant, lambda some: self._as_good(subject, findings, some, relevant, said))
             said = self._ask(subject, findings, used)
-            decision = _decision(said)
-            needed = waive.least(used, lambda some: _decision(self._ask(subject, findings, some)) == decision)
+            decided = _decision(said)
+            needed = waive.least(used, lambda some: _decision(self._ask(subject, findings, some)) == decided)
         decision = _decision(said)
         return Verdict(
             package=subject.package,
@@ -87,6 +88,21 @@ class _Judge:
         if subject.in_base:
             said = [_in_base(answer, subject.in_interpreter) for answer in said]
         return said
+
+    def _as_good(
+        self,
+        subject: Subject,
+        findings: Sequence[Finding],
+        some: Sequence[Waiver],
+        every: Sequence[Waiver],
+        said: Sequence[RuleAnswer],
+    ) -> bool:
+        """Whether some of the waivers waive the same findings as all of them, and no rule's answer is worse."""
+        waived, all_waived = (
+            [each.waiver is not None for each in waive.weighed(findings, waivers)]
+            for waivers in (some, every)
+        )
+        return waived == all_waived and not _worse(self._ask(subject, findings, some), said)
 
     def _data(self, subject: Subject) -> RuleAnswer:
         if why := self.case.lacking.get(subject.package.purl):

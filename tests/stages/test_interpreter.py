@@ -250,6 +250,9 @@ def test_the_verdicts_that_are_kept_name_it(world: World) -> None:
     assert [rule.rule for rule in one.rules] == [
         "advisory_age",
         "advisory_data",
+        "malicious",
+        "findings",
         "fetched_by_url",
         "interpreter",
+        "packages",
     ]
