@@ -10,6 +10,7 @@ A line that is none of these is answered as undecided, told on standard error, a
 
 from __future__ import annotations
 
+import re
 import sys
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
@@ -29,6 +30,9 @@ _AT_ONCE = 5_000
 """Lines that are answered together: what bounds the memory."""
 _FIELDS = {"id", "ecosystem", "name", "version", "source_name", "source_version"}
 _LONGEST = 100_000
+# https://packaging.python.org/en/latest/specifications/name-normalization/ and Debian policy 5.6.1, 5.6.7
+_PYTHON_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?", re.ASCII)
+_DEBIAN_NAME = re.compile(r"[a-z0-9][a-z0-9+.-]+", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -83,13 +87,18 @@ def read(text: bytes, number: int) -> Line:
         return Line(id, None, f"{where}: source_name and source_version are texts, if they are there.")
     ecosystem = scope(given["ecosystem"])
     if ecosystem == "PyPI":
+        if not _PYTHON_NAME.fullmatch(given["name"]):
+            return Line(id, None, f"{where}: {printable(given['name'], 60)} is no name that PyPI would have.")
         return Line(id, Query("PyPI", normal_name("PyPI", given["name"]), given["version"]))
     base, colon, release = ecosystem.partition(":")
     if base not in ECOSYSTEMS or not colon or not release:
         said = f"{where}: nothing is known of the ecosystem {printable(given['ecosystem'], 60)}; known are PyPI, and"
         return Line(id, None, f"{said} releases of Debian and Ubuntu like Debian:13.")
     # Debian policy 5.6.1, as `shared.advisories.match.query`
-    return Line(id, Query(ecosystem, source[0] or given["name"], source[1] or given["version"]))
+    name = source[0] or given["name"]
+    if not _DEBIAN_NAME.fullmatch(name):
+        return Line(id, None, f"{where}: {printable(name, 60)} is no name that a Debian package would have.")
+    return Line(id, Query(ecosystem, name, source[1] or given["version"]))
 
 
 def _answered(advisories: ZipAdvisories, batch: list[Line]) -> Iterator[bytes]:

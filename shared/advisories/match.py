@@ -144,7 +144,6 @@ def _said(
     for record in records:
         if record.withdrawn:
             continue
-        bare = replace(record, affected=())
         found: dict[Query, tuple[_Entry, ...]] = {}
         # Thousands of versions get one of few answers: equal ones are one object.
         same: dict[object, Any] = {}
@@ -160,6 +159,7 @@ def _said(
                 fixes = entry.fixes(given) if with_fixes else frozenset()
                 one = _Entry(answer, fixes, affected.severities)
                 found[wanted] = (*found.get(wanted, ()), same.setdefault(one, one))
+        bare = replace(record, affected=()) if found else record
         for wanted, entries in found.items():
             said[wanted].append(same.setdefault(entries, _Said(bare, entries)))
     return {wanted: sorted(all_of, key=lambda one: one.record.id) for wanted, all_of in said.items()}

@@ -18,6 +18,8 @@ from shared.model.value import printable
 
 _EVENTS = ("introduced", "fixed", "last_affected", "limit")
 _SUMMARY = 200
+_MAX_ID = 100
+"""Characters of a record's id; real ones have some 20."""
 _MOMENT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T", re.ASCII)
 """How an RFC 3339 date begins."""
 
@@ -96,7 +98,8 @@ def about(record: Any, ecosystem: str) -> About:
     """Whom a parsed JSON record touches. It never raises: what cannot be read may touch whom it does not exclude."""
     if not isinstance(record, dict):
         return About(frozenset(), "it is no JSON object", anybody=True)
-    problem = "" if isinstance(record.get("id"), str) and record["id"] else "it has no id"
+    id = record.get("id")
+    problem = "" if isinstance(id, str) and 0 < len(id) <= _MAX_ID else "it has no id that anybody would give"
     affected = record.get("affected")
     if affected is None:
         return About(frozenset(), problem, anybody=bool(problem))
@@ -178,7 +181,11 @@ def _aliases(record: dict[str, Any]) -> frozenset[str]:
     `upstream` is no alias: one Debian advisory may have twenty.
     """
     found = record.get("aliases")
-    ids = {alias for alias in found if isinstance(alias, str)} if isinstance(found, list) else set()
+    ids = (
+        {alias for alias in found if isinstance(alias, str) and len(alias) <= _MAX_ID}
+        if isinstance(found, list)
+        else set()
+    )
     for prefix in ("DEBIAN-", "UBUNTU-"):
         if record["id"].startswith(prefix + "CVE-"):
             ids.add(record["id"].removeprefix(prefix))

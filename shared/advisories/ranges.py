@@ -29,6 +29,8 @@ NO = Answer("no")
 SILENT = Answer("silent", "it names no versions")
 
 
+_SHOWN = 100
+"""Characters of a version in a finding; nobody publishes longer ones."""
 _MANY = 8
 """Versions asked about from which on it pays to read all that an entry lists."""
 
@@ -89,7 +91,7 @@ class Entry:
         """Fixed versions above that one, as written. A fix below it belongs to another line of releases."""
         if self._fixes is None:
             self._fixes = tuple(
-                (event.version, self._scheme.parse(event.version))
+                (printable(event.version, _SHOWN), self._scheme.parse(event.version))
                 for found in self._entry.ranges
                 for event in found.events
                 if event.kind == "fixed"

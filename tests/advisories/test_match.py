@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from shared.advisories import osv
+from shared.advisories.zips import ZipAdvisories
 from shared.errors import Permanent
 from shared.model.package import Package
 from tests.advisories.build import (
@@ -20,6 +23,7 @@ from tests.advisories.build import (
     one,
     pypi,
     record,
+    zipped,
 )
 
 BELOW_2 = events(("introduced", "0"), ("fixed", "2.0"))
@@ -207,3 +211,25 @@ def test_a_record_that_does_not_say_whom_it_touches_ends_it(broken: object) -> N
 def test_files_fetched_by_url_have_no_advisories() -> None:
     generic = Package(ecosystem="generic", name="thing", version="sha256:" + "0" * 64)
     assert found(generic, record(), release=TRIXIE) == {}
+
+
+def test_a_package_from_a_url_is_judged_by_what_is_known_of_its_name_and_version(tmp_path: Path) -> None:
+    """Where it came from is the policy's question; that its version is listed counts all the same."""
+    own = pypi(version="1.0+git.abc")
+    finding = one(own, record())
+    assert finding is not None
+    generic = Package(ecosystem="generic", name="thing", version="sha256:" + "0" * 64)
+    known = ZipAdvisories(zipped(tmp_path, "PyPI", record())).known([own, generic], TRIXIE)
+    assert (known.findings.keys(), known.lacking) == ({own.purl}, {})
+
+
+def test_a_report_of_malice_without_versions_is_undecided_and_malicious() -> None:
+    finding = one(pypi(), record("MAL-2026-1", affected()))
+    assert finding is not None
+    assert (finding.malicious, bool(finding.undecided)) == (True, True)
+
+
+def test_a_ghsa_without_a_twin_counts() -> None:
+    finding = one(pypi(), record("GHSA-aaaa-bbbb-cccc", aliases=["CVE-2026-1"]))
+    assert finding is not None
+    assert finding.aliases == ("CVE-2026-1",)

@@ -5,8 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from tests.advisories.build import affected, events, one, pypi, record
+from shared.advisories import osv
+from shared.advisories.ranges import Entry, Given
+from shared.advisories.versions import PEP440
+from tests.advisories.build import affected, deb, events, one, pypi, record
 
 INTRO, FIXED, LAST, LIMIT = "introduced", "fixed", "last_affected", "limit"
 
@@ -26,6 +31,18 @@ def answer(version: str, *ranges: dict[str, Any], **more: Any) -> str:
         ("2.0rc2", [(INTRO, "0"), (FIXED, "2.0")], "affected"),  # a SpecifierSet "<2.0" would drop it
         ("0.dev0", [(INTRO, "0"), (FIXED, "2.0")], "affected"),
         ("1.0", [(INTRO, "1.0.0"), (FIXED, "2.0")], "affected"),
+        # PEP 440: dev, then a, b, rc, then the release, then post; an epoch is above them all
+        ("2.0.dev1", [(INTRO, "0"), (FIXED, "2.0a1")], "affected"),
+        ("2.0b1", [(INTRO, "0"), (FIXED, "2.0a1")], "clean"),
+        ("2.0rc1", [(INTRO, "2.0"), (FIXED, "3.0")], "clean"),
+        ("2.0.post1", [(INTRO, "0"), (FIXED, "2.0")], "clean"),
+        ("2.0.post1", [(INTRO, "0"), (LAST, "2.0")], "clean"),
+        ("2.0.post1", [(INTRO, "2.0"), (FIXED, "2.0.post2")], "affected"),
+        ("2.0.post1.dev0", [(INTRO, "0"), (FIXED, "2.0.post1")], "affected"),
+        ("2.0-1", [(INTRO, "2.0"), (LAST, "2.0.post1")], "affected"),  # another spelling of post1
+        ("1!0.5", [(INTRO, "0"), (FIXED, "2.0")], "clean"),
+        ("1!0.5", [(INTRO, "0"), (LAST, "1!0.5")], "affected"),
+        ("9" * 40 + ".0", [(INTRO, "0"), (FIXED, "2.0")], "clean"),
         ("0.9", [(INTRO, "1.0"), (FIXED, "2.0")], "clean"),
         ("2.0", [(INTRO, "0"), (LAST, "2.0")], "affected"),
         ("2.0.1", [(INTRO, "0"), (LAST, "2.0")], "clean"),
@@ -48,6 +65,8 @@ def answer(version: str, *ranges: dict[str, Any], **more: Any) -> str:
         # torch 2.6.0+cpu is greater than 2.6.0, and is 2.6.0 all the same
         ("2.6.0+cpu", [(INTRO, "0"), (LAST, "2.6.0")], "affected"),
         ("2.6.0+cpu", [(INTRO, "0"), (FIXED, "2.6.0")], "clean"),
+        ("2.6.0+cpu", [(INTRO, "2.6.0"), (FIXED, "2.7")], "affected"),
+        ("2.6.0+cpu", [(INTRO, "2.6.0+cpu"), (FIXED, "2.6.0+cpu2")], "affected"),
         # loose: the leading release decides, and where only the suffix could, nobody can
         ("2.5", [(INTRO, "0"), (LAST, "2.6.0-cu124")], "affected"),
         ("2.6.0", [(INTRO, "0"), (LAST, "2.6.0-cu124")], "affected"),
@@ -123,3 +142,57 @@ def test_one_event_with_two_ends_is_both() -> None:
     both = {"type": "ECOSYSTEM", "events": [{INTRO: "0", FIXED: "2.0"}]}
     assert answer("1.0", both) == "affected"
     assert answer("2.0", both) == "clean"
+
+
+@pytest.mark.parametrize(
+    ("version", "pairs", "expected"),
+    [
+        ("1.0-1", [(INTRO, "0"), (FIXED, "1.0-2")], "affected"),
+        ("1.0-2", [(INTRO, "0"), (FIXED, "1.0-2")], "clean"),
+        ("1.0-2~deb13u1", [(INTRO, "0"), (FIXED, "1.0-2")], "affected"),  # ~ is before everything
+        ("1.0-2+b1", [(INTRO, "0"), (FIXED, "1.0-2")], "clean"),
+        ("1.0~rc1-1", [(INTRO, "1.0-1"), (FIXED, "2")], "clean"),
+        ("1:0.1-1", [(INTRO, "0"), (FIXED, "9.9-9")], "clean"),  # an epoch is above every version without
+        ("0:1.0-1", [(INTRO, "0"), (FIXED, "1.0-1")], "clean"),
+        ("1.9-1", [(INTRO, "0"), (FIXED, "1.10-1")], "affected"),  # numbers, not texts
+        ("1.0-1", [(INTRO, "0")], "affected"),
+        ("0~git1-1", [(INTRO, "0"), (FIXED, "0")], "clean"),  # never affected
+        ("1.0+dfsg-1", [(INTRO, "0"), (LAST, "1.0-1")], "clean"),
+        ("1.0-1", [(INTRO, "0"), (FIXED, "<unfixed>")], "undecided"),
+        ("1_0", [(INTRO, "0"), (FIXED, "2")], "undecided"),
+    ],
+)
+def test_events_of_debian(version: str, pairs: list[tuple[str, str]], expected: str) -> None:
+    raw = record("DEBIAN-CVE-2026-1", affected(events(*pairs), ecosystem="Debian:13"))
+    finding = one(deb("thing", version), raw)
+    said = "clean" if finding is None else "undecided" if finding.undecided else "affected"
+    assert said == expected
+
+
+@pytest.mark.parametrize("withdrawn", ["no", "false", 1, True, ["2026-01-01T00:00:00Z"], {"at": 1}])
+def test_what_may_be_withdrawn_is_undecided_where_it_does_not_touch(withdrawn: Any) -> None:
+    strange = record("PYSEC-2026-1", withdrawn=withdrawn)
+    touched = one(pypi(), strange)
+    assert touched is not None
+    assert touched.undecided == ""
+    other = one(pypi(version="2.0"), strange)
+    assert other is not None
+    assert "whether it is withdrawn cannot be read" in other.undecided
+
+
+@given(
+    st.lists(st.sampled_from(["1.0", "1.0.0", "1.5", "2.0+cpu", "2.0rc1", "v3", "odd", "4"]), max_size=6),
+    st.data(),
+)
+def test_many_versions_get_the_answers_that_one_gets(listed: list[str], data: st.DataObject) -> None:
+    kinds = st.tuples(
+        st.sampled_from([INTRO, FIXED, LAST, LIMIT]), st.sampled_from(["0", "1.0", "2.0", "3-x", "?"])
+    )
+    pairs = data.draw(st.lists(kinds, max_size=4))
+    raw = record("X-1", affected(events((INTRO, "0"), *pairs), versions=listed))
+    (entry,) = osv.read(raw, "x", lambda *_: True).affected
+    together = Entry(PEP440, entry, 100)
+    for version in ("0.5", "1", "1.0.0", "1.5", "2.0+cpu", "2.0", "2.0rc1", "3", "4.0", "odd", "3.0-x"):
+        alone = Entry(PEP440, entry)
+        assert together.answer(Given(PEP440, version)) == alone.answer(Given(PEP440, version))
+        assert together.fixes(Given(PEP440, version)) == alone.fixes(Given(PEP440, version))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +81,8 @@ BAD: dict[str, tuple[dict[str, Any] | bytes, object, str]] = {
     "empty name": (line(7, "", "1"), 7, "Line 2 lacks the text 'name'"),
     "unknown field": (line(7, "thing", "1", source="x"), 7, "Line 2 has a field source"),
     "source is none": (line(7, "thing", "1", source_name=["x"]), 7, "Line 2: source_name"),  # type: ignore[arg-type]
+    "mixed scripts": (line(7, "\N{KELVIN SIGN}eras", "1"), 7, "is no name that PyPI would have"),
+    "no Debian name": (line(7, "Open SSL", "1", "Debian:13"), 7, "is no name that a Debian package would"),
     "npm": (line(7, "thing", "1", "npm"), 7, "nothing is known of the ecosystem npm"),
     "no release": (line(7, "thing", "1", "Debian"), 7, "nothing is known of the ecosystem Debian"),
 }
@@ -112,6 +115,27 @@ def test_a_broken_zip_leaves_its_own_packages_undecided(directory: Path) -> None
     python, debian = asked(directory, line(1, "thing", "1.0"), line(2, "openssl", "1", "Debian:13"))
     assert python["advisories"] == ["GHSA-1"]
     assert "all.zip" in debian["undecided"][0]
+
+
+def test_a_broken_record_leaves_those_undecided_that_it_may_be_about(directory: Path) -> None:
+    with zipfile.ZipFile(directory / "PyPI" / "all.zip", "a") as archive:
+        archive.writestr("bad.json", json.dumps({"affected": [affected(name="odd")]}))
+    thing, odd = asked(directory, line(1, "thing", "1.0"), line(2, "odd", "1"))
+    assert thing == {"id": 1, "advisories": ["GHSA-1"], "undecided": []}
+    assert odd["undecided"][0] == "PYSEC-3"
+    assert "the record bad.json is not one of OSV" in odd["undecided"][1]
+
+
+def test_versions_by_the_thousand_get_the_answers_that_one_gets(directory: Path) -> None:
+    lines = [line(number, "thing", f"{number % 30}.{number}{'+x' * (number % 2)}") for number in range(900)]
+    assert asked(directory, *lines) == [
+        {
+            "id": each["id"],
+            "advisories": ["GHSA-1"] * (int(each["version"].split(".")[0]) < 2),
+            "undecided": [],
+        }
+        for each in lines
+    ]
 
 
 def test_no_data_at_all_is_an_error(tmp_path: Path) -> None:
