@@ -26,6 +26,8 @@ from functions.ctl.inputs import BadInput
 from functions.ctl.stored import UNREACHABLE, Judgement, Records, Unreachable, is_digest, records
 from functions.local.layout import Layout
 from shared import judgement
+from shared.advisories import joined
+from shared.advisories.zips import ZipAdvisories
 from shared.errors import Permanent, Transient
 from shared.model.holdings import Holdings
 from shared.model.manifest import ClaimedManifest
@@ -34,7 +36,6 @@ from shared.model.value import Digest, printable
 from shared.model.verdict import Verdict, Verdicts
 from shared.policy import replay
 from shared.policy.judge import judge_all
-from shared.settings import Settings
 
 SAME, DIFFERENT = 0, 1
 
@@ -126,9 +127,10 @@ def _matched(stored: Records, judgements: Sequence[Judgement], directory: Path) 
     beside = True
     for each in judgements:
         case = each.case
-        known = judgement.advisories(
-            Settings(project="replay", advisories=str(directory), advisories_name=case.source.source)
-        ).known([subject.package for subject in case.subjects], _release(stored, each))
+        zips = ZipAdvisories(directory, source=case.source.source)
+        # That KEV or EPSS is not there is said in the answer.
+        both = joined.Joined(zips, *joined.beside(directory, "", ""), lambda _: None)
+        known = both.known([subject.package for subject in case.subjects], _release(stored, each))
         if known.source.digest != case.source.digest:
             raise BadInput(
                 f"{directory} holds the advisories {known.source.digest} of {known.source.date}; the case "

@@ -239,6 +239,20 @@ def test_facts_that_a_run_lacks_are_said(world: World, capsys: pytest.CaptureFix
     assert {each["purl"] for each in document["runs"][0]["unknown"]} >= {"pkg:pypi/tool@1.0"}
 
 
+def test_facts_that_a_run_asked_for_are_answers(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    """The same question as above, to a run whose own policy had the licences fetched: all are MIT."""
+    world.policy = licensed(world.policy)
+    world.market.said["tool", "1.0"] = Facts(licences=("GPL-3.0-only",))
+    run_id = world.request()
+    assert checked(world, world.policy, run_id, capsys)[0] == 0
+    laxer = with_pypi(
+        world.policy, licences={"allow": ["*"], "deny": [], "refused": "block", "unknown": "allow"}
+    )
+    code, said = checked(world, laxer, run_id, capsys)
+    assert (code, said.count(" -> "), "not known" in said) == (1, 2, False)  # the line, and the total
+    assert "block -> allow  pkg:pypi/tool@1.0  licences: it would not refuse it any more" in said
+
+
 def test_nothing_is_written(world: World, capsys: pytest.CaptureFixture[str]) -> None:
     run_id = world.request()
     before = (dict(world.store._documents), dict(world.blobs._content), len(world.bus.published))
