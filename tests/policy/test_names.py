@@ -44,6 +44,11 @@ def test_names_of_the_lists_are_not_suspicious(file: str) -> None:
     assert [name for name in held if confused(name, ())] == []
 
 
+@pytest.mark.parametrize("file", ["popular.txt", "wellknown.txt", "known.txt", "distinct.txt"])
+def test_the_lists_have_as_many_names_as_is_said(file: str) -> None:
+    assert f"| `{file}` | {len(names(file)):,} |" in (DATA / "README.md").read_text()
+
+
 @pytest.mark.parametrize(
     ("name", "why"),
     [

@@ -190,7 +190,9 @@ class Market:
             return Facts(lacking="the index has no project of that name")
         yanked = "" if files and all(file.yanked for file in files) else None
         facts = self.said.get(key) or Facts(uploaded=UPLOADED, yanked=yanked, licences=("MIT",))
-        left_out: dict[str, Any] = {kind: Facts.model_fields[kind].default for kind in KINDS if kind not in wanted}
+        left_out: dict[str, Any] = {
+            kind: Facts.model_fields[kind].default for kind in KINDS if kind not in wanted
+        }
         return facts.model_copy(update=left_out)
 
     def source(self) -> AdvisorySource:
