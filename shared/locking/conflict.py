@@ -55,7 +55,7 @@ def sentence(
     none_left = [name for name in refused if not candidates[name] and name in search.roots]
     if none_left:
         return no_way_out(none_left[0], claims, refused, _none_admitted(search, claims[none_left[0]]))
-    found = _conflict(search, refused)
+    found = _conflict(search, claims, refused, candidates)
     subject = next((part.name for part in found if part.kind == "refusal" and part.name in refused), "")
     if not subject:
         first = next(iter(refused))
@@ -117,7 +117,9 @@ def smallest(parts: Sequence[Part], fits: Callable[[Sequence[Part]], bool], call
     return kept
 
 
-def _conflict(search: Search, refused: Refused) -> list[Part]:
+def _conflict(
+    search: Search, claims: Claims, refused: Refused, candidates: Mapping[str, Sequence[str]]
+) -> list[Part]:
     """The smallest conflict; empty if the question that failed has an answer after all."""
     explained: list[str] = []
 
@@ -131,7 +133,7 @@ def _conflict(search: Search, refused: Refused) -> list[Part]:
             return False
         return True
 
-    parts = list(_parts(search, refused))
+    parts = list(_parts(search, claims, refused, candidates))
     if fits(parts):
         return []
     words = set(re.findall(r"[a-z0-9](?:[a-z0-9._-]*[a-z0-9])?", explained[0].lower()))
@@ -143,19 +145,26 @@ def _conflict(search: Search, refused: Refused) -> list[Part]:
     return smallest(parts, fits, calls)
 
 
-def _parts(search: Search, refused: Refused) -> Iterable[Part]:
-    """In the order in which they are left out: what matters least for the reader first."""
+def _parts(
+    search: Search, claims: Claims, refused: Refused, candidates: Mapping[str, Sequence[str]]
+) -> Iterable[Part]:
+    """In the order in which they are left out: what matters least for the reader first.
+
+    That a refused package is replaced and not dropped is asked for wherever it can be: the sentence is to say what is
+    in the way of that. It also spares the resolver every version there ever was of what needs the package.
+    """
     for package in search.stays:
         if package.name in search.roots:
             yield Part("wanted", package.name, open_requirement(package))
-    for name in refused:
-        if name in search.roots:
-            yield Part("wanted", name, name)
+    for name in reversed(list(refused)):
+        if name in search.roots or candidates[name]:
+            yield Part("wanted", name, open_requirement(claims[name]))
     for line in search.own_needs():
         yield Part("own", canonicalize_name(Requirement(line).name), line)
     for line in search.constraints:
         yield Part("constraint", canonicalize_name(Requirement(line).name), line)
-    for name in sorted(search.bans, key=lambda name: (name in refused, name)):
+    last = {name: at for at, name in enumerate(reversed(list(refused)), 1)}
+    for name in sorted(search.bans, key=lambda name: (last.get(name, 0), name)):
         if search.bans[name]:
             yield Part("refusal", name, "", tuple(search.banned(name)))
 

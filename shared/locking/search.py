@@ -47,6 +47,8 @@ class Search:
     """Names that must be there whatever happens."""
     bans: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """By name, the refused versions that the resolver has been told of."""
+    failed: set[frozenset[str]] = field(default_factory=set)
+    """Requirements for which there is no answer."""
 
     def replace(self, refused: Sequence[PythonPackage], candidates: Mapping[str, Sequence[str]]) -> Pins:
         """Versions of everything from the index; `candidates` are by the refused packages' names, nearest first.
@@ -120,9 +122,13 @@ class Search:
         self.bans[name] = tuple(each for each in refused if normal_version(each) not in here)
 
     def _try(self, requirements: Sequence[str], words: list[str]) -> Pins | None:
+        asked = frozenset(requirements)
+        if asked in self.failed:  # what is refused only grows
+            return None
         try:
             return self.fitting(requirements)
         except Unfit as error:
+            self.failed.add(asked)
             words.append(str(error))
             return None
 
