@@ -6,7 +6,7 @@ A dry run judges the stored cases of the last runs again, as if the waiver had b
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,6 +16,7 @@ from shared import waivers
 from shared.errors import DmzError
 from shared.model.case import Case
 from shared.model.value import printable
+from shared.model.verdict import Verdict
 from shared.model.waiver import Waiver
 from shared.policy.judge import judge_all
 from shared.ports import Document
@@ -103,10 +104,10 @@ def dry(stored: Records, given: Waiver) -> int:
         except DmzError as error:
             print(f"  {name} cannot be judged again: {error}")
             continue
-        found = changes(case, given)
-        changed += len(found)
-        for purl, (before, after) in list(found.items())[:CHANGES]:
-            print(f"  {name}: {purl}: {before} -> {after}")
+        found = effects(case, given)
+        changed += sum(before.decision != after.decision for before, after in found)
+        for before, after in found[:CHANGES]:
+            print(f"  {name}: {before.package.purl}: {_said(before, after)}")
         if len(found) > CHANGES:
             print(f"  {name}: and {len(found) - CHANGES} more")
     runs = f"the last {len(asked)} runs" if len(asked) != 1 else "the last run"
@@ -115,16 +116,20 @@ def dry(stored: Records, given: Waiver) -> int:
     return 0
 
 
-def changes(case: Case, given: Waiver) -> Mapping[str, tuple[str, str]]:
-    """Purl to the decision without and with the waiver, as if that had been granted when the case was judged."""
+def effects(case: Case, given: Waiver) -> list[tuple[Verdict, Verdict]]:
+    """Verdicts without and with the waiver where it answers anything, as if granted when the case was judged."""
     as_if = given.model_copy(update={"granted": case.at})
-    before = {each.package.purl: each.decision for each in judge_all(case)}
+    before = {each.package.purl: each for each in judge_all(case)}
     after = judge_all(case.model_copy(update={"waivers": (*case.waivers, as_if)}))
-    return {
-        each.package.purl: (before[each.package.purl], each.decision)
-        for each in after
-        if before[each.package.purl] != each.decision
-    }
+    return [
+        (before[each.package.purl], each) for each in after if each.rules != before[each.package.purl].rules
+    ]
+
+
+def _said(before: Verdict, after: Verdict) -> str:
+    if before.decision != after.decision:
+        return f"{before.decision} -> {after.decision}"
+    return f"stays {after.decision}: {printable(after.reason, 300)}"
 
 
 def last_runs(stored: Records) -> list[tuple[str, Document]]:
