@@ -56,7 +56,7 @@ def sentence(
     if none_left:
         return no_way_out(none_left[0], claims, refused, _none_admitted(search, claims[none_left[0]]))
     found = _conflict(search, claims, refused, candidates)
-    subject = next((part.name for part in found if part.kind == "refusal" and part.name in refused), "")
+    subject = next((name for name in refused if name in {p.name for p in found if p.kind == "refusal"}), "")
     if not subject:
         first = next(iter(refused))
         why = f"no admitted version fits the others: {_short(words)}"
