@@ -28,7 +28,8 @@ def judge_all(case: Case) -> tuple[Verdict, ...]:
     """One verdict per purl, sorted; a package that is there twice gets the worse of its two verdicts."""
     judge, verdicts = _Judge.of(case), dict[str, Verdict]()
     for subject in case.subjects:
-        purl, verdict = subject.package.purl, judge.verdict(subject)
+        verdict = judge.verdict(subject)
+        purl = subject.package.purl
         if purl not in verdicts or _order(verdict) > _order(verdicts[purl]):
             verdicts[purl] = verdict
     return tuple(verdicts[purl] for purl in sorted(verdicts))
@@ -53,8 +54,9 @@ class _Judge:
         return cls(case, made, case.policy.digest, waive.in_force(case, made.at))
 
     def verdict(self, subject: Subject) -> Verdict:
-        findings = self.case.findings.get(subject.package.purl, ())
-        relevant = waive.of_package(self.waivers, subject.package.purl, findings) if self.waivers else ()
+        purl = subject.package.purl
+        findings = self.case.findings.get(purl, ())
+        relevant = waive.of_package(self.waivers, purl, findings) if self.waivers else ()
         said = self._ask(subject, findings, relevant)
         needed: tuple[Waiver, ...] = ()
         if relevant:
@@ -105,7 +107,7 @@ class _Judge:
         return waived == all_waived and not _worse(self._ask(subject, findings, some), said)
 
     def _data(self, subject: Subject) -> RuleAnswer:
-        if why := self.case.lacking.get(subject.package.purl):
+        if self.case.lacking and (why := self.case.lacking.get(subject.package.purl)):
             return RuleAnswer(rule="advisory_data", answer="hold", reason=printable(why, 400))
         return RuleAnswer(rule="advisory_data", answer="allow", reason="its advisories could be read")
 

@@ -47,6 +47,7 @@ def passes(statements: Sequence[str], rules: Licences) -> Passes:
     return min(answers, default=Passes.UNKNOWN)
 
 
+@lru_cache(maxsize=10_000)
 def _expression(text: str) -> str:
     """As an SPDX expression in its normal form; empty if it cannot be read as one."""
     if text.startswith(PREFIX):

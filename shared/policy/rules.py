@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from shared.model.case import Subject
-from shared.model.policy import EPSS, KEV, ExploitProbability
+from shared.model.policy import EPSS, KEV, ExploitProbability, PackageRule
 from shared.model.purl_pattern import fits, matches
 from shared.model.value import printable
 from shared.model.verdict import Decision, RuleAnswer
@@ -34,19 +34,23 @@ def answers(subject: Subject, found: Sequence[Weighed], bench: Bench) -> list[Ru
 
 def standing(subject: Subject, bench: Bench) -> RuleAnswer:
     """The first of the policy's patterns that means the package."""
-    for each in bench.rules.packages:
-        if matches(each.purl, subject.package.purl):
-            reason = f"the policy names {each.purl}: {each.reason}"
-            return RuleAnswer(rule="packages", answer=each.answer, reason=reason)
+    if each := _named(subject, bench):
+        reason = f"the policy names {each.purl}: {each.reason}"
+        return RuleAnswer(rule="packages", answer=each.answer, reason=reason)
     return RuleAnswer(rule="packages", answer="allow", reason="the policy does not name it")
 
 
 def allowed_by_name(subject: Subject, bench: Bench) -> str:
     """The reason of the policy's pattern that allows the package whatever other rules say; empty if none does."""
-    for each in bench.rules.packages:
-        if matches(each.purl, subject.package.purl):
-            return f"{each.purl}: {each.reason}" if each.answer == "allow" else ""
-    return ""
+    each = _named(subject, bench)
+    return f"{each.purl}: {each.reason}" if each and each.answer == "allow" else ""
+
+
+def _named(subject: Subject, bench: Bench) -> PackageRule | None:
+    if not bench.rules.packages:
+        return None
+    purl = subject.package.purl
+    return next((each for each in bench.rules.packages if matches(each.purl, purl)), None)
 
 
 def _pypi(subject: Subject, found: Sequence[Weighed], bench: Bench) -> list[RuleAnswer]:

@@ -38,12 +38,12 @@ def of_package(waivers: Sequence[Waiver], purl: str, findings: Sequence[Finding]
     return tuple(
         waiver
         for waiver in waivers
-        if (not waiver.package or matches(waiver.package, purl))  # 1
-        and (
+        if (
             any(names(waiver, finding) for finding in findings)
             if waiver.advisory
             else not (waiver.until_fixed and any(finding.fixed for finding in findings))  # 3
         )
+        and (not waiver.package or matches(waiver.package, purl))  # 1
     )
 
 
