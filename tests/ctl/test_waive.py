@@ -6,12 +6,14 @@ import dataclasses
 import json
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+from google.cloud import pubsub_v1
 
 from functions.ctl import cli, summary, waive, waive_shown
 from functions.ctl.fleet import Fleet
@@ -20,7 +22,10 @@ from functions.ctl.stored import Records
 from functions.local import memory, twins
 from functions.local.layout import Layout
 from functions.local.ports import choose
+from shared import waivers
 from shared.errors import Permanent
+from shared.events import Delivery, WaiverGranted, decode
+from shared.gcp.firestore import FirestoreStore
 from shared.model.case import Case
 from shared.model.waiver import Waiver
 from shared.policy.judge import judge_all
@@ -215,6 +220,32 @@ def test_what_the_scanner_does_not_record_is_no_success(
     assert "the scanner has not recorded it" in err
     world.quiet()
     assert "in the future" in world.bus.dead[0][2]
+
+
+def test_with_a_project_googles_own_clients_are_asked(
+    project: str, dmz: Dmz, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Over Google's emulators; the scanner of that project is played by hand."""
+    publisher, subscriber = pubsub_v1.PublisherClient(), pubsub_v1.SubscriberClient()
+    topic, path = (
+        publisher.topic_path(project, "waiver-granted"),
+        subscriber.subscription_path(project, "waived"),
+    )
+    publisher.create_topic(name=topic)
+    subscriber.create_subscription(name=path, topic=topic)
+    monkeypatch.setattr(waive, "WAIT", 0.1)
+    code, _, err = dmz(*GRANT, "--days", "3", "--project", project)
+    assert (code, "the scanner has not recorded it" in err) == (1, True)
+    with subscriber:
+        message = subscriber.pull(subscription=path, max_messages=1, timeout=60).received_messages[0].message
+    event = decode(Delivery(message.data, "waiver-granted", dict(message.attributes), message.message_id))
+    assert isinstance(event.data, WaiverGranted)
+    store = FirestoreStore(project)
+    store.put(waivers.granted(event, event.data, store, time.time()).writes)
+    code, out, _ = dmz("waive", "list", "--project", project)
+    assert (code, out.startswith(f"{event.data.waiver.id} is in force: {FLAW}")) == (0, True)
+    code, out, _ = dmz("waive", "show", event.data.waiver.id, "--project", project)
+    assert (code, f"(event {event.id} from /package-dmz/ctl, " in out) == (0, True)
 
 
 # --- what a run shows ---
