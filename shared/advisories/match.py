@@ -239,6 +239,8 @@ def _fame(id: str) -> tuple[int, str]:
 
 def _sorted(scheme: Scheme, versions: set[str]) -> tuple[str, ...]:
     """In the ecosystem's order; what cannot be ordered comes last."""
+    if len(versions) < 2:
+        return tuple(versions)
 
     def order(left: str, right: str) -> int:
         a, b = scheme.parse(left), scheme.parse(right)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from packaging.utils import canonicalize_name
 
@@ -24,8 +24,7 @@ _MOMENT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T", re.ASCII)
 """How an RFC 3339 date begins."""
 
 
-@dataclass(frozen=True)
-class Event:
+class Event(NamedTuple):
     """One end of a range: `introduced`, `fixed`, `last_affected` or `limit`, at a version as written."""
 
     kind: str
@@ -245,6 +244,11 @@ def _range(found: Any) -> Range | None:
         return Range((), "a range has no events")
     events: list[Event] = []
     for event in written:
+        if isinstance(event, dict) and len(event) == 1:  # as nearly all are
+            ((name, version),) = event.items()
+            if name in _EVENTS and isinstance(version, str):
+                events.append(Event(name, version))
+                continue
         if not isinstance(event, dict) or not event or not all(isinstance(v, str) for v in event.values()):
             return Range((), "an event of a range is not readable")
         if unknown := sorted(set(event) - set(_EVENTS)):

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Hashable
 from dataclasses import dataclass
 from functools import cmp_to_key
-from typing import Literal
+from itertools import pairwise
+from typing import Literal, NamedTuple
 
 from shared.advisories.osv import Affected, Event, Range
 from shared.advisories.versions import Point, Scheme
@@ -123,8 +124,7 @@ def _equal(scheme: Scheme, point: Point, listed: str) -> bool:
     return other is not None and not other.loose and scheme.compare(point, other) == 0
 
 
-@dataclass(frozen=True)
-class _At:
+class _At(NamedTuple):
     kind: str
     point: Point | None
     """None for the beginning of time, which OSV writes as 0, and for `limit: *`."""
@@ -164,11 +164,12 @@ def _ready(scheme: Scheme, found: Range) -> _Ready:
             return (left.point is not None) - (right.point is not None)
         return scheme.compare(left.point, right.point)
 
-    # sorted() is stable: events at one version stay in the order in which the record has them.
-    return _Ready(
-        tuple(sorted((event for event in events if event.kind != "limit"), key=cmp_to_key(order))),
-        tuple(event.point for event in events if event.kind == "limit"),
-    )
+    ends = [event for event in events if event.kind != "limit"]
+    if any(order(before, after) > 0 for before, after in pairwise(ends)):
+        # sort() is stable: events at one version stay in the order in which the record has them.
+        ends.sort(key=cmp_to_key(order))
+    limits = () if len(ends) == len(events) else tuple(e.point for e in events if e.kind == "limit")
+    return _Ready(tuple(ends), limits)
 
 
 def _within(scheme: Scheme, version: Point, found: _Ready) -> Answer:
