@@ -66,7 +66,7 @@ def holders(
             found.append(Holder(each, _vm(each, store)))
     return sorted(
         found,
-        key=lambda one: (not one.vm, -float(one.remembered.run.get("started") or 0), one.remembered.run_id),
+        key=lambda one: (not one.vm, -float(one.remembered.run.get("requested") or 0), one.remembered.run_id),
     )
 
 

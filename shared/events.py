@@ -173,7 +173,7 @@ SUBSCRIBERS: dict[str, tuple[str, ...]] = {
 """Stage to the topics that are pushed to it, a subscription `<stage>--<topic>` each."""
 
 PUBLISHERS: dict[str, tuple[str, ...]] = {
-    "run-requested": ("operator", "Cloud Scheduler"),
+    "run-requested": ("operator", "Cloud Scheduler", "sync"),
     "outer-install-completed": ("outer VM",),
     "manifest-published": ("outer",),
     "verdicts-written": ("scanner",),

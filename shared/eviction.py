@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from shared import affected, alarms, decision_log
+from shared import affected, alarms, awaiting, decision_log
 from shared.delivery import Outcome
 from shared.errors import Transient
 from shared.events import Event, PackageEvicted, VerdictChanged, derive
@@ -68,14 +68,15 @@ class _Doomed:
 def changed(event: Event, data: VerdictChanged, evictor: Evictor) -> Outcome:
     """Do what follows from a verdict that has changed."""
     standing = evictor.store.get(STANDING, standing_id(data.purl)) or {}
+    waited = awaiting.admitted(event, data, evictor.store, evictor.blobs, evictor.clock())
     if standing.get("verdicts") != data.verdicts:  # 1
-        return Outcome()
+        return waited
     files, workloads = _files(data, evictor)
     refused = [each["workload"] for each in standing["by_workload"] if each["decision"] != "allow"]
     now = evictor.clock()
     if not refused:
         affected.over(standing_id(data.purl), evictor.store, now)
-        return Outcome()
+        return waited
     if standing["decision"] == "allow":
         may = ", ".join(each["workload"] for each in standing["by_workload"] if each["decision"] == "allow")
         reason = f"The workload {may} may have it."
@@ -223,7 +224,8 @@ def _kept(
     now: float,
 ) -> Outcome:
     """The package stays, and everybody hears why."""
-    writes, events = [], []
+    writes: list[Write] = []
+    events: list[Event] = []
     for doomed in several:
         fields = {
             "state": "kept",
@@ -234,6 +236,18 @@ def _kept(
             "at": now,
         }
         writes.append(Put(COLLECTION, doomed.id, fields, merge=True))
+        writes.append(
+            decision_log.entry(
+                "kept",
+                data.purl,
+                f"refused ({data.reason}), and kept: {reason}",
+                event,
+                now,
+                stage="sync",
+                about=data.verdicts,
+                repository=doomed.repository,
+            )
+        )
         told = PackageEvicted(
             purl=data.purl,
             repository=doomed.repository,

@@ -29,10 +29,10 @@ from shared.bom.names import is_document
 from shared.delivery import Outcome
 from shared.errors import Permanent
 from shared.events import Event, HoldingsListed, derive
-from shared.model.case import Subject
-from shared.model.holdings import Held, HeldFile, Holdings
+from shared.model.case import Case, Subject
+from shared.model.holdings import Awaited, Held, HeldFile, Holdings
 from shared.model.lock import Lock
-from shared.model.manifest import DebianPackage, GenericFile
+from shared.model.manifest import ClaimedManifest, DebianPackage, GenericFile
 from shared.model.package import CODENAMES, Package, Release
 from shared.model.plan import Transfer, transfers
 from shared.model.value import sha256
@@ -43,6 +43,8 @@ from shared.settings import Settings
 RECORDS = "holdings"
 _LOUD = 100
 """Strays that are alarms of their own."""
+_WAITING_RUNS, _WAITING_SECONDS = 50, 45 * 86_400.0
+"""So many runs, and none older, are looked at again for what was held."""
 _STATES = ("running", "completed", "failed")
 _UBUNTU = ("jammy", "noble")
 _NO_RELEASE = Release(id="debian", version_id="13", codename="trixie", architecture="amd64")
@@ -203,7 +205,8 @@ def refreshed(
 ) -> Outcome:
     """There may be news: list what is held, compare it with the index, and have it judged again."""
     runs = sorted(remembered(store, blobs), key=lambda one: one.run_id)
-    holdings = listed(runs, store, registry, settings)
+    waiting = awaited(store, blobs, now)
+    holdings = listed(runs, store, registry, settings).model_copy(update={"awaited": waiting})
     if runs:  # else nobody has ever asked the index for anything
         drift.watch(holdings, index(runs[0].workload), store, now)
     strays = [file for held in holdings.held if held.stray for file in held.files] + list(holdings.nameless)
@@ -324,3 +327,38 @@ def _joined(one: Subject, other: Subject) -> Subject:
     """What two workloads, or two files, say of one package: a source distribution among them makes it one."""
     worse = other if other.is_sdist and not one.is_sdist else one
     return worse.model_copy(update={"mends": tuple(sorted({*one.mends, *other.mends}))})
+
+
+# --- who waits ---
+
+
+def awaited(store: Store, blobs: Blobs, now: float) -> tuple[Awaited, ...]:
+    """Runs that went without held packages, the youngest ones: nobody was told yet that these may be had."""
+    young = [
+        (run_id, run)
+        for state in ("completed", "failed")
+        for run_id, run in store.find("runs", "state", state)
+        if _waits(run, now)
+    ]
+    young.sort(key=lambda one: (-float(one[1].get("requested", 0)), one[0]))
+    made = []
+    for run_id, run in young[:_WAITING_RUNS]:
+        try:
+            case = Case.read(blobs.get(str(run["case"])), f"The case {run['case']}")
+            manifest = ClaimedManifest.read(blobs.get(str(run["manifest"])), "The run's manifest")
+        except Permanent:
+            continue  # it cannot be read any more: nothing to wait for
+        purls = {each["purl"] for each in run["held"]["packages"]}
+        subjects = tuple(each for each in case.subjects if each.package.purl in purls)
+        made.append(
+            Awaited(run_id=run_id, workload=case.workload, release=manifest.release, subjects=subjects)
+        )
+    return tuple(made)
+
+
+def _waits(run: Document, now: float) -> bool:
+    held = run.get("held") or {}
+    if not held.get("packages") or held.get("total") != len(held["packages"]) or run.get("again"):
+        return False
+    stopped = run.get("state") == "completed" or run.get("stage") == "sync"
+    return stopped and now - float(run.get("requested", 0)) < _WAITING_SECONDS

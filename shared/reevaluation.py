@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from shared import alarms, decision_log
+from shared import alarms, awaiting, decision_log
 from shared.delivery import Outcome
 from shared.errors import Transient
 from shared.events import Event, HoldingsListed, VerdictChanged, derive
@@ -99,6 +99,7 @@ def judged_again(event: Event, data: HoldingsListed, bench: Bench) -> Outcome:
     now = bench.clock()
     try:
         sessions = [session for shelf in _shelves(holdings) for session in _sessions(shelf, bench)]
+        admitted = awaiting.judged(event, holdings, data.holdings, bench.court, bench.blobs, now)
     except Transient as error:
         _alarm(bench, f"Nothing could be judged again: {error}", now)
         return Outcome((_told(data, now, len(holdings.held), 0, len(holdings.held), str(error)),))
@@ -137,8 +138,10 @@ def judged_again(event: Event, data: HoldingsListed, bench: Bench) -> Outcome:
         _alarm(bench, words, now)
     else:
         alarms.over(bench.store, "no-data", "advisories", now)
-    writes.append(_told(data, now, len(holdings.held), len(events), unanswered, (lacking or [""])[0]))
-    return Outcome(tuple(writes), tuple(events))
+    writes.append(
+        _told(data, now, len(holdings.held), len(events) + len(admitted), unanswered, (lacking or [""])[0])
+    )
+    return Outcome(tuple(writes), (*events, *admitted))
 
 
 def _shelves(holdings: Holdings) -> Iterator[tuple[Release, list[Held]]]:

@@ -15,7 +15,10 @@ from shared.model.value import Digest
 from shared.model.verdict import Verdicts
 from shared.model.workload import Workload
 from shared.policy import need
-from shared.ports import Put
+from shared.ports import Document, Put
+
+_WAITING = 200
+"""Held packages that a run's document names; one that has more is not looked at again by itself."""
 
 
 def subjects(manifest: ClaimedManifest, workload: Workload) -> tuple[Subject, ...]:
@@ -94,11 +97,16 @@ def judged(run_id: str, stored: Verdicts, digest: Digest, now: float) -> tuple[P
     verdicts = stored.verdicts
     counts: Counter[str] = Counter(verdict.decision for verdict in verdicts)
     source = verdicts[0].advisories.model_dump(mode="json") if verdicts else {}
-    fields = {
+    fields: Document = {
         "stage": "sync",
         "verdicts": digest,
         "case": stored.case,
         "advisories": source,
         "stages": {"scanner": {"ended": now}, "sync": {"started": now}},
     }
+    if counts["hold"]:
+        waits = [
+            {"purl": each.package.purl, "until": each.until} for each in verdicts if each.decision == "hold"
+        ]
+        fields["held"] = {"packages": waits[:_WAITING], "total": len(waits), "blocked": counts["block"]}
     return Put("runs", run_id, fields, merge=True), counts

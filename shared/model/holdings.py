@@ -24,15 +24,24 @@ class Held(Part):
     release: Release
     """Of the machine that it was locked for: advisories of distributions are scoped to it."""
     files: tuple[HeldFile, ...]
-    """Empty for what only waits to be let in."""
     workloads: tuple[str, ...]
-    """Names of those whose runs hold it, or wait for it; empty if no run that is remembered does."""
+    """Names of those whose runs hold it; empty if no run that is remembered does."""
     stray: bool = False
     """True if no record says how it came in: what is known of it is what its name says."""
 
     @property
     def purl(self) -> str:
         return self.subject.package.purl
+
+
+class Awaited(Part):
+    """A run that went without packages that were held, and may be had one day."""
+
+    run_id: str
+    workload: str
+    release: Release
+    subjects: tuple[Subject, ...]
+    """The held packages, as they were judged."""
 
 
 class Holdings(Value):
@@ -42,3 +51,4 @@ class Holdings(Value):
     held: tuple[Held, ...]
     nameless: tuple[HeldFile, ...]
     """Strays of which not even the name tells what they are."""
+    awaited: tuple[Awaited, ...] = ()

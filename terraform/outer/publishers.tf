@@ -35,7 +35,7 @@ locals {
     "reference-revoked"       = ["operator"]
     "run-completed"           = ["inner"]
     "run-failed"              = ["outer", "scanner", "sync", "inner", "attestation"]
-    "run-requested"           = ["operator", "Cloud Scheduler"]
+    "run-requested"           = ["operator", "Cloud Scheduler", "sync"]
     "sweep-requested"         = ["Cloud Scheduler", "operator"]
     "sync-completed"          = ["sync"]
     "sync-shard-planned"      = ["sync"]

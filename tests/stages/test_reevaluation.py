@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -12,9 +13,10 @@ import pytest
 from shared.errors import Transient
 from shared.holdings import record_id
 from shared.machines import vm_name
+from shared.model.case import Facts
 from shared.model.lock import Lock, LockedPython
 from shared.model.value import sha256
-from shared.ports import Document
+from shared.ports import Document, Put
 from shared.reevaluation import standing_id
 from tests.stages import guests
 from tests.stages.faults import Fuse
@@ -395,6 +397,71 @@ def test_where_nothing_is_left_the_reason_is_told(held: World) -> None:
     (relock,) = found["relocks"]
     assert "proposal" not in relock
     assert "tool" in relock["why"]
+
+
+# --- holds that end ---
+
+
+def cooling(world: World, days: int) -> None:
+    """From now on a version waits for so many days."""
+    pypi = world.policy.pypi
+    rules = pypi.model_copy(update={"cooldown": pypi.cooldown.model_copy(update={"days": days})})
+    world.policy = world.policy.model_copy(update={"pypi": rules})
+
+
+@pytest.fixture
+def waiting(world: World) -> World:
+    """A world in which tool 1.0 was uploaded a day ago, has no older version, and must wait for three."""
+    yesterday = datetime.fromtimestamp(world.clock() - 86_400, UTC).isoformat().replace("+00:00", "Z")
+    world.market.said["tool", "1.0"] = Facts(uploaded=yesterday, licences=("MIT",))
+    cooling(world, 3)
+    world.market.flaws.clear()  # nothing else stands in its way
+    return world
+
+
+def test_a_run_that_only_waited_is_requested_again_by_itself_once(waiting: World) -> None:
+    first = waiting.request()
+    assert (waiting.run(first)["state"], waiting.run(first)["stage"]) == ("failed", "sync"), waiting.run(
+        first
+    )
+    assert [each["purl"] for each in waiting.run(first)["held"]["packages"]] == [TOOL]
+    refresh(waiting, "too soon")
+    assert changes(waiting) == []
+    waiting.ahead = 3 * 86_400.0
+    refresh(waiting, "in time")
+    assert changes(waiting) == [(TOOL, "hold", "allow")]
+    again = waiting.run(first)["again"]
+    assert waiting.run(again["run_id"])["state"] == "completed", waiting.run(again["run_id"])
+    assert "tool-1.0-py3-none-any.whl" in waiting.repositories()["dmz-python"]
+    refresh(waiting, "later")
+    assert (len(changes(waiting)), len(waiting.events("run-requested"))) == (1, 1)
+    assert waiting.bus.dead[1:] == []  # the first run's own failure alone
+
+
+def test_what_was_requested_by_itself_is_not_requested_so_again(waiting: World) -> None:
+    first = waiting.request()
+    waiting.ahead = 3 * 86_400.0
+    waiting.outer = lambda _: None
+    refresh(waiting, "in time")
+    second = waiting.run(first)["again"]["run_id"]
+    fields = {"state": "failed", "stage": "sync", "requested": waiting.clock()}
+    like = {name: waiting.run(first)[name] for name in ("held", "case", "manifest", "verdicts")}
+    waiting.store.put([Put("runs", second, fields | like, merge=True)])
+    refresh(waiting, "later")
+    assert waiting.run(second)["again"]["may"]
+    assert waiting.run(second)["again"]["run_id"] == ""
+    assert len(waiting.events("run-requested")) == 1
+
+
+def test_a_run_that_took_another_version_may_be_requested_again(waiting: World) -> None:
+    waiting.market.wheel("tool", "0.9")
+    run_id = waiting.request()
+    assert waiting.run(run_id)["state"] == "completed", waiting.run(run_id)
+    assert "tool-0.9-py3-none-any.whl" in waiting.repositories()["dmz-python"]
+    waiting.ahead = 3 * 86_400.0
+    refresh(waiting, "in time")
+    assert (waiting.run(run_id)["again"]["may"], waiting.run(run_id)["again"]["run_id"]) == (True, "")
+    assert waiting.events("run-requested") == []
 
 
 # --- death ---
