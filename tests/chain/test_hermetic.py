@@ -53,7 +53,7 @@ def test_nothing_left_the_machine(ran: dict[str, Any], world: World) -> None:
 def test_the_report_has_its_form_and_nothing_else(ran: dict[str, Any]) -> None:
     assert list(ran) == [
         *("run_id", "workload", "platform", "advisories", "state", "reason", "seconds", "stages", "manifest"),
-        *("verdicts", "refused", "waivers", "mirrored", "inner", "attestation"),
+        *("verdicts", "refused", "changes", "waivers", "mirrored", "inner", "attestation"),
     ]
     assert (ran["workload"], ran["platform"], ran["state"], ran["reason"]) == (
         "work",
