@@ -156,6 +156,8 @@ def needed(found: Explanation) -> str:
         return "nothing: it was looked at as a replacement, and another one was taken"
     if not way:
         return f"the workload {found.workload} itself, or nobody can tell"
+    if any(" " in step for step in way):  # words, not names
+        return ", ".join(way)
     return " -> ".join((found.workload, *way, found.verdict.package.name))
 
 

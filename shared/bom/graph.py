@@ -26,6 +26,8 @@ from shared.model.package import Package
 _NAME = re.compile(r"\s*([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)", re.ASCII)
 _EXTRA = re.compile(r"""extra\s*==\s*['"]([A-Za-z0-9._-]+)['"]""", re.ASCII)
 Edges = dict[str, set[str]]
+ASKED_FOR = (("the workload itself",), ("the workload's apt list",))
+"""Ways of what the workload itself asks for (shared.policy.need); other words than names lead nowhere."""
 
 
 def dependencies(approved: ApprovedSet, items: Collection[Item]) -> list[Json]:
@@ -34,7 +36,11 @@ def dependencies(approved: ApprovedSet, items: Collection[Item]) -> list[Json]:
     top = root(approved.lock.workload)
     edges[top] = set()
     by_file = {(item.package.purl, item.sha256): item.ref for item in items}
-    claimed = {environment.path: environment for environment in approved.manifest.environments}
+    claimed = {  # what dpkg manages in the same place is told apart
+        environment.path: environment
+        for environment in approved.manifest.environments
+        if not environment.managed_by_dpkg
+    }
     for locked in approved.lock.environments:
         _environment(locked, claimed.get(locked.path), by_file, edges, top)
     _ways(approved, items, edges, top)
@@ -88,6 +94,9 @@ def _ways(approved: ApprovedSet, items: Collection[Item], edges: Edges, top: str
     for item in items:
         verdict = approved.verdicts.get(item.package.purl)
         way = verdict.needed_by if verdict else ()
+        if way in ASKED_FOR:
+            edges[top].add(item.ref)
+            continue
         steps = [named.get((item.package.ecosystem, name), set()) for name in way]
         for before, after in zip([{top}, *steps], [*steps, {item.ref}], strict=True):
             if way and len(before) == 1:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from shared.bom.components import licences
-from shared.bom.graph import requirements
+from shared.bom.graph import ASKED_FOR, requirements
 from shared.bom.sbom import sbom
 from shared.bom.vex import vex
 from shared.model.case import Facts
@@ -16,6 +16,7 @@ from shared.model.lock import Change, LockedGeneric
 from shared.model.manifest import GenericFile
 from shared.model.package import Package
 from shared.model.value import sha256
+from shared.policy.need import APT, BASE, ITSELF
 from tests.bom.world import SOME, approved, archive, both, check, finding, pypi, verdict, wheel
 from tests.support import claims
 
@@ -110,6 +111,37 @@ def test_the_graph_says_what_is_known_and_no_more() -> None:
     opaque = next(each["dependencies"] for each in bill["compositions"] if each["aggregate"] == "unknown")
     assert "pkg:pypi/lib@1.1" in opaque
     assert "pkg:pypi/tool@2.0" not in opaque
+
+
+def test_what_dpkg_manages_in_the_same_place_hides_nothing() -> None:
+    """python3-venv puts a pip of dpkg's own into a virtual environment: the manifest tells it as another one."""
+    manifest = claims.manifest(
+        (),
+        claims.environment(
+            claims.python("app", "1.0", requires=("lib",), requested=True), claims.python("lib", "1.0")
+        ),
+        claims.environment(claims.python("pip", "25.1"), managed=True),
+    )
+    bill, _ = both(approved(python=(wheel("app", "1.0"), wheel("lib", "1.0")), manifest=manifest))
+    graph = {each["ref"]: each["dependsOn"] for each in bill["dependencies"]}
+    assert graph["pkg:pypi/app@1.0"] == ["pkg:pypi/lib@1.0"]
+    assert graph["workload:small"] == ["pkg:pypi/app@1.0"]
+
+
+def test_what_the_workload_asks_for_hangs_on_it() -> None:
+    assert set(ASKED_FOR) == {ITSELF, APT}
+    wanted, base = (
+        Package(ecosystem="debian", name=name, version="1.7-1", architecture="amd64", distro="debian-13")
+        for name in ("jq", "libjq1")
+    )
+    bill, _ = both(
+        approved(
+            verdict(wanted, needed_by=APT),
+            verdict(base, needed_by=BASE),
+            debian=(archive("jq", "1.7-1", "jq", "1.7-1"), archive("libjq1", "1.7-1", "jq", "1.7-1")),
+        )
+    )
+    assert bill["dependencies"] == [{"ref": "workload:small", "dependsOn": [wanted.purl]}]
 
 
 def test_a_debian_packages_way_gives_edges() -> None:

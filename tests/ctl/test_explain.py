@@ -21,6 +21,7 @@ from shared.model.decision import Cause, LoggedDecision
 from shared.model.package import Package
 from shared.model.verdict import Finding, Verdict
 from shared.model.waiver import Waiver
+from shared.policy.need import APT, BASE, ITSELF
 from shared.policy.read import find
 from shared.ports import Put
 from tests.ctl.samples import change, verdict
@@ -241,6 +242,9 @@ def test_nobody_is_told_to_waive_malware() -> None:
 def test_the_way_by_which_it_is_needed() -> None:
     deep = verdict("lib", "1.0", "allow").model_copy(update={"needed_by": ("app", "tool")})
     assert "  needed by   quickstart -> app -> tool -> lib" in list(lines(of(deep)))
+    for way in (ITSELF, APT, BASE):
+        known = verdict("lib", "1.0", "allow").model_copy(update={"needed_by": way})
+        assert f"  needed by   {way[0]}" in list(lines(of(known)))
 
 
 def test_what_is_known_of_a_flaw() -> None:
