@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 from pathlib import Path
 
 from shared import logs
@@ -28,6 +29,8 @@ from shared.settings import Settings
 
 _SHOWN = 100
 """Findings that a verdict's document shows."""
+_ROOM = 256 * 1024
+"""Bytes that they may have together."""
 Replaced = Mapping[str, Sequence[Finding]]
 """Name of a package to what was found in the version that is to be replaced."""
 
@@ -155,20 +158,26 @@ def documents(run_id: str, verdicts: Iterable[Verdict]) -> dict[str, Document]:
     """One document per verdict under a content-derived name: a redelivery writes the same ones again."""
     result: dict[str, Document] = {}
     for verdict in verdicts:
-        name = sha256(f"{run_id} {verdict.package.purl}".encode())[7:39]
+        name, shown = sha256(f"{run_id} {verdict.package.purl}".encode())[7:39], _shown(verdict)
         result[name] = {
             "run_id": run_id,
             "purl": verdict.package.purl,
             "ecosystem": verdict.package.ecosystem,
             "decision": verdict.decision,
             "reason": verdict.reason,
-            "advisories": [finding.id for finding in verdict.findings[:_SHOWN]],
+            "advisories": [finding.id for finding in shown],
             "findings": len(verdict.findings),
-            "verdict": _shortened(verdict).model_dump(mode="json"),
+            "verdict": verdict.model_copy(update={"findings": shown}).model_dump(mode="json"),
         }
     return result
 
 
-def _shortened(verdict: Verdict) -> Verdict:
-    """A kernel has thousands of findings, a document ends at 1 MiB; the stored verdicts hold them all."""
-    return verdict.model_copy(update={"findings": verdict.findings[:_SHOWN]})
+def _shown(verdict: Verdict) -> tuple[Finding, ...]:
+    """The first findings, as many as there is room for.
+
+    A kernel has thousands, and one record may list as many fixes; a document ends at 1 MiB. The stored verdicts hold
+    them all.
+    """
+    first = verdict.findings[:_SHOWN]
+    sizes = accumulate(len(finding.canonical()) for finding in first)
+    return tuple(finding for finding, size in zip(first, sizes, strict=True) if size <= _ROOM)

@@ -409,3 +409,36 @@ def nobody(silent: bool) -> Iterator[str]:
         finally:
             done.set()
             thread.join()
+
+
+WORDY: dict[str, dict[str, Any]] = {
+    "summaries": {"summary": "bad " * 5000},
+    "aliases": {"aliases": [f"CVE-2026-{n}" + "0" * 1000 for n in range(20)]},
+    "fixes": {"affected": [affected(events(("introduced", "0"), ("fixed", "9." * 5000 + "9")), name="tool")]},
+    "many fixes": {
+        "affected": [
+            affected(events(("introduced", "0"), ("fixed", f"2.{n}." + "9." * 40 + "9")), name="tool")
+            for n in range(200)
+        ]
+    },
+    "ids": {"id": "GHSA-" + "x" * 10_000},
+}
+
+
+@pytest.mark.parametrize("fields", WORDY.values(), ids=WORDY.keys())
+def test_wordy_records_do_not_burst_a_document(make: Make, tmp_path: Path, fields: dict[str, Any]) -> None:
+    directory = advisories(tmp_path / "osv")
+    about_tool = affected(events(("introduced", "0")), name="tool")
+    with zipfile.ZipFile(directory / "PyPI" / "all.zip", "a") as archive:
+        for n in range(120):
+            made = record(f"GHSA-{n}", about_tool) | fields
+            made |= {"id": f"{made['id']}-{n}"}
+            archive.writestr(f"GHSA-{n}.json", json.dumps(made))
+    world = under(make, ZipAdvisories(directory))
+    run_id = world.request()
+    verdicts = judged(world, run_id)
+    assert {name for name, each in verdicts.items() if each.decision != "allow"} == {"lib", "tool"}
+    assert "pkg:pypi/tool@1.0" in world.run(run_id)["reason"]
+    shown = [each for _, each in world.store.find("verdicts", "run_id", run_id)]
+    assert max(len(json.dumps(each)) for each in shown) < MEBIBYTE
+    assert len(json.dumps(world.run(run_id))) < MEBIBYTE
