@@ -51,6 +51,14 @@ def test_a_run_ends_completed_with_refusals_and_replacements(world: World) -> No
         "openssl": "3.0-2",
         "libssl3": "3.0-2",
     }
+    changes = run["changes"]
+    assert (changes["total"], changes["counts"]) == (3, {"replaced": 2, "added": 1})
+    assert [(row["names"], row["from"], row["to"]) for row in changes["rows"]] == [
+        (["lib"], "1.0", "1.1"),
+        (["libssl3", "openssl"], "3.0-1", "3.0-2"),
+        (["extra"], "", "1.0"),
+    ]
+    assert changes["rows"][0]["advisories"] == ["GHSA-lib-1.0"]
     verdicts = Verdicts.read(world.blobs.get(run["verdicts"]), "The verdicts").verdicts
     refused = {each.package.name for each in verdicts if each.decision != "allow"}
     assert refused == {"lib", "openssl", "libssl3"}
