@@ -222,6 +222,18 @@ def test_what_is_judged_again_and_goes(world: World) -> None:
     assert list(altered(log(world))) == []
 
 
+def test_what_is_refused_and_kept_is_told(world: World) -> None:
+    world.request()
+    world.registry.sealed = True
+    world.market.flaw("tool", "1.0")
+    world.bus.send("advisories-refreshed", b"{}", {"ce-id": "again"})
+    world.quiet()
+    (kept,) = (each for each in log(world).values() if each["kind"] == "kept")
+    assert kept["subject"] == "pkg:pypi/tool@1.0"
+    assert kept["reason"].startswith("refused (GHSA-tool-1.0")
+    assert "and kept: " in kept["reason"]
+
+
 # --- tampering ---
 
 
