@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.benchmarks import bench_appraisal, bench_chain, bench_scan, bench_sync
+from tests.benchmarks import bench_appraisal, bench_chain, bench_matching, bench_scan, bench_sync
 
 
 @pytest.mark.parametrize(("ratios", "code"), [([0.8, 2.9, 9.0], 0), ([1.0, 3.0, 3.1], 1), ([3.5], 1)])
@@ -20,6 +20,25 @@ def test_scan_fails_from_a_second_on(cold: float, code: int) -> None:
 @pytest.mark.parametrize(("ratios", "code"), [([0.34, 0.4], 0), ([1 / 3], 0), ([0.5, 0.33], 1)])
 def test_appraisal_fails_below_a_third_of_the_bare_signature_check(ratios: list[float], code: int) -> None:
     assert bench_appraisal.ended(ratios) == code
+
+
+@pytest.mark.parametrize(
+    ("index", "matched", "memory", "cold", "code"),
+    [
+        (0.9, 0.09, 59, 1.9, 0),
+        (1.0, 0.09, 59, 1.9, 1),
+        (0.9, 0.1, 59, 1.9, 1),
+        (0.9, 0.09, 60, 1.9, 1),
+        (0.9, 0.09, 59, 2.0, 1),
+    ],
+)
+def test_matching_fails_at_each_of_its_limits(
+    index: float, matched: float, memory: float, cold: float, code: int
+) -> None:
+    slower = bench_matching.Round(2.0, 0.2, 40, 3.0, 9.0, 2.0)
+    assert (
+        bench_matching.ended([slower, bench_matching.Round(index, matched, memory, cold, 1.0, 2.5)]) == code
+    )
 
 
 def test_a_chain_that_does_not_complete_fails_with_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:
