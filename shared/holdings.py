@@ -47,6 +47,8 @@ _WAITING_RUNS, _WAITING_SECONDS = 50, 45 * 86_400.0
 """So many runs, and none older, are looked at again for what was held."""
 _STATES = ("running", "completed", "failed")
 _UBUNTU = ("jammy", "noble")
+_MENDS = 100
+"""That a package mends something counts, and hardly what: a list of thousands would burst the file's document."""
 _NO_RELEASE = Release(id="debian", version_id="13", codename="trixie", architecture="amd64")
 """For a stray of PyPI or by URL: no advisory about those is scoped to a release."""
 Place = tuple[str, str]
@@ -70,11 +72,12 @@ def subject(transfer: Transfer, lock: Lock, workload: Workload) -> Subject:
     """The package of a file that a lock names, and how it came to be there."""
     if (file := transfer.python) is not None:
         package = Package(ecosystem="pypi", name=file.name, version=file.version)
+        mends = [id for each in lock.changes if each.after == package for id in each.advisories]
         return Subject(
             package=package,
             is_sdist=not file.is_wheel,
             own_wheel=file.url.startswith("own:"),
-            mends=tuple(id for each in lock.changes if each.after == package for id in each.advisories),
+            mends=tuple(mends[:_MENDS]),
         )
     if (archive := transfer.archive) is not None:
         fields = {name: getattr(archive, name) for name in ("name", "version", "architecture")}
