@@ -182,7 +182,7 @@ class MemoryRegistry:
             raise Permanent(f"{repository} holds no {filename} of {package} {version}; upload it first.")
         to.write_bytes(content)
 
-    def _upload(self, repository: str, name: str, path: Path, package: str, version: str) -> None:
+    def _upload(self, repository: str, name: str, path: Path, package: str = "", version: str = "") -> None:
         content = path.read_bytes()
         with self._lock:
             self.uploads.append(name)
