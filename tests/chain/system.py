@@ -239,14 +239,15 @@ def only_one_vm_each(system: System, run_id: str) -> None:
         assert counted[name] <= 1, (name, counted)
 
 
-def wanted(lock: Lock) -> dict[str, set[str]]:
-    """Repository to the hashes that a lock names."""
+def wanted(lock: Lock, run: Mapping[str, Any] | None = None) -> dict[str, set[str]]:
+    """Repository to the hashes that a lock names, and to those of the papers that the run's document names."""
+    papers = {run["sbom"], run["vex"]} if run else set()
     python = {file.sha256 for each in lock.environments for file in each.packages}
     python |= {file.sha256 for each in lock.environments for one in each.packages for file in one.build}
     return {
         "dmz-python": python,
         "trixie": {archive.sha256 for archive in lock.debian},
-        "dmz-generic": {file.sha256 for file in lock.generic} | {sha256(lock.canonical())},
+        "dmz-generic": {file.sha256 for file in lock.generic} | {sha256(lock.canonical())} | papers,
     }
 
 

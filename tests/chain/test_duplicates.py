@@ -62,7 +62,7 @@ def test_every_event_three_times_and_old_ones_after_the_end(system: System, worl
     assert after == before
     assert {topic: number for topic, number in heard.items() if topic != "sync-completed"} == EVENTS
     # Fetched once, uploaded once: the repositories hold what the lock names, and it came from upstream in one go.
-    assert system.stored() == wanted(system.lock(run))
+    assert system.stored() == wanted(system.lock(run), run)
     assert world.fetched(path) == 1
     assert after["created"] == {vm_name("outer", run_id): 1, vm_name("inner", run_id): 1}
     assert [record["state"] for record in after["vms"]] == ["ended", "ended"]

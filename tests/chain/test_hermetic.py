@@ -113,7 +113,8 @@ def test_the_lock_names_every_byte(ran: dict[str, Any], system: System, world: W
 def test_the_repositories_hold_what_the_lock_names_and_nothing_else(
     ran: dict[str, Any], system: System
 ) -> None:
-    assert system.stored() == wanted(system.lock(system.get("runs", ran["run_id"])))
+    run = system.get("runs", ran["run_id"])
+    assert system.stored() == wanted(system.lock(run), run)
 
 
 def test_the_documents_tell_the_same_story(ran: dict[str, Any], system: System) -> None:

@@ -62,7 +62,8 @@ def test_it_runs_inside(ran: Any) -> None:
 
 
 def test_the_lock_holds_what_was_put_on_top_and_not_what_came_along(ran: Any, system: System) -> None:
-    lock = system.lock(system.get("runs", ran["run_id"]))
+    run = system.get("runs", ran["run_id"])
+    lock = system.lock(run)
     assert [(file.url, file.sha256) for file in lock.generic] == [(URL, PYTHON.sha256)]
     found = {
         each.path: (each.python, each.virtual, [file.name for file in each.packages])
@@ -72,7 +73,7 @@ def test_the_lock_holds_what_was_put_on_top_and_not_what_came_along(ran: Any, sy
         "/opt/work": (PYTHON.version, True, ["courier", "depot"]),
         SITE: (PYTHON.version, False, ["smallbuild"]),
     }
-    assert system.stored() == wanted(lock)
+    assert system.stored() == wanted(lock, run)
 
 
 def test_its_verdict_names_it(ran: Any, system: System) -> None:
