@@ -81,10 +81,8 @@ def _refused(report: Report, verdicts: Mapping[str, Verdict]) -> Iterator[str]:
 
 def _changes(report: Report) -> Iterator[str]:
     """What is in the lock otherwise than the outer VM had it."""
-    if not report.changes:
-        return
-    yield f"  changes     {difference.counts(report.changes)}"
-    yield from (f"              {line}" for line in difference.lines(report.changes, _LISTED))
+    for place, line in enumerate(difference.lines(report.changes, _LISTED)):
+        yield f"  {'changes' if place == 0 else '':<11} {line}"
 
 
 def waiver_line(waived: Waived) -> str:

@@ -43,6 +43,12 @@ def few(names: Iterable[str], shown: int = _NAMED) -> str:
     return ", ".join(found[:shown]) + more
 
 
+def speaking(verdict: Verdict) -> list[str]:
+    """The advisories that led to a refusal; all that are known where its words name none of them."""
+    known = sorted(finding.id for finding in verdict.findings)
+    return [id for id in known if id in verdict.reason] or known
+
+
 def _change(
     path: str,
     name: str,

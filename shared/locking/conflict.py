@@ -17,7 +17,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from shared.errors import Permanent
-from shared.locking.changes import few
+from shared.locking.changes import few, speaking
 from shared.locking.needs import holds, required_by, requirements, way
 from shared.locking.search import Search, open_requirement
 from shared.model.manifest import PythonPackage
@@ -87,7 +87,7 @@ def no_way_out(name: str, claims: Claims, refused: Refused, why: str, remedies: 
     wanted = few(required_by(name, claims.values()))
     others = [claims[other].package().purl for other in refused if other != name]
     also = f" Refused as well: {few(others)}." if others else ""
-    ids = sorted(finding.id for finding in verdict.findings)
+    ids = speaking(verdict)
     choices = [*(remedies or ["change the workload's requirements"])]
     choices.append(f"waive {few(ids)}" if ids else "change the policy")
     if verdict.until:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from shared.errors import Permanent
 from shared.locking.apt_fit import Broken, Key, Machine
-from shared.locking.changes import few
+from shared.locking.changes import few, speaking
 from shared.locking.offer import Judge, Replaced
 from shared.model.debian_version import compare
 from shared.model.lock import Change, LockedArchive
@@ -185,7 +185,7 @@ class DebianLocker:
     def _no_way_out(self, package: DebianPackage, release: Release, why: str) -> str:
         verdict = self._verdict(package, release)
         carried = "the base image" if package.in_base else "the workload"
-        ids = sorted(finding.id for finding in verdict.findings)
+        ids = speaking(verdict)
         waive = f"waive {few(ids)}" if ids else "change the policy"
         return (
             f"{package.package(release).purl} is refused ({verdict.reason}), needed by {carried}, and {why}. Wait for "

@@ -265,3 +265,26 @@ def test_many_refusals_are_cut() -> None:
     text = summary.text(made(run(state="failed"), many, None))
     assert text.count("  refused ") == 30
     assert "and 20 more" in text
+
+
+def test_the_summary_shows_the_difference_that_the_lock_makes() -> None:
+    moved = change("markupsafe", "2.0", "2.1").model_copy(
+        update={"kind": "moved", "reason": "jinja2 asks for it"}
+    )
+    gone = change("core", "1.0", "none").model_copy(update={"kind": "dropped"})
+    text = summary.text(made(run(), lock=lock(gone, moved, change("jinja2", "3.1.4", "3.1.5", "GHSA-1"))))
+    at = text.index("  changes     ")
+    assert text[at:].splitlines()[:6] == [
+        "  changes     refused and replaced: 1",
+        "                jinja2 3.1.4 → 3.1.5 (GHSA-1)",
+        "              moved along: 1",
+        "                markupsafe 2.0 → 2.1; jinja2 asks for it",
+        "              dropped: 1",
+        "                core 1.0; the nearest version that the policy admits",
+    ]
+    assert "changes" not in summary.text(made(run(), lock=lock()))
+
+
+def test_what_was_dropped_has_no_replacement() -> None:
+    gone = change("jinja2", "3.1.4", "none", "GHSA-1").model_copy(update={"kind": "dropped"})
+    assert made(run(), lock=lock(gone)).refused[0].replacement is None
