@@ -442,3 +442,21 @@ def test_wordy_records_do_not_burst_a_document(make: Make, tmp_path: Path, field
     shown = [each for _, each in world.store.find("verdicts", "run_id", run_id)]
     assert max(len(json.dumps(each)) for each in shown) < MEBIBYTE
     assert len(json.dumps(world.run(run_id))) < MEBIBYTE
+
+
+def test_thousands_of_findings_about_what_can_be_replaced(make: Make, tmp_path: Path) -> None:
+    """All of them speak against the one version; the run goes on with the next, and its document stays small."""
+    directory = advisories(tmp_path / "osv")
+    about_lib = affected(events(("introduced", "0"), ("fixed", "1.1")), name="lib")
+    with zipfile.ZipFile(directory / "PyPI" / "all.zip", "a") as archive:
+        for n in range(12_000):
+            id = f"PYSEC-{n:089}"
+            archive.writestr(zipfile.ZipInfo(f"{n}.json"), json.dumps(record(id, about_lib)))
+    world = under(make, ZipAdvisories(directory))
+    run_id = world.request()
+    verdicts = judged(world, run_id)
+    assert len(verdicts["lib"].findings) == 12_001
+    assert (world.run(run_id)["state"], world.run(run_id).get("reason", "")) == ("completed", "")
+    assert {change.after.name: change.after.version for change in world.lock(run_id).changes}["lib"] == "1.1"
+    assert all(len(json.dumps(fields)) < MEBIBYTE for fields in world.store._documents.values())
+    assert all(len(event.body()) < MEBIBYTE for event in world.bus.published)
