@@ -91,7 +91,8 @@ def parse(data: bytes, shown: str, needs: str) -> tuple[yaml.Node | None, dict[A
     except RecursionError as error:
         raise Permanent(f"{shown} is nested too deeply.") from error
     if not isinstance(content, dict):
-        raise Permanent(f"{shown} must be a mapping with at least {needs}.")
+        empty = " is empty, and" if content is None else ""
+        raise Permanent(f"{shown}{empty} must be a mapping with at least {needs}.")
     return node, content
 
 

@@ -66,7 +66,7 @@ def test_every_policy_is_found_under_its_own_name() -> None:
 @pytest.mark.parametrize(
     ("data", "word"),
     [
-        (b"", "must be a mapping with at least"),
+        (b"", "is empty, and must be a mapping with at least"),
         (b"# nothing\n", "must be a mapping with at least"),
         (b"- allow", "must be a mapping"),
         (b"allow", "must be a mapping"),
