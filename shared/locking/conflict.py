@@ -19,7 +19,7 @@ from packaging.utils import canonicalize_name
 from shared.errors import Permanent
 from shared.locking.changes import few, speaking
 from shared.locking.needs import holds, required_by, requirements, way
-from shared.locking.search import Search, open_requirement
+from shared.locking.search import Search
 from shared.model.manifest import PythonPackage
 from shared.model.verdict import Verdict
 
@@ -155,10 +155,10 @@ def _parts(
     """
     for package in search.stays:
         if package.name in search.roots:
-            yield Part("wanted", package.name, open_requirement(package))
+            yield Part("wanted", package.name, search.open_requirement(package))
     for name in reversed(list(refused)):
         if name in search.roots or candidates[name]:
-            yield Part("wanted", name, open_requirement(claims[name]))
+            yield Part("wanted", name, search.open_requirement(claims[name]))
     for line in search.own_needs():
         yield Part("own", canonicalize_name(Requirement(line).name), line)
     for line in search.constraints:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 
@@ -12,6 +13,7 @@ from packaging.utils import canonicalize_name
 from shared.model.manifest import PythonPackage
 
 ITSELF = "the workload itself"
+_EXTRA = re.compile(r"extra == [\"']([A-Za-z0-9._-]+)[\"']", re.ASCII)
 
 
 def requirements(package: PythonPackage) -> Iterator[Requirement]:
@@ -46,14 +48,45 @@ def roots(packages: Iterable[PythonPackage], python: str) -> frozenset[str]:
     return frozenset(each.name for each in found if each.requested or each.name not in explained)
 
 
-def holds(wanted: Requirement, python: str) -> bool:
-    """Whether the requirement counts on Python `python`, for a package of which no extra was asked for."""
+def extras(packages: Iterable[PythonPackage], python: str) -> dict[str, tuple[str, ...]]:
+    """By name, the extras that were asked for, as far as they can be told: a VM does not report them.
+
+    An extra counts if all that it asks for is there in a fitting version, and if without it nothing explains why.
+    """
+    found = {package.name: package for package in packages}
+    orphans = {name for name in roots(found.values(), python) if not found[name].requested}
+    asked: dict[str, tuple[str, ...]] = {}
+    for package in found.values():
+        for extra in sorted({each for wanted in requirements(package) for each in _named(wanted)}):
+            more = [
+                wanted
+                for wanted in requirements(package)
+                if not holds(wanted, python) and holds(wanted, python, extra)
+            ]
+            names = {canonicalize_name(wanted.name) for wanted in more} - {package.name}
+            if names & orphans and all(_met(wanted, found) for wanted in more):
+                asked[package.name] = (*asked.get(package.name, ()), extra)
+    return asked
+
+
+def _named(wanted: Requirement) -> list[str]:
+    """Extras that a requirement's marker names."""
+    return _EXTRA.findall(str(wanted.marker)) if wanted.marker else []
+
+
+def _met(wanted: Requirement, found: Mapping[str, PythonPackage]) -> bool:
+    there = found.get(canonicalize_name(wanted.name))
+    return there is not None and wanted.specifier.contains(there.version, prereleases=True)
+
+
+def holds(wanted: Requirement, python: str, extra: str = "") -> bool:
+    """Whether the requirement counts on Python `python`, for a package of which this extra was asked for, or none."""
     if wanted.marker is None:
         return True
     environment = {
         "python_version": ".".join(python.split(".")[:2]),
         "python_full_version": python,
-        "extra": "",
+        "extra": extra,
     }
     try:
         return wanted.marker.evaluate(environment)

@@ -200,7 +200,8 @@ class PythonLocker:
         candidates = {name: offer.candidates(name, claims[name].version) for name in refused}
         stays = [claim for name, claim in claims.items() if name not in refused and claim not in own]
         roots = needs.roots(claims.values(), offer.python)
-        search = Search(self.resolver, offer, stays, own, bound.held, roots)
+        extras = needs.extras(claims.values(), offer.python)
+        search = Search(self.resolver, offer, stays, own, bound.held, roots, extras)
         try:
             pins = search.replace([claims[name] for name in refused], candidates)
         except Unfit as error:

@@ -45,6 +45,8 @@ class Search:
     """The workload's own."""
     roots: Collection[str] = ()
     """Names that must be there whatever happens."""
+    extras: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """By name, what was asked for with it."""
     bans: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """By name, the refused versions that the resolver has been told of."""
     failed: set[frozenset[str]] = field(default_factory=set)
@@ -140,24 +142,24 @@ class Search:
         words: list[str],
     ) -> Pins | None:
         """The nearest versions for `movable`, in its order, beside the requirements `pinned`; None if nothing fits."""
-        first = [f"{name}=={versions[0]}" for name in movable if (versions := candidates[name])]
+        first = [f"{self._named(name)}=={versions[0]}" for name in movable if (versions := candidates[name])]
         if len(first) == len(movable) and (found := self._try([*first, *pinned], words)):
             return found
-        found = self._try([*_open(movable.values()), *pinned], words)
+        found = self._try([*self._open(movable.values()), *pinned], words)
         if found is None:
             return None
         chosen: list[str] = []
         left = _TRIES
         for place, name in enumerate(movable, 1):
-            rest = [*_open(list(movable.values())[place:]), *pinned]
+            rest = [*self._open(list(movable.values())[place:]), *pinned]
             for version in candidates[name]:
                 if _version(found, name) == version or not left:
                     break
                 left -= 1
-                if nearer := self._try([*chosen, f"{name}=={version}", *rest], words):
+                if nearer := self._try([*chosen, f"{self._named(name)}=={version}", *rest], words):
                     found = nearer
                     break
-            chosen.append(f"{name}=={_version(found, name)}")
+            chosen.append(f"{self._named(name)}=={_version(found, name)}")
         return found
 
     def _moving(
@@ -169,13 +171,13 @@ class Search:
     ) -> Pins | None:
         """As few of `names` moved as possible; None if nothing fits however far they move."""
         everything = [*wanted.values(), *names.values()]
-        found = self._try(_open(everything), words)
+        found = self._try(self._open(everything), words)
         if found is None:
             return None
         stay = {name: package for name, package in names.items() if _has(found, package)}
         for package in [package for name, package in names.items() if name not in stay][:_TRIES]:
             held = {**stay, package.name: package}
-            free = _open(each for each in everything if each.name not in held)
+            free = self._open(each for each in everything if each.name not in held)
             if self._try([*map(_pin, held.values()), *free], words):
                 stay = held
         moved = {name: package for name, package in names.items() if name not in stay}
@@ -183,35 +185,37 @@ class Search:
         pinned = [_pin(package) for package in stay.values()]
         return self._nearest({**wanted, **moved}, {**candidates, **nearest}, pinned, words) or found
 
+    def _named(self, name: str) -> str:
+        extras = self.extras.get(name)
+        return f"{name}[{','.join(extras)}]" if extras else name
+
+    def open_requirement(self, package: PythonPackage) -> str:
+        """The package at any version; a pre-release only in the place of a pre-release."""
+        try:
+            early = Version(package.version).is_prerelease
+        except InvalidVersion:
+            early = False
+        return f"{self._named(package.name)}>=0.dev0" if early else self._named(package.name)
+
+    def _open(self, packages: Iterable[PythonPackage]) -> list[str]:
+        return [self.open_requirement(package) for package in packages]
+
     def _needed(self, wanted: Mapping[str, PythonPackage], words: list[str]) -> dict[str, PythonPackage]:
         """Of what stays the roots, and whatever else need not go beside them."""
         names = {package.name: package for package in self.stays if package.name in self.roots}
-        found = self._try(_open([*wanted.values(), *names.values()]), words)
+        found = self._try(self._open([*wanted.values(), *names.values()]), words)
         if found is None:
             return names
         there = {pin.name for pin in found}
         names |= {package.name: package for package in self.stays if package.name in there}
         for package in [package for package in self.stays if package.name not in names][:_TRIES]:
-            if self._try(_open([*wanted.values(), *names.values(), package]), words):
+            if self._try(self._open([*wanted.values(), *names.values(), package]), words):
                 names[package.name] = package
         return names
 
 
 def _pin(package: PythonPackage) -> str:
     return f"{package.name}=={package.version}"
-
-
-def open_requirement(package: PythonPackage) -> str:
-    """The package at any version; a pre-release only in the place of a pre-release."""
-    try:
-        early = Version(package.version).is_prerelease
-    except InvalidVersion:
-        early = False
-    return f"{package.name}>=0.dev0" if early else package.name
-
-
-def _open(packages: Iterable[PythonPackage]) -> list[str]:
-    return [open_requirement(package) for package in packages]
 
 
 def _version(pins: Pins, name: str) -> str:

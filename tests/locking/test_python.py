@@ -462,3 +462,39 @@ def test_every_file_of_a_lock_has_a_hash_also_what_builds_it(market: Market, loc
     known = {sha256(content) for content in market.contents.values()}
     assert {file.name for file in files} == {"lib", "old", "builder", "helper"}
     assert all(file.sha256 in known for file in files)
+
+
+def test_what_the_workload_asked_for_as_an_extra_holds_for_the_replacement(
+    market: Market, lock: Locker
+) -> None:
+    """Nobody else needs `fast`: it came with app[quick], and the newer app needs more of it for that."""
+    old = ("fast<2 ; extra == 'quick'", "docs ; extra == 'docs'")
+    app, fast = market.wheel("app", "1.0", *old), market.wheel("fast", "1.0")
+    market.wheel(
+        "app", "1.1", "fast>=2 ; extra == 'quick'", "faster ; extra == 'quick'", "docs ; extra == 'docs'"
+    )
+    for name, version in (("fast", "2.0"), ("faster", "1.0"), ("docs", "1.0")):
+        market.wheel(name, version)
+    market.flaw("app", "1.0")
+    found, changes = lock(
+        python("app", "1.0", app, requires=old, requested=True), python("fast", "1.0", fast)
+    )
+    assert versions(found.packages) == {"app": "1.1", "fast": "2.0", "faster": "1.0"}
+    assert {c.after.name: c.kind for c in changes} == {"app": "replaced", "fast": "moved", "faster": "added"}
+
+
+def test_an_extra_that_nothing_speaks_for_was_not_asked_for(market: Market, lock: Locker) -> None:
+    old = ("fast ; extra == 'quick'", "tool ; extra == 'dev'")
+    app, fast, tool = (
+        market.wheel("app", "1.0", *old),
+        market.wheel("fast", "1.0"),
+        market.wheel("tool", "1.0"),
+    )
+    market.wheel("app", "1.1", "missing ; extra == 'quick'", "missing ; extra == 'dev'")
+    market.flaw("app", "1.0")
+    found, _ = lock(
+        python("app", "1.0", app, requires=old, requested=True),
+        python("fast", "1.0", fast, requested=True),
+        python("tool", "1.0", tool, requested=True),
+    )
+    assert versions(found.packages) == {"app": "1.1", "fast": "1.0", "tool": "1.0"}
