@@ -23,6 +23,12 @@ locals {
     "policy", "prices", "python_index", "report_grace_seconds", "shard_bytes",
   ])
 
+  # OSV's bucket does not hold these two; without it the stages find the addresses themselves.
+  published = var.advisories_in_bucket ? {
+    epss = "https://epss.empiricalsecurity.com/epss_scores-current.csv.gz"
+    kev  = "https://www.cisa.gov/sites/default/files/feeds/known_exploited_vulnerabilities.json"
+  } : {}
+
   # Of these, what the inner stage reads too: the contract brings them there, so that both stages count alike.
   shared = toset(["lease_seconds", "nonce_seconds", "report_grace_seconds"])
 
@@ -37,7 +43,7 @@ locals {
 
   # An empty value is what an absent one means.
   environment = merge(
-    { for field, value in merge(local.made, var.settings) : "DMZ_${upper(field)}" => value if value != "" },
+    { for field, value in merge(local.made, local.published, var.settings) : "DMZ_${upper(field)}" => value if value != "" },
     { GOOGLE_CLOUD_PROJECT = var.project },
   )
 }

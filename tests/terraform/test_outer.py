@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from shared.advisories.joined import EPSS_URL, KEV_URL
 from shared.settings import Settings
 from tests.terraform import inner_variables, variables
 from tests.terraform.builder_checks import BUILDERS
@@ -92,6 +93,21 @@ def test_every_setting_has_its_place() -> None:
     fields = set(Settings.__dataclass_fields__) - {"project"}
     assert set().union(*groups) == fields
     assert sum(map(len, groups)) == len(fields)
+
+
+@pytest.mark.parametrize("copied", [True, False])
+def test_where_advisories_are_copied_the_stages_know_where_the_rest_is(
+    outer: Workspace, copied: bool
+) -> None:
+    """OSV's bucket holds neither CISA's catalogue nor FIRST's estimates; an operator's own address counts before."""
+    mine = "https://mirror.example/kev.json"
+    for settings, expected in (({}, KEV_URL), ({"kev": mine}, mine)):
+        changed = variables.OUTER | {"advisories_in_bucket": copied, "settings": settings}
+        done, plan = outer.plan("outer", changed)
+        assert plan, done.output
+        text = json.dumps(plan["planned_values"])
+        assert (f'"{expected}"' in text) == (copied or bool(settings))
+        assert (f'"{EPSS_URL}"' in text) == copied
 
 
 def test_what_the_inner_stage_reads_reaches_it(outer: Workspace) -> None:
