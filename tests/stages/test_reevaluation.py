@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
+from shared import eviction
 from shared.errors import Transient
+from shared.events import VerdictChanged
 from shared.holdings import record_id
 from shared.machines import vm_name
+from shared.memory.machines import MemoryRegistry
 from shared.model.case import Facts
 from shared.model.lock import Lock, LockedPython
 from shared.model.value import sha256
-from shared.ports import Document, Put
+from shared.ports import Document, Put, Stored
 from shared.reevaluation import standing_id
 from tests.stages import guests
 from tests.stages.faults import Fuse
@@ -283,6 +286,33 @@ def test_what_may_not_be_deleted_is_kept_and_an_alarm(held: World) -> None:
     held.ahead = 2 * 86_400.0
     refresh(held, "three")
     assert evictions(held)[1:] == [(TOOL, 1, "")]
+
+
+def test_gone_is_what_is_not_listed_any_more(held: World) -> None:
+    held.market.flaw("tool", "1.0")
+    held.registry.sealed = True
+    refresh(held, "one")
+    event = next(each for each in held.bus.published if each.type == "verdict-changed")
+    assert isinstance(event.data, VerdictChanged)
+    listed, looks = held.registry.stored("dmz-python"), list[float]()
+
+    class Lagging(MemoryRegistry):
+        def stored(self, repository: str) -> Sequence[Stored]:
+            return listed
+
+    evictor = eviction.Evictor(
+        store=held.store,
+        blobs=held.blobs,
+        registry=Lagging(),
+        settings=held.settings,
+        clock=held.clock,
+        bring=lambda _: None,
+        relock=lambda _: (),
+        sleep=looks.append,
+    )
+    with pytest.raises(Transient, match="was deleted, and dmz-python still lists it"):
+        eviction.changed(event, event.data, evictor)
+    assert len(looks) > 5
 
 
 def test_what_came_back_goes_out_again(held: World) -> None:
