@@ -226,7 +226,9 @@ def test_terraforms_own_tests(folder: str, inner: Workspace) -> None:
     assert re.search(r"Success! [1-9][0-9]* passed, 0 failed", done.output)
 
 
-@pytest.mark.parametrize("name", sorted(variables.INNER.keys() - {"deployer", "eviction", "outer", "project"}))
+@pytest.mark.parametrize(
+    "name", sorted(variables.INNER.keys() - {"deployer", "eviction", "outer", "project"})
+)
 def test_what_is_not_given_is_off(name: str, first_inner_plan: dict[str, Any]) -> None:
     assert not (first_inner_plan["variables"].get(name) or {}).get("value")
 
