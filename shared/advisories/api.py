@@ -144,7 +144,7 @@ class OsvApi:
         """Notes what one answer lists; the question for its next page, if there is one."""
         one, question = asked
         try:
-            listed, token = _page({} if answer is None else answer)
+            listed, token = _page(answer)
         except ValueError as error:
             answers.lacks(
                 [one], f"OSV.dev at {self._url} answered something unreadable ({error}): try again later."
@@ -230,14 +230,17 @@ def _results(answer: Any, count: int) -> list[Any]:
 
 
 def _page(answer: Any) -> tuple[_Listed, str]:
-    """What one result lists, and the token of its next page."""
-    listed = answer.get("vulns") or [] if isinstance(answer, dict) else None
+    """What one result lists, and the token of its next page.
+
+    Of a package without advisories it is an empty object (or one whose list is empty); null is nowhere an answer.
+    """
+    listed = answer.get("vulns", []) if isinstance(answer, dict) else None
     if not isinstance(listed, list) or not all(
         isinstance(one, dict) and isinstance(one.get("id"), str) and isinstance(one.get("modified", ""), str)
         for one in listed
     ):
         raise ValueError("it lists what is no advisory")
-    token = answer.get("next_page_token") or ""
+    token = answer.get("next_page_token", "")
     if not isinstance(token, str):
         raise ValueError("the token of its next page is no text")  # noqa: TRY004 - as everything else of an answer
     return {one["id"]: one.get("modified", "") for one in listed}, token

@@ -239,6 +239,27 @@ def test_longer_than_a_question_may_take_nobody_waits() -> None:
 
 
 @pytest.mark.parametrize(
+    ("result", "clean"),
+    [
+        ("{}", True),
+        ('{"vulns": []}', True),
+        ('{"vulns": [], "next_page_token": ""}', True),
+        ("null", False),
+        ("[]", False),
+        ('{"vulns": null}', False),
+        ('{"vulns": {}}', False),
+        ('{"vulns": ""}', False),
+        ('{"next_page_token": null}', False),
+    ],
+)
+def test_only_an_empty_object_or_list_says_that_nothing_is_known(result: str, clean: bool) -> None:
+    with serving(lambda *_: (200, f'{{"results": [{result}]}}'.encode())) as url:
+        known = api(url).known([pypi()], TRIXIE)
+    assert known.findings == {}
+    assert known.lacking.keys() == (set() if clean else {pypi().purl})
+
+
+@pytest.mark.parametrize(
     "broken", [(429, b""), (500, b""), (404, b"?"), (200, b"{}"), (200, b"null"), (200, b"")]
 )
 def test_a_record_that_does_not_come_holds_whom_it_was_listed_for(broken: Answer) -> None:
