@@ -17,9 +17,10 @@ class Facts(Part):
     """What the index itself says of one version."""
 
     uploaded: str = ""
-    """RFC 3339: when the first of its files was uploaded (PEP 700); empty if that is not known."""
+    """RFC 3339: when the last of its files that Debian or Ubuntu could install was uploaded (PEP 700); empty if that is
+    not known of each. The last, as a file that is added to an old release is as new as any other upload."""
     yanked: str | None = None
-    """The reason that was given for the yank (PEP 592), which may be empty; None if it is not yanked."""
+    """The reason that was given for the yank (PEP 592), which may be empty; None if none of those files is yanked."""
     licences: tuple[str, ...] = ()
     """As its metadata say: an SPDX expression, else the License field and the classifiers. Empty if nothing is said."""
     lacking: str = ""
@@ -49,7 +50,7 @@ class Subject(Part):
     needed_by: tuple[str, ...] = ()
     """The way by which the workload needs it: names from what the workload asks for to what asks for this package."""
     mends: tuple[str, ...] = ()
-    """Advisories of what it is to replace that it does not have itself."""
+    """Advisories for which the policy refuses what it is to replace, and whose fix it has by their own words."""
     facts: Facts = Facts()
 
 

@@ -4,6 +4,8 @@
 2. Everything has a bound: pages and METADATA in bytes, connections at once, and all of it together in seconds.
 3. METADATA with another sha256 than the page gives is none.
 4. Whatever fails leaves facts that say why; they are never good facts, and never an exception.
+5. A version is as young as the youngest of its files that a machine of ours could install, and as yanked as any of
+   them: whoever steals an account can add a wheel to a release of years ago, and nobody says here which file enters.
 """
 
 from __future__ import annotations
@@ -101,7 +103,8 @@ class PypiFacts:
         if not same:
             return Facts(lacking="the index has files of it, but none of that version")
         # What stands on the page is told in any case: who knows the upload knows that the page was read.
-        uploaded = _uploaded(same)
+        usable = [file for file in same if _installable(file.filename)] or same
+        uploaded = _uploaded(usable)
         unsaid = "uploaded" in kinds and not uploaded
         lacking = ["the index does not say when it was uploaded"] if unsaid else []
         named: tuple[str, ...] = ()
@@ -112,7 +115,7 @@ class PypiFacts:
                 lacking.append(f"its licence could not be read: {_part(error)}")
         return Facts(
             uploaded=uploaded,
-            yanked=_yanked(same),
+            yanked=_yanked(usable),
             licences=named,
             lacking="; ".join(lacking),
         )
@@ -137,22 +140,29 @@ class PypiFacts:
         return licences(answer.body, url)
 
 
+def _installable(filename: str) -> bool:
+    """False for a wheel that is for Windows, macOS and the like alone, or for another C library than Debian's."""
+    if not filename.endswith(".whl"):
+        return True
+    platforms = filename.removesuffix(".whl").rpartition("-")[2].split(".")
+    return any(platform == "any" or platform.startswith(("linux", "manylinux")) for platform in platforms)
+
+
 def _uploaded(files: Iterable[IndexFile]) -> str:
-    """When the first of them was uploaded, to the second; empty if the index says it of none."""
-    moments = []
-    for file in files:
-        try:
-            moments.append(datetime.fromisoformat(file.uploaded))
-        except ValueError:
-            continue
-    return min(moments).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if moments else ""
+    """When the last of them was uploaded, to the second; empty if the index does not say it of each."""
+    try:
+        moments = [datetime.fromisoformat(file.uploaded).astimezone(UTC) for file in files]
+    except (ValueError, OverflowError):
+        return ""
+    return max(moments).strftime("%Y-%m-%dT%H:%M:%SZ")  # 5
 
 
 def _yanked(files: Sequence[IndexFile]) -> str | None:
-    """The reasons given, if all files of the version are yanked: one that is not can still be installed."""
-    if not all(file.yanked for file in files):
+    """The reasons given, if any of them is yanked."""
+    yanked = [file for file in files if file.yanked]  # 5
+    if not yanked:
         return None
-    reasons = sorted({printable(" ".join(file.yank_reason.split()), _MAX_REASON) for file in files} - {""})
+    reasons = sorted({printable(" ".join(file.yank_reason.split()), _MAX_REASON) for file in yanked} - {""})
     return printable("; ".join(reasons), _MAX_REASON)
 
 

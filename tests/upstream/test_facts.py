@@ -74,21 +74,60 @@ def test_everything_that_a_version_says_of_itself(web: Web, facts: PypiFacts) ->
     }
 
 
-def test_the_first_upload_of_a_version_counts_and_no_other_versions(web: Web, facts: PypiFacts) -> None:
+def test_the_last_upload_of_a_version_counts_and_no_other_versions(web: Web, facts: PypiFacts) -> None:
     web.routes["/simple/demo/"] = listing(
         "demo",
-        entry("demo-1.0.tar.gz", "2026-01-05T00:00:00Z"),
-        entry(WHEEL, "2026-01-04T23:59:59.999Z"),
-        entry("demo-1.0-cp313-cp313-win_amd64.whl", "2026-13-01T00:00:00Z"),
-        entry("demo-1.0-cp314-cp314-win_amd64.whl", 5),
-        entry("demo-0.9-py3-none-any.whl", "2020-01-01T00:00:00Z"),
-        entry("demo-1.0.post1.tar.gz", "2020-01-01T00:00:00Z"),
+        entry("demo-1.0.tar.gz", "2020-01-05T00:00:00Z"),
+        entry("demo-1.0-cp313-cp313-manylinux_2_28_x86_64.whl", "2026-11-22T07:59:59.999Z"),
+        entry(WHEEL, "2020-01-04T23:59:59.999Z"),
+        entry("demo-0.9-py3-none-any.whl", "2026-12-01T00:00:00Z"),
+        entry("demo-1.0.post1.tar.gz", "2026-12-01T00:00:00Z"),
     )
-    assert asked(facts, "uploaded") == Facts(uploaded="2026-01-04T23:59:59Z")
-    assert asked(facts, "uploaded", version="1.0.0").uploaded == "2026-01-04T23:59:59Z"
+    assert asked(facts, "uploaded") == Facts(uploaded="2026-11-22T07:59:59Z")
+    assert asked(facts, "uploaded", version="1.0.0").uploaded == "2026-11-22T07:59:59Z"
 
 
-def test_a_version_is_yanked_only_if_all_its_files_are(web: Web, facts: PypiFacts) -> None:
+@pytest.mark.parametrize(
+    ("file", "counts"),
+    [
+        ("demo-1.0.zip", True),
+        ("demo-1.0-1-py3-none-any.whl", True),
+        ("demo-1.0-py3-none-linux_x86_64.whl", True),
+        ("demo-1.0-cp313-cp313-macosx_11_0_arm64.manylinux1_x86_64.whl", True),
+        ("demo-1.0-cp313-cp313-win_amd64.whl", False),
+        ("demo-1.0-cp313-cp313-musllinux_1_2_x86_64.whl", False),
+        ("demo-1.0-cp313-cp313-macosx_10_13_x86_64.macosx_11_0_arm64.whl", False),
+    ],
+)
+def test_only_files_count_that_a_machine_of_ours_could_install(
+    web: Web, facts: PypiFacts, file: str, counts: bool
+) -> None:
+    late = entry(file, "2026-11-22T00:00:00Z", yanked="stolen")
+    web.routes["/simple/demo/"] = listing("demo", entry(WHEEL, "2020-01-04T00:00:00Z"), late)
+    found = asked(facts, "uploaded", "yanked")
+    assert found == (
+        Facts(uploaded="2026-11-22T00:00:00Z", yanked="stolen")
+        if counts
+        else Facts(uploaded="2020-01-04T00:00:00Z")
+    )
+
+
+def test_where_no_file_could_be_installed_all_count(web: Web, facts: PypiFacts) -> None:
+    wheel = "demo-1.0-cp313-cp313-win_amd64.whl"
+    web.routes["/simple/demo/"] = listing("demo", entry(wheel, "2026-11-22T00:00:00Z"))
+    assert asked(facts, "uploaded").uploaded == "2026-11-22T00:00:00Z"
+
+
+@pytest.mark.parametrize("unsaid", [None, 5, "2026-13-01T00:00:00Z", "0001-01-01T00:00:00+23:59"])
+def test_a_file_of_which_the_index_says_no_time_may_be_the_last(
+    web: Web, facts: PypiFacts, unsaid: object
+) -> None:
+    web.routes["/simple/demo/"] = listing("demo", entry(WHEEL), entry("demo-1.0.tar.gz", unsaid))
+    found = asked(facts, "uploaded")
+    assert (found.uploaded, found.lacking) == ("", "the index does not say when it was uploaded")
+
+
+def test_a_version_is_yanked_if_any_of_its_files_is(web: Web, facts: PypiFacts) -> None:
     web.routes["/simple/demo/"] = listing(
         "demo",
         entry(WHEEL, yanked="leaks\n\x1b[2J keys"),
@@ -96,10 +135,12 @@ def test_a_version_is_yanked_only_if_all_its_files_are(web: Web, facts: PypiFact
         entry("demo-2.0.tar.gz", yanked=True),
         entry("demo-3.0.tar.gz", yanked="broken"),
         entry("demo-3.0-py3-none-any.whl", yanked=False),
+        entry("demo-4.0-py3-none-any.whl", yanked=False),
     )
     assert asked(facts, "yanked").yanked == "leaks \\u001b[2J keys"
     assert asked(facts, "yanked", version="2.0").yanked == ""
-    assert asked(facts, "yanked", version="3.0").yanked is None
+    assert asked(facts, "yanked", version="3.0").yanked == "broken"
+    assert asked(facts, "yanked", version="4.0").yanked is None
 
 
 @pytest.mark.parametrize(
@@ -202,8 +243,8 @@ def test_each_version_is_asked_for_once(web: Web, facts: PypiFacts) -> None:
 
 def test_a_project_of_ten_thousand_files(web: Web, facts: PypiFacts) -> None:
     files = [entry(f"demo-{n // 10}.{n % 10}-cp313-cp313-manylinux_2_28_x86_64.whl") for n in range(10_000)]
-    web.routes["/simple/demo/"] = listing("demo", *files, entry("demo-998.5.tar.gz", "2025-01-01T00:00:00Z"))
-    assert asked(facts, "uploaded", version="998.5").uploaded == "2025-01-01T00:00:00Z"
+    web.routes["/simple/demo/"] = listing("demo", *files, entry("demo-998.5.tar.gz", "2026-10-01T00:00:00Z"))
+    assert asked(facts, "uploaded", version="998.5").uploaded == "2026-10-01T00:00:00Z"
 
 
 def test_an_index_that_does_not_answer_in_time_leaves_facts_that_say_so(web: Web) -> None:
