@@ -10,7 +10,9 @@ A waiver is taken if
 1. it has not ended yet;
 2. it was granted by now, give or take the clocks of two machines;
 3. it lasts for a year at most: whoever still bears the risk then says so again;
-4. without an advisory it names its packages: one that overruled everything would be another policy, without review;
+4. without an advisory it names its packages: one that overruled everything would be another policy, without review. A
+   file by URL is named by its sha256: its name says neither from which host nor which bytes. No star is quoted: nobody
+   who reads %2A could tell what is meant;
 5. its id, a part of its digest, does not stand for another waiver;
 6. it was not ended before: what was revoked, or is over, does not come back with an old event;
 7. there is room: every judgement reads all that are in force.
@@ -18,11 +20,13 @@ A waiver is taken if
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Literal, Protocol
+from urllib.parse import unquote
 
 from shared.decision_log import entry
 from shared.delivery import Outcome
@@ -42,6 +46,7 @@ AT_ONCE = 10_000
 SHOWN = 100
 """That a run's document names."""
 _ENDED_AT_ONCE = 100
+_WHOLE_FILE = re.compile(r"pkg:generic/[^@*]+@sha256:[0-9a-f]{64}", re.ASCII)
 
 Done = Literal["granted", "revoked", "expired"]
 STATES: tuple[Done, ...] = ("granted", "revoked", "expired")
@@ -72,10 +77,21 @@ def check(waiver: Waiver, now: float) -> None:
             f"{waiver.id} would last from {waiver.granted} until {waiver.expires}; a waiver lasts for {LONGEST.days} "
             "days at most: give an earlier time, and grant it again when it ends."
         )
+    if "%2a" in waiver.package.lower():  # 4
+        raise Permanent(
+            f"{waiver.id} writes a star as %2A in {waiver.package}, and that stands for nothing: write * where "
+            "anything is meant."
+        )
     if not waiver.advisory and "*" in _name(waiver.package):  # 4
         raise Permanent(
             f"{waiver.id} waives everything that speaks against {waiver.package}: without an advisory, name one "
             "package; only its version may be *."
+        )
+    by_url = waiver.package.startswith("pkg:generic/")
+    if not waiver.advisory and by_url and not _WHOLE_FILE.fullmatch(unquote(waiver.package)):  # 4
+        raise Permanent(
+            f"{waiver.id} waives everything that speaks against {waiver.package}, and a file by URL is known by its "
+            "content alone: give its whole sha256, like pkg:generic/data.bin@sha256:…, without *."
         )
 
 

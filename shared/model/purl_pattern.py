@@ -1,7 +1,8 @@
 """Patterns of purls, as policies and waivers name packages: * stands for anything.
 
 A pattern without a version means every version, one without qualifiers (`?arch=…`) every qualifier, as in the purl
-specification (https://github.com/package-url/purl-spec): what is not said is not asked.
+specification (https://github.com/package-url/purl-spec): what is not said is not asked. A quoted star (%2A) is a star
+in a name, and stands for nothing else.
 """
 
 from __future__ import annotations
@@ -15,10 +16,13 @@ from pydantic import AfterValidator, Field
 
 from shared.model.package import normal_version
 
-_FORM = re.compile(r"pkg:(pypi|deb/debian|deb/ubuntu|generic)/[!->A-~]+(@[!->A-~]+)?(\?[!-~]+)?", re.ASCII)
+FORM = r"pkg:(pypi|deb/debian|deb/ubuntu|generic)/[!->A-~]+(@[!->A-~]+)?(\?[!-~]+)?"
+"""Of a whole pattern, as a regular expression."""
+_FORM = re.compile(FORM, re.ASCII)
 
 
-def _pattern(text: str) -> str:
+def check_form(text: str) -> str:
+    """The pattern itself; ValueError if it is none."""
     if not _FORM.fullmatch(text):
         raise ValueError(
             "a pattern of packages begins with pkg:pypi/, pkg:deb/debian/, pkg:deb/ubuntu/ or pkg:generic/, "
@@ -27,7 +31,7 @@ def _pattern(text: str) -> str:
     return text
 
 
-PurlPattern = Annotated[str, Field(max_length=300), AfterValidator(_pattern)]
+PurlPattern = Annotated[str, Field(max_length=300), AfterValidator(check_form)]
 
 
 def matches(pattern: str, purl: str) -> bool:
@@ -52,11 +56,13 @@ def _pieces(pattern: str) -> tuple[str, ...]:
     """The texts between the stars of the pattern, in the spelling that Package.purl has."""
     rest, question, qualifiers = pattern.partition("?")
     name, at, version = rest.partition("@")
-    name, version = unquote(name), unquote(version)
-    if name.startswith("pkg:pypi/"):
-        name = re.sub(r"[-_.]+", "-", name).lower()  # PEP 503
-        version = version if "*" in version else normal_version(version)
-    name, version = quote(name, safe="/:*"), quote(version, safe="+~.-!*")
+    # Cut before anything is unquoted: a star that appears by unquoting is a character.
+    names, versions = ([unquote(piece) for piece in part.split("*")] for part in (name, version))
+    if names[0].startswith("pkg:pypi/"):
+        names = [re.sub(r"[-_.]+", "-", piece).lower() for piece in names]  # PEP 503
+        versions = versions if len(versions) > 1 else [normal_version(versions[0])]
+    name = "*".join(quote(piece, safe="/:") for piece in names)
+    version = "*".join(quote(piece, safe="+~.-!") for piece in versions)
     return tuple(f"{name}{at}{version}{question}{qualifiers}".split("*"))
 
 

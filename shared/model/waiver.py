@@ -8,6 +8,7 @@ from typing import Annotated, Self
 
 from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 
+from shared.model.purl_pattern import FORM, check_form
 from shared.model.value import Value
 
 
@@ -40,12 +41,21 @@ Moment = Annotated[str, Field(max_length=40), AfterValidator(_moment)]
 """RFC 3339 in UTC, ending in Z."""
 
 
+def _packages(text: str) -> str:
+    return check_form(text) if text else text
+
+
+_PACKAGES = {"type": "string", "maxLength": 300, "pattern": rf"^({FORM})?$(?!\n)"}
+Packages = Annotated[str, Field(max_length=300), AfterValidator(_packages), WithJsonSchema(_PACKAGES)]
+"""A pattern of purls (shared.model.purl_pattern), or nothing."""
+
+
 class Waiver(Value):
     """What is overruled: findings of one advisory, or everything that the rules say against some packages."""
 
     advisory: Annotated[str, Field(max_length=100, pattern=r"^[A-Za-z0-9:._-]*$")] = ""
     """Any id or alias of the flaw; empty: the package is waived as a whole."""
-    package: Annotated[str, Field(max_length=300, pattern=r"^(pkg:[!-~]+)?$")] = ""
+    package: Packages = ""
     """A purl, in which * stands for anything; empty: every package that the advisory touches."""
     workload: Annotated[str, Field(pattern=r"^([a-z][a-z0-9-]{0,39})?$")] = ""
     """Name of a workload; empty: all of them."""

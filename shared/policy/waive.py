@@ -4,7 +4,7 @@
 2. One for an advisory answers for that finding alone. With `until_fixed` it ends when the finding has a fix.
 3. One for a package overrules every rule but malicious, advisory_age and advisory_data. With `until_fixed` it ends when
 any finding of the package has a fix.
-4. A report of malice is overruled only by a waiver that names it.
+4. A report of malice is overruled only by a waiver that names the report itself (MAL-…), not a flaw of the same group.
 """
 
 from __future__ import annotations
@@ -20,6 +20,9 @@ from shared.policy.about import Weighed, overruled
 
 NEVER_WAIVED = frozenset({"malicious", "advisory_age", "advisory_data"})
 """Rules that neither a waiver of a package nor the policy's own `allow` overrules: one by one, or by fetching data."""
+
+_MALICE = "mal-"
+"""How ids of reports of malice begin (https://github.com/ossf/malicious-packages)."""
 
 
 def in_force(case: Case, at: datetime) -> tuple[Waiver, ...]:
@@ -50,6 +53,8 @@ def of_package(waivers: Sequence[Waiver], purl: str, findings: Sequence[Finding]
 def names(waiver: Waiver, finding: Finding) -> bool:
     """Whether the waiver is for this advisory, by whichever of its ids, and still counts for it."""
     if waiver.until_fixed and finding.fixed:  # 2
+        return False
+    if finding.malicious and not waiver.advisory.casefold().startswith(_MALICE):  # 4
         return False
     return waiver.advisory.casefold() in (id.casefold() for id in (finding.id, *finding.aliases))
 

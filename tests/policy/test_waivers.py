@@ -117,6 +117,15 @@ def test_a_report_of_malice_is_waived_by_its_name_alone() -> None:
     assert judged(THING, report, finding("MAL-2026-2", malicious=True), waivers=[mine]).decision == "block"
 
 
+def test_a_flaw_of_the_same_group_does_not_waive_a_report_of_malice() -> None:
+    both = finding(aliases=("CVE-2026-1", "MAL-2026-9"), malicious=True)
+    for id in ("CVE-2026-1", "GHSA-aaaa-bbbb-cccc"):
+        result = judged(THING, both, waivers=[waiver(advisory=id)])
+        assert (result.decision, result.waivers) == ("block", ())
+    for id in ("MAL-2026-9", "mal-2026-9"):
+        assert judged(THING, both, waivers=[waiver(advisory=id)]).decision == "allow"
+
+
 def test_a_verdict_names_exactly_the_waivers_that_it_needs() -> None:
     other = finding("GHSA-other", aliases=())
     one, two = waiver(advisory="CVE-2026-1"), waiver(advisory="GHSA-other")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -149,9 +150,20 @@ def test_what_is_over_cannot_be_revoked(world: World) -> None:
         (600.0, {}, "in the future"),
         (0.0, {"days": 367.0}, "a waiver lasts for 366 days at most"),
         (0.0, {"advisory": "", "package": "pkg:pypi/*"}, "name one package"),
-        (0.0, {"advisory": "", "package": "pkg:*/lib@1.0"}, "name one package"),
+        (0.0, {"advisory": "", "package": "pkg:deb/debian/lib*?arch=amd64"}, "name one package"),
+        (0.0, {"advisory": "", "package": "pkg:pypi/%2A"}, "writes a star as %2A"),
+        (0.0, {"advisory": "", "package": "pkg:pypi/%2a@%2A"}, "writes a star as %2A"),
+        (0.0, {"package": "pkg:pypi/lib@%2A"}, "writes a star as %2A"),
+        (0.0, {"advisory": "", "package": "pkg:generic/data.bin"}, "whole sha256"),
+        (0.0, {"advisory": "", "package": "pkg:generic/data.bin@*"}, "whole sha256"),
+        (0.0, {"advisory": "", "package": "pkg:generic/data.bin@sha256:00*"}, "whole sha256"),
+        (0.0, {"advisory": "", "package": f"pkg:generic/data.bin@sha256:{'0' * 63}"}, "whole sha256"),
     ],
-    ids=["over", "future", "too long", "every package", "every ecosystem"],
+    ids=[
+        *("over", "future", "too long", "every package", "names with a beginning"),
+        *("a quoted star", "a star quoted twice", "a quoted star with an advisory"),
+        *("a file's name", "any file of a name", "the beginning of a hash", "a hash that is too short"),
+    ],
 )
 def test_what_may_not_be_waived_is_kept_with_its_reason(
     world: World, since: float, changes: dict[str, Any], why: str
@@ -162,6 +174,24 @@ def test_what_may_not_be_waived_is_kept_with_its_reason(
     assert why in reason
     assert world.store.get("waivers", given.id) is None
     assert refreshed(world) == {}
+
+
+@pytest.mark.parametrize("package", ["pkg:%2A", "pkg:*", "pkg:*/lib@1.0", "pkg:%70ypi/lib"])
+def test_a_waiver_of_no_ecosystem_is_no_waiver(world: World, package: str) -> None:
+    given = waiver(world, advisory="", package=LIB).model_dump(mode="json") | {"package": package}
+    world.bus.send("waiver-granted", json.dumps({"waiver": given}).encode(), {"ce-id": "grant-1"})
+    world.quiet()
+    (why,) = refused(world)
+    assert "a pattern of packages begins with pkg:pypi/" in why
+    assert waivers.in_force(world.store) == ()
+
+
+@pytest.mark.parametrize("colon", [":", "%3A"])
+def test_a_file_by_url_is_waived_by_its_content(world: World, colon: str) -> None:
+    given = waiver(world, advisory="", package=f"pkg:generic/data.bin@sha256{colon}{'0' * 64}")
+    grant(world, given)
+    assert refused(world) == []
+    assert waivers.in_force(world.store) == (given,)
 
 
 def test_an_id_stands_for_one_waiver(world: World) -> None:
