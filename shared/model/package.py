@@ -25,7 +25,7 @@ _PYPI_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,126}[A-Za-z0-9])?", re.
 _PYPI_VERSION = re.compile(r"[0-9A-Za-z.!+_-]{1,128}", re.ASCII)
 # https://www.debian.org/doc/debian-policy/ch-controlfields.html#source and #version
 _DEBIAN_NAME = re.compile(r"[a-z0-9][a-z0-9+.-]{1,127}", re.ASCII)
-_DEBIAN_VERSION = re.compile(r"(?:[0-9]+:)?[0-9][A-Za-z0-9.+~-]{0,127}", re.ASCII)
+_DEBIAN_VERSION = re.compile(r"(?:[0-9]{1,10}:)?[0-9][A-Za-z0-9.+~-]{0,127}", re.ASCII)
 _ARCHITECTURE = re.compile(r"[a-z0-9][a-z0-9-]{1,31}", re.ASCII)
 _RESERVED = ("/boot", "/dev", "/etc", "/opt/dmz", "/proc", "/run", "/sys")
 _INTERPRETER = "/opt/dmz/python/"

@@ -25,6 +25,8 @@ def _shown(text: str) -> str:
 Tail = Annotated[str, Field(max_length=16_384), AfterValidator(_shown)]
 """Lines that a VM wrote: people read them on a terminal."""
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,62}$")]
+Purl = Annotated[str, Field(max_length=8000, pattern=r"^pkg:[!-~]+$")]
+"""Of every package that a manifest may name: that of a file by URL has the last part of the URL, each byte as three."""
 MAX_WORKERS = 10_000
 """More than the largest slice has hosts; how many a slice has, the stage knows."""
 
@@ -218,7 +220,7 @@ class HoldingsListed(Payload):
 class VerdictChanged(Payload):
     """The verdict about a package is another one than before."""
 
-    purl: Annotated[str, Field(max_length=1000, pattern=r"^pkg:[!-~]+$")]
+    purl: Purl
     """The package."""
     before: Decision
     """What was decided until now."""
@@ -237,7 +239,7 @@ class VerdictChanged(Payload):
 class PackageEvicted(Payload):
     """The private repositories do not hold a package any more, or keep it for a stated reason."""
 
-    purl: Annotated[str, Field(max_length=1000, pattern=r"^pkg:[!-~]+$")]
+    purl: Purl
     """The package."""
     repository: Annotated[str, Field(max_length=200)]
     """Name of the private repository."""

@@ -5,7 +5,10 @@ from __future__ import annotations
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from shared.model.package import PypiVersion
+from shared.model.manifest import DebianPackage, GenericFile
+from shared.model.package import Package, PypiVersion, Release
+from shared.model.payloads import PackageEvicted, VerdictChanged
+from shared.model.value import sha256
 
 VERSION: TypeAdapter[str] = TypeAdapter(PypiVersion)
 
@@ -34,3 +37,45 @@ def test_a_python_version_is_normalized_on_entry(spelled: str, normal: str) -> N
 def test_what_has_other_characters_is_no_version(text: str) -> None:
     with pytest.raises(ValidationError):
         VERSION.validate_python(text)
+
+
+def longest() -> list[Package]:
+    """Of each ecosystem the package with the longest purl that a manifest may name."""
+    url = "https://h/" + "%" * 2000
+    archive = DebianPackage(
+        name="a" + "+" * 127,
+        version="9" * 10 + ":1" + "+" * 127,
+        architecture="a" * 32,
+        source_name="aa",
+        source_version="1",
+        archive=None,
+        in_base=False,
+    )
+    trixie = Release(id="debian", version_id="13", codename="trixie", architecture="amd64")
+    return [
+        GenericFile(url=url, sha256=sha256(b""), size=0, path="/opt/x").package(),
+        archive.package(trixie),
+        Package(ecosystem="pypi", name="a" * 128, version="!" * 128),
+    ]
+
+
+@pytest.mark.parametrize("package", longest(), ids=lambda package: package.ecosystem)
+def test_the_purl_of_every_package_can_be_told(package: Package) -> None:
+    digest = sha256(b"verdicts")
+    changed = VerdictChanged(purl=package.purl, before="allow", after="block", reason="so", verdicts=digest)
+    evicted = PackageEvicted(purl=package.purl, repository="r", files=1, verdicts=digest)
+    assert (changed.purl, evicted.purl) == (package.purl, package.purl)
+
+
+def test_an_epoch_is_no_novel() -> None:
+    """A version without end would be a purl without end."""
+    with pytest.raises(ValidationError, match="epoch"):
+        DebianPackage(
+            name="tool",
+            version="9" * 11 + ":1",
+            architecture="all",
+            source_name="tool",
+            source_version="1",
+            archive=None,
+            in_base=False,
+        )
