@@ -12,10 +12,10 @@ from pathlib import Path
 from packaging.utils import canonicalize_name
 
 from functions.sync import decide
-from shared import affected, eviction, holdings, logged, papers, waivers
+from shared import affected, eviction, holdings, logged, papers, second_look, waivers
 from shared.carrier import Carrier
 from shared.creation import vm_name
-from shared.delivery import Outcome
+from shared.delivery import Outcome, fail
 from shared.errors import DmzError, Permanent, Transient, Untrusted
 from shared.events import (
     AdvisoriesRefreshed,
@@ -45,6 +45,9 @@ from shared.upstream.tags import supported
 
 _PARALLEL = 8
 """Transfers at once in one shard: past this the network, not the waiting, is the limit."""
+
+_NOBODY = Workload(name="nobody", runtime_version="none", accelerator_type="none", install="true", smoke="true")
+"""Where a file comes from does not depend on whose it was: runs are forgotten before files are."""
 
 
 @dataclass(frozen=True)
@@ -280,7 +283,10 @@ def _apply(data: SyncShardPlanned, ports: Ports) -> Outcome:
     workload = Workload.read(ports.blobs.get(run["workload_digest"]), "The stored workload")
     todo = decide.missing(shard, held, _proved(shard, ports))
     lock = Lock.read(ports.blobs.get(plan.lock), f"The lock {plan.lock}")
-    # Before the first byte: nothing lies in a repository without a record.
+    # Before the first byte: nothing comes in by what does not count any more, or lies in a repository without a record.
+    basis = _basis(lock, workload, decide.sync_id(data.run_id, data.plan), ports)
+    basis.check_waivers(ports.settings, ports.store, ports.clock())
+    basis.check_standing(todo, ports.store, ports.blobs)
     ports.store.put([*holdings.records(todo, lock, workload, data.run_id, ports.clock())])
     carrier = _carrier(ports, workload, data.run_id)
     with (
@@ -300,6 +306,11 @@ def _apply(data: SyncShardPlanned, ports: Ports) -> Outcome:
     return Outcome(decide.shard_done(data, len(shard), sum(sizes) + earlier))
 
 
+def _basis(lock: Lock, workload: Workload, sync_id: str, ports: Ports) -> second_look.Basis:
+    counted = ports.store.get("syncs", sync_id) or {}
+    return second_look.Basis.read(lock, workload, counted.get("judged", ()), ports.blobs)
+
+
 def _carrier(ports: Ports, workload: Workload, run_id: str) -> Carrier:
     upstream = ports.upstream(workload)
     return Carrier(ports.store, ports.registry, upstream, ports.settings, ports.clock, run_id)
@@ -315,7 +326,8 @@ def _evictor(event: Event, ports: Ports) -> eviction.Evictor:
         registry=ports.registry,
         settings=ports.settings,
         clock=ports.clock,
-        bring=functools.partial(_bring, ports),
+        bring=functools.partial(_once_more, ports, True),
+        prove=functools.partial(_once_more, ports, False),
         relock=lambda holders: affected.relocks(
             holders, lambda each: _lock_anew(event, each, ports), ports.blobs
         ),
@@ -335,15 +347,15 @@ def _lock_anew(event: Event, each: holdings.Remembered, ports: Ports) -> Lock:
     return _lock(event, digest, manifest, verdicts, workload, ports, court)
 
 
-def _bring(ports: Ports, several: Sequence[Transfer]) -> None:
-    """Bring files in again that were judged and proved once: proved anew like all others."""
+def _once_more(ports: Ports, upload: bool, several: Sequence[Transfer]) -> None:
+    """Files that were judged and proved once, fetched and proved anew like all others, and uploaded or not."""
+    carrier = _carrier(ports, _NOBODY, "")
     for transfer in several:
-        name = holdings.record_id(transfer.repository, transfer.sha256)
-        record = ports.store.get(holdings.RECORDS, name) or {}
-        run = ports.store.get("runs", str(record["run_id"])) or {}
-        workload = Workload.read(ports.blobs.get(run["workload_digest"]), "The stored workload")
         with tempfile.TemporaryDirectory(dir=ports.scratch, prefix="sync-") as folder:
-            _carrier(ports, workload, "").bring(transfer, Path(folder))
+            if upload:
+                carrier.bring(transfer, Path(folder))
+            else:
+                carrier.prove(transfer, Path(folder))
 
 
 # --- close ---
@@ -361,6 +373,11 @@ def settle(event: Event, ports: Ports) -> Sequence[Event]:
 
 
 def sweep(event: Event, ports: Ports) -> Iterator[tuple[str, Outcome]]:
+    """What was left halfway: runs that could be closed, evictions."""
+    yield from in_turn(_unclosed(event, ports), eviction.left(event, _evictor(event, ports)))
+
+
+def _unclosed(event: Event, ports: Ports) -> Iterator[tuple[str, Outcome]]:
     """Runs whose shards are all done, and whose closing was lost or came before the repositories listed every file."""
     troubles: list[DmzError] = []
     for run_id, run in ports.store.find("runs", "state", "running"):
@@ -369,6 +386,9 @@ def sweep(event: Event, ports: Ports) -> Iterator[tuple[str, Outcome]]:
                 closing = _closing(event, run_id, name, ports)
             except Transient:
                 continue  # the next tick looks again
+            except Permanent as error:
+                yield f"{name}-failed", fail(event, run_id, "sync", str(error), "", ports.clock())
+                break  # a run ends once
             except DmzError as error:
                 troubles.append(error)
                 continue
@@ -385,16 +405,21 @@ def _closing(cause: Event, run_id: str, sync_id: str, ports: Ports) -> Outcome:
     if run.get("state") != "running" or counted.get("done", 0) < counted.get("shards", 1):
         return Outcome()
     lock = Lock.read(ports.blobs.get(counted["lock"]), f"The lock {counted['lock']}")
-    names = ports.settings
-    wanted = transfers(lock, names.python_repository, lock.release.codename, names.generic_repository)
+    names, ships = ports.settings, run.get("stage") == "sync"
+    wanted = holdings.wanted(lock, names)
     absent = decide.missing(wanted, _held(wanted, ports), _proved(wanted, ports))
+    if ships:
+        workload = Workload.read(ports.blobs.get(run["workload_digest"]), "The stored workload")
+        basis = _basis(lock, workload, sync_id, ports)
+        basis.check_gone(absent, ports.store)
+        basis.check_waivers(names, ports.store, ports.clock())
     if absent:
         raise Transient(
             f"{len(absent)} uploaded files are not listed by the repositories yet, {absent[0].sha256} first."
         )
     now = ports.clock()
     completed = (decide.completed(cause, run_id, counted["lock"], now),)
-    if run.get("stage") != "sync":
+    if not ships:
         return Outcome((), completed)
     approved = papers.approved(lock, counted.get("judged", ()), ports.blobs)
     written = papers.publish(approved, ports.blobs, ports.registry, names.generic_repository, ports.scratch)

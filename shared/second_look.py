@@ -1,0 +1,91 @@
+"""A second look at what a plan rests on: between the verdicts, the upload and the close lie minutes, or a replay.
+
+1. Every waiver by which something of the plan was admitted counts still. What was judged on the way to the lock and is
+   not in it does not matter.
+2. What has been judged again since, and was refused for this workload, is not brought in: a late shard would put back
+   what was just taken out. What was refused before the verdict is no matter: the verdict knew more.
+3. What was there when the plan was made, and was taken out since, ends the run: nobody brings it.
+
+Each is Permanent with one sentence; run again, the workload is judged by what is known then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from shared import holdings, waivers
+from shared.errors import Permanent
+from shared.model.case import Case
+from shared.model.lock import Lock
+from shared.model.plan import Transfer
+from shared.model.value import Digest, printable
+from shared.model.verdict import Verdicts
+from shared.model.workload import Workload
+from shared.ports import Blobs, Document, Store
+from shared.reevaluation import STANDING, standing_id
+from shared.settings import Settings
+
+
+@dataclass(frozen=True)
+class Basis:
+    """The stored verdicts by which a lock was made: first those about the manifest, then those on the way to it."""
+
+    lock: Lock
+    workload: Workload
+    judged: tuple[Verdicts, ...]
+
+    @classmethod
+    def read(cls, lock: Lock, workload: Workload, judged: Sequence[Digest], blobs: Blobs) -> Basis:
+        """Permanent if nobody says by which verdicts, or one cannot be read."""
+        if not judged:
+            raise Permanent(
+                f"Nobody says by which verdicts the lock {lock.digest} was made; run the workload again."
+            )
+        found = (Verdicts.read(blobs.get(each), f"The verdicts {each}") for each in judged)
+        return cls(lock, workload, tuple(found))
+
+    def check_waivers(self, settings: Settings, store: Store, now: float) -> None:  # 1
+        first, *others = self.judged
+        names = {self.purl(transfer) for transfer in holdings.wanted(self.lock, settings)}
+        chosen = [each for some in others for each in some.verdicts if each.package.purl in names]
+        waivers.check_still((*first.verdicts, *chosen), store, now)
+
+    def check_standing(self, todo: Iterable[Transfer], store: Store, blobs: Blobs) -> None:  # 2
+        """Of what is to be uploaded."""
+        for purl in sorted({self.purl(transfer) for transfer in todo}):
+            stands = store.get(STANDING, standing_id(purl)) or {}
+            if self._refused(stands) and float(stands["since"]) > self._judged_at(purl, blobs):
+                why = printable(str(stands.get("reason")), 500)
+                raise Permanent(f"{purl} was refused meanwhile ({why}); run the workload again.")
+
+    def check_gone(self, absent: Iterable[Transfer], store: Store) -> None:  # 3
+        """Of what the repositories do not list: late is one thing, taken out another."""
+        for transfer in absent:
+            name = holdings.record_id(transfer.repository, transfer.sha256)
+            if (store.get(holdings.RECORDS, name) or {}).get("evicted"):
+                raise Permanent(f"{self.purl(transfer)} was refused meanwhile; run the workload again.")
+
+    def purl(self, transfer: Transfer) -> str:
+        return holdings.subject(transfer, self.lock, self.workload).package.purl
+
+    def _refused(self, stands: Document) -> bool:
+        """For this workload; by what stands for all where it was not asked about this one."""
+        own = [
+            each["decision"]
+            for each in stands.get("by_workload", ())
+            if each["workload"] == self.workload.name
+        ]
+        return (own or [stands.get("decision", "allow")])[0] != "allow"
+
+    def _judged_at(self, purl: str, blobs: Blobs) -> float:
+        """When the youngest verdict that admits it was given, seconds since 1970; 0 if none does."""
+        cases = {
+            some.case
+            for some in self.judged
+            for each in some.verdicts
+            if each.package.purl == purl and each.decision == "allow"
+        }
+        moments = [Case.read(blobs.get(case), f"The case {case}").at for case in sorted(cases)]
+        return max((datetime.fromisoformat(at).timestamp() for at in moments), default=0.0)
