@@ -10,6 +10,7 @@ from pathlib import Path
 from shared import logs
 from shared.advisories import joined
 from shared.advisories.api import OsvApi
+from shared.advisories.match import query
 from shared.advisories.zips import ZipAdvisories
 from shared.events import timestamp
 from shared.model.case import Case, FactKind, Subject
@@ -17,8 +18,9 @@ from shared.model.case import Facts as Said
 from shared.model.package import Ecosystem, Package, Release
 from shared.model.policy import Policy
 from shared.model.value import sha256
-from shared.model.verdict import Finding, Known, Verdict
+from shared.model.verdict import Finding, Verdict
 from shared.model.waiver import Waiver
+from shared.policy.blame import blames
 from shared.policy.docket import Docket
 from shared.policy.judge import judge_all
 from shared.policy.need import Way
@@ -77,17 +79,18 @@ class Court:
         known = self.advisories.known([subject.package for subject in subjects], self.release)
         wanted = asks_for(self.policy, self.workload)
         said = self._said(subjects, wanted)
-        return Case(
+        case = Case(
             at=timestamp(self.now),
             workload=self.workload,
             policy=self.policy,
             source=known.source,
-            subjects=tuple(_mending(subject, known, replaces or {}) for subject in said),
+            subjects=tuple(said),
             findings=dict(known.findings),
             lacking=dict(known.lacking),
             waivers=self.waivers,
             asked=tuple(sorted(wanted)),
         )
+        return _mending(case, self.release, replaces) if replaces else case
 
     def _said(self, subjects: Sequence[Subject], wanted: Collection[FactKind]) -> list[Subject]:
         """The subjects with what the index says of them.
@@ -136,22 +139,45 @@ def _from_index(subject: Subject) -> bool:
     return subject.package.ecosystem == "pypi" and not (subject.own_wheel or subject.direct_url)
 
 
-def _mending(subject: Subject, known: Known, replaces: Replaced) -> Subject:
-    """With the advisories that what is replaced has and this package has not.
+def _mending(case: Case, release: Release, replaces: Replaced) -> Case:
+    """With the advisories that what is replaced has, and whose fix the package in its place is by their own words.
 
     1. Nothing is mended by a package of which nobody can tell what is known. 2. A flaw that is found, or cannot be
     ruled out, under any of its names is not mended. 3. Malware is not: what its author uploads next is no mending.
+    4. Nor is a flaw without a fix at or below the version: of an upload of a minute ago nobody has reported anything.
+    5. Nor is one for which the policy does not refuse what is replaced: then there is no hurry.
     """
-    package = subject.package
-    if package.name not in replaces or package.purl in known.lacking:  # 1
-        return subject
-    has = {name for f in known.findings.get(package.purl, ()) for name in (f.id, *f.aliases)}  # 2
-    mends = {
-        finding.id
-        for finding in replaces[package.name]
-        if not (finding.malicious or finding.undecided or has & {finding.id, *finding.aliases})  # 3
-    }
-    return subject.model_copy(update={"mends": tuple(sorted(mends))})
+    blamed = blames(case)
+
+    def mends(subject: Subject) -> tuple[str, ...]:
+        package = subject.package
+        has = {name for f in case.findings.get(package.purl, ()) for name in (f.id, *f.aliases)}  # 2
+        ids = {
+            finding.id
+            for finding in replaces[package.name]
+            if not (finding.malicious or finding.undecided or has & {finding.id, *finding.aliases})  # 3
+            and _ends(finding, package, release)  # 4
+            and blamed(package, finding)  # 5
+        }
+        return tuple(sorted(ids))
+
+    subjects = [
+        subject.model_copy(update={"mends": mends(subject)})
+        if subject.package.name in replaces and subject.package.purl not in case.lacking  # 1
+        else subject
+        for subject in case.subjects
+    ]
+    return case.model_copy(update={"subjects": tuple(subjects)})
+
+
+def _ends(finding: Finding, package: Package, release: Release) -> bool:
+    """Whether one of the finding's fixes is at or below the version; what cannot be ordered for sure is not."""
+    if not finding.fixed or (asked := query(package, release)) is None:
+        return False
+    scheme = asked.scheme
+    here = scheme.parse(asked.version)
+    fixes = [point for fixed in finding.fixed if (point := scheme.parse(fixed)) and not point.loose]
+    return here is not None and not here.loose and any(scheme.compare(fix, here) <= 0 for fix in fixes)
 
 
 def documents(run_id: str, verdicts: Iterable[Verdict]) -> dict[str, Document]:
