@@ -6,18 +6,22 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Collection, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import dataclass
 
 from shared.creation import vm_name
-from shared.errors import DmzError
+from shared.errors import DmzError, Transient
+from shared.events import VerdictChanged
 from shared.holdings import Remembered, remembered, wanted
 from shared.locking import difference
 from shared.model.holdings import HeldFile
 from shared.model.lock import Lock
 from shared.model.value import printable
-from shared.model.verdict import Decision
 from shared.ports import Blobs, Document, Put, Store
+from shared.reevaluation import standing_id
 from shared.settings import Settings
 
 COLLECTION = "affected"
@@ -26,6 +30,14 @@ SHOWN = 200
 _AT_ONCE = 100
 _RELOCKS = 3
 """Locks for which a new one is searched; the first are those of running VMs."""
+_NAMED = 100
+"""Further locks that are named without a search."""
+_RUNS = 50
+"""Runs that are named with a lock: the document has them all."""
+_SECONDS = 180.0
+"""For all relocks of one package together."""
+_SEARCHES = 2
+_DIED: Document = {"lock": "", "runs": [], "why": "It could not be searched: the stage died over it twice."}
 _LINES = 50
 
 
@@ -82,57 +94,101 @@ def _vm(each: Remembered, store: Store) -> str:
 def relocks(found: Sequence[Holder], lock_anew: Callable[[Remembered], Lock], blobs: Blobs) -> list[Document]:
     """What the next run of each would change: a lock that may be held today, and its difference to the one they have.
 
-    Only proposed. Of many locks the first few; where no admissible set is left, the reason.
+    Only proposed. Of many locks the first few; where no admissible set is left, or none could be searched, the reason.
+    Whatever goes wrong here is told and keeps nothing else from happening.
     """
     by_lock: dict[str, list[Holder]] = {}
     for one in found:
         by_lock.setdefault(str(one.remembered.run["lock"]), []).append(one)
+    until = time.monotonic() + _SECONDS
     made: list[Document] = []
-    for digest, several in list(by_lock.items())[:_RELOCKS]:
-        told: Document = {"lock": digest, "runs": [one.remembered.run_id for one in several[:SHOWN]]}
+    for number, (digest, several) in enumerate(by_lock.items()):
+        if number == _RELOCKS + _NAMED:
+            why = f"Not searched: {len(by_lock) - number} locks more hold it."
+            made.append({"lock": "", "runs": [], "why": why})
+            break
+        told: Document = {"lock": digest, "runs": [one.remembered.run_id for one in several[:_RUNS]]}
+        if number >= _RELOCKS:
+            why = f"Not searched: only the first {_RELOCKS} of {len(by_lock)} locks that hold it are."
+            made.append({**told, "why": why})
+            continue
         try:
-            proposed = lock_anew(several[0].remembered)
+            made.append({**told, **_relock(several[0].remembered, lock_anew, blobs, until)})
         except DmzError as error:
             made.append({**told, "why": printable(str(error), 2000)})
-            continue
-        rows = difference.between(several[0].remembered.lock, proposed)
-        changes = difference.document(rows)
-        words = [printable(line, 500) for line in difference.lines(rows, _LINES)]
-        proposal = blobs.put(proposed.canonical())
-        made.append({**told, "proposal": proposal, "changes": changes, "lines": words})
+        except Exception as error:  # a mistake of ours must not keep what was done from being recorded
+            why = f"It could not be searched: {type(error).__name__}: {error}"
+            made.append({**told, "why": printable(why, 2000)})
     return made
 
 
+def _relock(
+    each: Remembered, lock_anew: Callable[[Remembered], Lock], blobs: Blobs, until: float
+) -> Document:
+    proposed = _by(until, lambda: lock_anew(each))
+    rows = difference.between(each.lock, proposed)
+    return {
+        "proposal": blobs.put(proposed.canonical()),
+        "changes": difference.document(rows),
+        "lines": [printable(line, 500) for line in difference.lines(rows, _LINES)],
+    }
+
+
+def _by(until: float, search: Callable[[], Lock]) -> Lock:
+    """What it finds; Transient if it takes too long: what still goes on then is let go."""
+    pool = ThreadPoolExecutor(1, thread_name_prefix="relock")
+    try:
+        return pool.submit(search).result(max(0.0, until - time.monotonic()))
+    except FutureTimeout as error:
+        raise Transient(f"It could not be searched within {_SECONDS:.0f} seconds.") from error
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
 def tell(
-    id: str,
-    purl: str,
-    before: Decision,
-    after: Decision,
-    reason: str,
+    data: VerdictChanged,
     found: Sequence[Holder],
-    relocks: Sequence[Document],
+    relock: Callable[[Sequence[Holder]], Sequence[Document]],
     store: Store,
     now: float,
 ) -> None:
-    """Written as often as it is told; the runs' own documents learn it in a few batches."""
+    """Written as often as it is told; the runs' own documents learn it in a few batches.
+
+    Who holds it is told before a relock is searched. A search over which the stage has died twice is not begun again.
+    """
+    id = standing_id(data.purl)
+    known = store.get(COLLECTION, id) or {}
+    searches = int(known.get("searches") or 0) if known.get("verdicts") == data.verdicts else 0
     fields = {
-        "purl": purl,
-        "before": before,
-        "after": after,
-        "reason": reason,
+        "purl": data.purl,
+        "before": data.before,
+        "after": data.after,
+        "reason": data.reason,
+        "verdicts": data.verdicts,
         "at": now,
         "over": None,
         "holders": len(found),
         "machines": sum(bool(one.vm) for one in found),
         "runs": [one.document() for one in found[:SHOWN]],
-        "relocks": list(relocks),
+        "relocks": [],
+        "searches": searches + 1,
     }
     store.put([Put(COLLECTION, id, fields)])
-    said = {"purl": purl, "before": before, "after": after, "reason": reason[:500], "at": now}
+    said = {
+        "purl": data.purl,
+        "before": data.before,
+        "after": data.after,
+        "reason": data.reason[:500],
+        "at": now,
+    }
     _spread(
         store,
         [Put("runs", one.remembered.run_id, {"affected": {id: said}}, merge=True) for one in found[:SHOWN]],
     )
+    if not found:
+        return
+    relocks = relock(found) if searches < _SEARCHES else [_DIED]
+    store.put([Put(COLLECTION, id, {"relocks": list(relocks), "searches": 0}, merge=True)])
 
 
 def over(id: str, store: Store, now: float) -> None:

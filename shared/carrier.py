@@ -41,13 +41,10 @@ class Carrier:
 
     def bring(self, transfer: Transfer, folder: Path) -> int:
         """Bytes fetched, proved and uploaded."""
-        path = folder / f"{transfer.sha256[7:]}-{transfer.repository}-{transfer.proof[:16]}"
-        size = self._fetch(transfer, path)
+        path, size = self._proved(transfer, folder)
         if transfer.python:
-            self.upstream.proof.wheel(transfer.python, path)
             self.registry.upload_python(transfer.repository, transfer.python, path)
         elif transfer.archive:
-            self.upstream.proof.archive(transfer.archive, path)
             self.registry.upload_apt(transfer.repository, transfer.archive, path)
         else:
             package, version, filename = generic_name(transfer.sha256)
@@ -55,6 +52,20 @@ class Carrier:
             self.store.put([proof(transfer)])
         path.unlink()
         return size
+
+    def prove(self, transfer: Transfer, folder: Path) -> None:
+        """Fetch and prove alone: see that it could be brought."""
+        self._proved(transfer, folder)[0].unlink()
+
+    def _proved(self, transfer: Transfer, folder: Path) -> tuple[Path, int]:
+        """Where the bytes are, and how many."""
+        path = folder / f"{transfer.sha256[7:]}-{transfer.repository}-{transfer.proof[:16]}"
+        size = self._fetch(transfer, path)
+        if transfer.python:
+            self.upstream.proof.wheel(transfer.python, path)
+        elif transfer.archive:
+            self.upstream.proof.archive(transfer.archive, path)
+        return path, size
 
     def _fetch(self, transfer: Transfer, path: Path) -> int:
         file = transfer.file

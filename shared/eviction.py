@@ -3,24 +3,28 @@
 1. Only what stands counts: an event that came late, or was replayed, evicts nothing that was allowed since.
 2. What goes is written down before anything is deleted: whoever comes after a death knows it.
 3. Whole versions are deleted, as Artifact Registry can do no other; what else belonged to them is brought back, fetched
-   and proved like everything that comes in.
-4. Gone is what the repository does not list any more; until then the event comes again.
+   and proved like everything that comes in: before anything is deleted, to see that it can be, and after it
+   (`shared.bringing_back`).
+4. Gone is what the repository does not list any more, after that as well; until then the event comes again.
 5. Record, log, standing and event are one batch. Done twice, it is done once.
+6. Whom it touches is searched after that, within bounds, and keeps no eviction from being recorded; what a death left
+   halfway is taken up by the sweep.
 
-A package is kept only where a workload that holds it may have it, or where the stage has no right to delete: with the
-reason, and with an alarm in the latter case. That a VM runs with it keeps nothing: what is installed there stays
-installed; the run is listed (`shared.affected`).
+A package is kept only where a workload that holds it may have it, where the stage has no right to delete, or where
+something that may be held would be lost with it: with the reason, and with an alarm in the latter cases. That a VM runs
+with it keeps nothing: what is installed there stays installed; the run is listed (`shared.affected`).
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from shared import affected, alarms, awaiting, decision_log
+from shared.bringing_back import CannotReturn, leaves, proved, refused_of, staying
 from shared.delivery import Outcome
-from shared.errors import Transient
+from shared.errors import DmzError, Transient
 from shared.events import Event, PackageEvicted, VerdictChanged, derive
 from shared.holdings import RECORDS, record_id, recorded
 from shared.model.holdings import HeldFile, Holdings
@@ -37,6 +41,9 @@ _LOOKS = 10
 _PAUSE = 0.2
 """Seconds before the second look; each pause is longer than the one before."""
 
+_LEFT = 900.0
+"""Seconds after which an eviction was left halfway by a death: until then its event may come again."""
+
 Relock = Callable[[Sequence[affected.Holder]], Sequence[Document]]
 """Runs that hold it to the smallest compliant relock of each, as documents."""
 
@@ -52,6 +59,8 @@ class Evictor:
     clock: Callable[[], float]
     bring: Callable[[Sequence[Transfer]], None]
     """Fetches, proves and uploads files that must stay."""
+    prove: Callable[[Sequence[Transfer]], None]
+    """The same without the upload."""
     relock: Relock
     sleep: Callable[[float], None] = time.sleep
 
@@ -76,28 +85,18 @@ def changed(event: Event, data: VerdictChanged, evictor: Evictor) -> Outcome:
     now = evictor.clock()
     if not refused:
         affected.over(standing_id(data.purl), evictor.store, now)
+        alarms.over(evictor.store, "kept", data.purl, now)
         return waited
     if standing["decision"] == "allow":
         may = ", ".join(each["workload"] for each in standing["by_workload"] if each["decision"] == "allow")
         reason = f"The workload {may} may have it."
         outcome = _kept(event, data, _doomed(data, files), reason, now)
+        alarms.over(evictor.store, "kept", data.purl, now)
     else:
         outcome = _evict(event, data, files, evictor)
-    found = affected.holders(
-        files, [name for name in workloads if name in refused], evictor.store, evictor.blobs, evictor.settings
-    )
-    relocks = evictor.relock(found)
-    affected.tell(
-        standing_id(data.purl),
-        data.purl,
-        data.before,
-        data.after,
-        data.reason,
-        found,
-        relocks,
-        evictor.store,
-        now,
-    )
+    names = [name for name in workloads if name in refused]
+    found = affected.holders(files, names, evictor.store, evictor.blobs, evictor.settings)
+    affected.tell(data, found, evictor.relock, evictor.store, now)  # 6
     return outcome
 
 
@@ -123,52 +122,85 @@ def _doomed(data: VerdictChanged, files: Sequence[HeldFile]) -> Iterator[_Doomed
 
 
 def _evict(event: Event, data: VerdictChanged, files: Sequence[HeldFile], evictor: Evictor) -> Outcome:
+    several = [_evict_one(event, data, doomed, evictor) for doomed in _doomed(data, files)]
+    events = [each for one in several for each in one.events]
+    if all(isinstance(each.data, PackageEvicted) and not each.data.reason for each in events):
+        alarms.over(evictor.store, "kept", data.purl, evictor.clock())
+    return Outcome([write for one in several for write in one.writes], events)
+
+
+def _evict_one(event: Event, data: VerdictChanged, doomed: _Doomed, evictor: Evictor) -> Outcome:
+    """Of one repository: gone, or kept with an alarm."""
     now = evictor.clock()
-    writes: list[Write] = []
-    events: list[Event] = []
-    for doomed in _doomed(data, files):
-        try:
-            back = _delete(data, doomed, evictor)
-        except NotPermitted as error:
-            kept = _kept(event, data, [doomed], str(error), now)
-            alarms.sound(
-                evictor.store,
-                "kept",
-                data.purl,
-                f"{data.purl} is refused and still held: {error}",
-                now,
-                "sync",
-            )
-            writes += [*kept.writes, Put(STANDING, standing_id(data.purl), {"kept": now}, merge=True)]
-            events += kept.events
-            continue
-        gone = PackageEvicted(
-            purl=data.purl, repository=doomed.repository, files=len(doomed.files), verdicts=data.verdicts
-        )
-        events.append(derive(event, "package-evicted", gone, stage="sync", now=now))
-        writes += _gone(event, data, doomed, back, now)  # 5
-    return Outcome(tuple(writes), tuple(events))
+    try:
+        back = _delete(data, doomed, evictor)
+    except (NotPermitted, CannotReturn) as error:
+        words = f"{data.purl} is refused and still held: {error}"
+        alarms.sound(evictor.store, "kept", data.purl, words, now, "sync")
+        kept = _kept(event, data, [doomed], str(error), now)
+        told = Put(STANDING, standing_id(data.purl), {"kept": now}, merge=True)
+        return Outcome((*kept.writes, told), kept.events)
+    standing = Put(STANDING, standing_id(data.purl), {"evicted": now, "kept": None}, merge=True)
+    return _gone(event, data, doomed, back, now, standing)  # 5
 
 
 def _delete(data: VerdictChanged, doomed: _Doomed, evictor: Evictor) -> Sequence[str]:
     """Delete, bring back what must stay, and see that it is so; ids of the records of what was brought back."""
-    digests = {file.sha256 for file in doomed.files}
     begun = evictor.store.get(COLLECTION, doomed.id) or {}
+    digests = {file.sha256 for file in doomed.files}
+    # What was brought back, and is refused since, may lie there after its own eviction.
+    digests |= refused_of(begun.get("back", ()), evictor.store)
     listed = evictor.registry.stored(doomed.repository)
     owners = sorted({one.owner for one in listed if one.sha256 in digests})
     beside = [one for one in listed if one.owner in owners and one.sha256 not in digests]
-    back = sorted({*begun.get("back", ()), *(record_id(one.repository, one.sha256) for one in beside)})
-    note = {"purl": data.purl, "repository": doomed.repository, "state": "deleting", "back": back}
-    evictor.store.put([Put(COLLECTION, doomed.id, {**note, "begun": evictor.clock()}, merge=True)])  # 2
+    stays = staying(beside, evictor.store, evictor.settings)
+    proved(list(stays.values()), evictor.prove)  # 3
+    back = sorted({*begun.get("back", ()), *stays})
+    evictor.store.put(
+        [Put(COLLECTION, doomed.id, _note(data, doomed, back, evictor.clock()), merge=True)]
+    )  # 2
     for owner in owners:
         evictor.registry.delete_version(owner)
     _wait(doomed, digests, evictor)  # 4
+    brought = _bring_back(doomed, back, evictor)  # 3
+    if brought:
+        _wait(doomed, digests, evictor)  # 4
+    return brought
+
+
+def _note(data: VerdictChanged, doomed: _Doomed, back: Sequence[str], now: float) -> Document:
+    """All that whoever comes after a death needs."""
+    return {
+        "state": "deleting",
+        "purl": data.purl,
+        "repository": doomed.repository,
+        "files": [{"name": file.name, "sha256": file.sha256} for file in doomed.files],
+        "back": list(back),
+        "before": data.before,
+        "after": data.after,
+        "reason": data.reason,
+        "verdicts": data.verdicts,
+        "begun": now,
+    }
+
+
+def _bring_back(doomed: _Doomed, back: Sequence[str], evictor: Evictor) -> Sequence[str]:
+    """Ids of those records whose files are there again. Transient if one is refused meanwhile."""
     known = {name: evictor.store.get(RECORDS, name) for name in back}
-    transfers = {name: recorded(fields)[2] for name, fields in known.items() if fields}
-    if transfers:
-        here = {one.sha256 for one in evictor.registry.stored(doomed.repository)}
-        evictor.bring([each for each in transfers.values() if each.sha256 not in here])  # 3
-    return sorted(transfers)
+    stays = {
+        name: recorded(each)[2] for name, each in known.items() if each and not leaves(each, evictor.store)
+    }
+    here = {one.sha256 for one in evictor.registry.stored(doomed.repository)} if stays else set()
+    for each in stays.values():
+        if each.sha256 not in here:
+            try:
+                evictor.bring([each])
+            except NotPermitted as error:  # the version is gone all the same: it must not count as kept
+                raise Transient(f"What must stay could not be brought back: {error}") from error
+    if refused_of(stays, evictor.store):
+        # Whoever evicts it has perhaps deleted it before it came in again.
+        raise Transient(f"A file that was brought back into {doomed.repository} is refused meanwhile.")
+    return sorted(stays)
 
 
 def _wait(doomed: _Doomed, digests: set[str], evictor: Evictor) -> None:
@@ -184,26 +216,14 @@ def _wait(doomed: _Doomed, digests: set[str], evictor: Evictor) -> None:
 
 
 def _gone(
-    event: Event, data: VerdictChanged, doomed: _Doomed, back: Sequence[str], now: float
-) -> Iterator[Write]:
-    names = [file.name for file in doomed.files]
-    fields: Mapping[str, object] = {
-        "state": "gone",
-        "purl": data.purl,
-        "repository": doomed.repository,
-        "files": [{"name": file.name, "sha256": file.sha256} for file in doomed.files],
-        "back": list(back),
-        "before": data.before,
-        "after": data.after,
-        "reason": data.reason,
-        "verdicts": data.verdicts,
-        "at": now,
-    }
-    yield Put(COLLECTION, doomed.id, fields, merge=True)
-    for file in doomed.files:
-        yield Put(RECORDS, record_id(doomed.repository, file.sha256), {"evicted": now}, merge=True)
-    yield Put(STANDING, standing_id(data.purl), {"evicted": now, "kept": None}, merge=True)
-    yield decision_log.entry(
+    event: Event, data: VerdictChanged, doomed: _Doomed, back: Sequence[str], now: float, *more: Write
+) -> Outcome:
+    fields = {**_note(data, doomed, back, now), "state": "gone", "at": now}
+    del fields["begun"]
+    gone = PackageEvicted(
+        purl=data.purl, repository=doomed.repository, files=len(doomed.files), verdicts=data.verdicts
+    )
+    logged = decision_log.entry(
         "eviction",
         data.purl,
         data.reason,
@@ -212,8 +232,57 @@ def _gone(
         stage="sync",
         about=data.verdicts,
         repository=doomed.repository,
-        files=names[:50],
+        files=[file.name for file in doomed.files][:50],
     )
+    records = [
+        Put(RECORDS, record_id(doomed.repository, file.sha256), {"evicted": now}, merge=True)
+        for file in doomed.files
+    ]
+    return Outcome(
+        (Put(COLLECTION, doomed.id, fields, merge=True), *records, *more, logged),
+        (derive(event, "package-evicted", gone, stage="sync", now=now),),
+    )
+
+
+# --- what a death left halfway ---
+
+
+def left(event: Event, evictor: Evictor) -> Iterator[tuple[str, Outcome]]:  # 6
+    """Evictions that were begun, and whose event was given up. Transient at the end if one cannot be finished."""
+    troubles: list[DmzError] = []
+    for name, note in evictor.store.find(COLLECTION, "state", "deleting"):
+        if evictor.clock() - float(note["begun"]) < _LEFT:
+            continue
+        try:
+            yield f"{name}:{event.id}", _taken_up(event, name, note, evictor)
+        except DmzError as error:
+            troubles.append(error)
+    if troubles:
+        raise Transient(f"{len(troubles)} evictions could not be finished: {troubles[0]}")
+
+
+def _taken_up(event: Event, name: str, note: Document, evictor: Evictor) -> Outcome:
+    data = VerdictChanged.check(
+        {key: note[key] for key in ("purl", "before", "after", "reason", "verdicts")}, f"The eviction {name}"
+    )
+    repository = str(note["repository"])
+    files = [HeldFile(repository=repository, name=one["name"], sha256=one["sha256"]) for one in note["files"]]
+    doomed = _Doomed(name, repository, tuple(files))
+    standing = evictor.store.get(STANDING, standing_id(data.purl)) or {}
+    if standing.get("verdicts") == data.verdicts and standing["decision"] != "allow":
+        return _evict_one(event, data, doomed, evictor)
+    # Something else was decided since: only what has happened is told, and nothing more is deleted.
+    brought = _bring_back(doomed, note["back"], evictor)
+    here = {one.sha256 for one in evictor.registry.stored(repository)}
+    records = [evictor.store.get(RECORDS, record_id(repository, file.sha256)) or {} for file in files]
+    again = any(float(record.get("came") or 0) > float(note["begun"]) for record in records)
+    if again or any(file.sha256 in here for file in files):
+        fields = {"state": "over", "why": "Something else was decided meanwhile.", "at": evictor.clock()}
+        return Outcome((Put(COLLECTION, name, fields, merge=True),))
+    return _gone(event, data, doomed, brought, evictor.clock())
+
+
+# --- what stays ---
 
 
 def _kept(

@@ -35,7 +35,7 @@ from shared.model.lock import Lock
 from shared.model.manifest import ClaimedManifest, DebianPackage, GenericFile
 from shared.model.package import CODENAMES, Package, Release
 from shared.model.plan import Transfer, transfers
-from shared.model.value import sha256
+from shared.model.value import printable, sha256
 from shared.model.workload import Workload
 from shared.ports import Blobs, Document, Put, PythonIndex, Registry, Store, Stored
 from shared.settings import Settings
@@ -217,6 +217,7 @@ def refreshed(
         words = f"{file.repository} holds {file.name}, and no record says how it came in: see who may write there."
         alarms.sound(store, "stray", f"{file.repository} {file.name}", words, now, "sync")
     alarms.still(store, "stray", {f"{file.repository} {file.name}" for file in strays}, now)
+    alarms.still(store, "kept", {printable(held.purl, 1000) for held in holdings.held}, now)
     refresh = sha256(f"{event.id} {event.replay_id}".encode())[7:39]
     data = HoldingsListed(holdings=blobs.put(holdings.canonical()), refresh=refresh)
     return Outcome((), (derive(event, "holdings-listed", data, stage="sync", now=now),))

@@ -15,7 +15,7 @@ from functions.sync import decide
 from shared import affected, eviction, holdings, logged, papers, second_look, waivers
 from shared.carrier import Carrier
 from shared.creation import vm_name
-from shared.delivery import Outcome, fail
+from shared.delivery import Outcome, fail, in_turn
 from shared.errors import DmzError, Permanent, Transient, Untrusted
 from shared.events import (
     AdvisoriesRefreshed,
@@ -46,7 +46,9 @@ from shared.upstream.tags import supported
 _PARALLEL = 8
 """Transfers at once in one shard: past this the network, not the waiting, is the limit."""
 
-_NOBODY = Workload(name="nobody", runtime_version="none", accelerator_type="none", install="true", smoke="true")
+_NOBODY = Workload(
+    name="nobody", runtime_version="none", accelerator_type="none", install="true", smoke="true"
+)
 """Where a file comes from does not depend on whose it was: runs are forgotten before files are."""
 
 

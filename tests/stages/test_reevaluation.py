@@ -307,6 +307,7 @@ def test_gone_is_what_is_not_listed_any_more(held: World) -> None:
         settings=held.settings,
         clock=held.clock,
         bring=lambda _: None,
+        prove=lambda _: None,
         relock=lambda _: (),
         sleep=looks.append,
     )
