@@ -41,14 +41,14 @@ def advisories(settings: Settings, stage: str = "") -> Advisories:
     """The advisory source that the settings name, joined with what is exploited; nothing is read before the first
     question. `stage` stands in what is logged where the data about exploitation is not at hand."""
 
-    def warn(message: str) -> None:
-        logs.line("data-lacking", "WARNING", message, stage)
+    def tell(message: str, warning: bool) -> None:
+        logs.line("data-lacking", "WARNING" if warning else "INFO", message, stage)
 
     if settings.advisories.startswith(("https://", "http://")):
-        return joined.Joined(OsvApi(settings.advisories), *joined.official(settings.kev, settings.epss), warn)
+        return joined.Joined(OsvApi(settings.advisories), *joined.official(settings.kev, settings.epss), tell)
     directory = Path(settings.advisories)
     zips = ZipAdvisories(directory, source=settings.advisories_name or settings.advisories)
-    return joined.Joined(zips, *joined.beside(directory, settings.kev, settings.epss), warn)
+    return joined.Joined(zips, *joined.beside(directory, settings.kev, settings.epss), tell)
 
 
 def policy(settings: Settings) -> Callable[[], Policy]:

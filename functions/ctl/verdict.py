@@ -129,7 +129,7 @@ def _matched(stored: Records, judgements: Sequence[Judgement], directory: Path) 
         case = each.case
         zips = ZipAdvisories(directory, source=case.source.source)
         # That KEV or EPSS is not there is said in the answer.
-        both = joined.Joined(zips, *joined.beside(directory, "", ""), lambda _: None)
+        both = joined.Joined(zips, *joined.beside(directory, "", ""), lambda *_: None)
         known = both.known([subject.package for subject in case.subjects], _release(stored, each))
         if known.source.digest != case.source.digest:
             raise BadInput(

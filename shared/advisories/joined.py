@@ -2,7 +2,8 @@
 
 1. Only what was read whole stands in `AdvisorySource.also`. A policy that asks for one that does not stand there holds
    the packages that have findings, so missing data never passes for "not exploited".
-2. Why it could not be read is told to the operator, once for each reason.
+2. Why it could not be read is told to the operator, once for each reason; as a warning, unless nobody has set it up: no
+   setting names it, and no file lies where it would.
 3. A flaw counts as exploited, and as probable, as the worst of its CVEs.
 
 A finding is of the CVEs that are its id or its aliases. A distribution's own notice (DSA, USN) of several CVEs has
@@ -15,13 +16,14 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import httpx
 
 from shared.advisories.exploitation import (
     CVE,
     MAX_FILE,
+    Absent,
     Exploited,
     Predictions,
     Snapshot,
@@ -63,9 +65,12 @@ class Source(Protocol):
 class Feed(Generic[_Data]):
     """One body of data, read anew when it changes."""
 
-    def __init__(self, get: Callable[[], tuple[object, Callable[[], _Data]]]) -> None:
-        """`get` says what state the data is in (equal if unchanged), and how that state is read."""
-        self._get = get
+    def __init__(self, get: Callable[[], tuple[object, Callable[[], _Data]]], named: bool = True) -> None:
+        """`get` says what state the data is in (equal if unchanged), and how that state is read.
+
+        `named`: False if no setting names the data, so that it need not be there.
+        """
+        self._get, self.named = get, named
         self._state: object = None
         self._data: _Data | DmzError | None = None
         self._lock = threading.Lock()
@@ -85,8 +90,8 @@ class Feed(Generic[_Data]):
             return self._data
 
 
-def of_file(places: Sequence[Path], read: Callable[[Path], _Data]) -> Feed[_Data]:
-    """The first of the files that is there."""
+def of_file(places: Sequence[Path], read: Callable[[Path], _Data], named: bool = True) -> Feed[_Data]:
+    """The first of the files that is there; `named` as a feed has it."""
 
     def get() -> tuple[object, Callable[[], _Data]]:
         path = next((place for place in places if place.exists()), places[0])
@@ -97,7 +102,7 @@ def of_file(places: Sequence[Path], read: Callable[[Path], _Data]) -> Feed[_Data
             state = (path, 0, 0, error.errno or 0)
         return state, lambda: read(path)
 
-    return Feed(get)
+    return Feed(get, named)
 
 
 def of_address(
@@ -155,9 +160,10 @@ class Joined:
         source: Source,
         exploited: Feed[Exploited],
         predictions: Feed[Predictions],
-        warn: Callable[[str], None],
+        tell: Callable[[str, bool], None],
     ) -> None:
-        self._source, self._warn = source, warn
+        """`tell` is given a message, and whether it is a warning."""
+        self._source, self._tell = source, tell
         self._exploited, self._predictions = exploited, predictions
         self._told: dict[str, str] = {}
 
@@ -165,10 +171,12 @@ class Joined:
         """Everything that is known of the packages."""
         known = self._source.known(packages, release)
         cves = {id(one): _cves(one) for found in known.findings.values() for one in found}
-        listed = self._read(KEV, self._exploited.now)
+        listed = self._read(KEV, self._exploited, self._exploited.now)
         # A line that is wrong in itself comes out only when it is asked for.
         values = self._read(
-            EPSS, lambda: _estimated(self._predictions.now(), frozenset().union(*cves.values()))
+            EPSS,
+            self._predictions,
+            lambda: _estimated(self._predictions.now(), frozenset().union(*cves.values())),
         )
         exploited = listed.cves if listed else frozenset()
         estimates = values[1] if values else {}
@@ -184,14 +192,15 @@ class Joined:
         source = known.source.model_copy(update={"also": also})
         return known.model_copy(update={"findings": findings, "source": source})
 
-    def _read(self, name: str, get: Callable[[], _Any]) -> _Any | None:
+    def _read(self, name: str, feed: Feed[Any], get: Callable[[], _Any]) -> _Any | None:
         try:
             found = get()
         except DmzError as error:  # 2
             if self._told.get(name) != str(error):
                 self._told[name] = str(error)
-                self._warn(
-                    f"{name} is not asked: {error} Packages with findings are held where the policy asks for it."
+                self._tell(
+                    f"{name} is not asked: {error} Packages with findings are held where the policy asks for it.",
+                    feed.named or not isinstance(error, Absent),
                 )
             return None
         self._told.pop(name, None)
@@ -203,8 +212,10 @@ _Any = TypeVar("_Any")
 
 def beside(directory: Path, kev: str, epss: str) -> tuple[Feed[Exploited], Feed[Predictions]]:
     """The two feeds: where they are named, else beside the zips in `directory`."""
-    return _exploited(kev or str(directory / KEV_FILE)), (
-        _predictions(epss) if epss else of_file([directory / file for file in EPSS_FILES], read_predictions)
+    beside_kev, beside_epss = [directory / KEV_FILE], [directory / file for file in EPSS_FILES]
+    return (
+        _exploited(kev) if kev else of_file(beside_kev, read_exploited, named=False),
+        _predictions(epss) if epss else of_file(beside_epss, read_predictions, named=False),
     )
 
 

@@ -4,9 +4,13 @@ locals {
   service_logs = "resource.type=\"cloud_run_revision\" AND resource.labels.service_name=(\"attestation\" OR \"outer\" OR \"scanner\" OR \"sync\")"
 
   log_metrics = {
+    "dmz/decisions" = {
+      description = "Decisions that a stage wrote to the decision log."
+      filter      = "${local.service_logs} AND jsonPayload.event=\"decision-logged\""
+    }
     "dmz/lacking_data" = {
       description = "Bodies of data about exploitation that a stage could not read: packages are held for it."
-      filter      = "${local.service_logs} AND jsonPayload.event=\"data-lacking\""
+      filter      = "${local.service_logs} AND jsonPayload.event=\"data-lacking\" AND severity=WARNING"
     }
     "dmz/misconfigured" = {
       description = "Events that a stage cannot handle because its own settings are wrong."

@@ -60,9 +60,18 @@ def directory(tmp_path: Path) -> Path:
 class Told(list[str]):
     """What the operator was told."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.warnings: list[bool] = []
+        """Of each, whether it is a warning."""
+
+    def tell(self, message: str, warning: bool) -> None:
+        self.append(message)
+        self.warnings.append(warning)
+
 
 def joined(directory: Path, told: Told, kev: str = "", epss: str = "") -> Joined:
-    return Joined(ZipAdvisories(directory), *beside(directory, kev, epss), told.append)
+    return Joined(ZipAdvisories(directory), *beside(directory, kev, epss), told.tell)
 
 
 def findings(known: Known, package: Package) -> dict[str, tuple[bool, float | None]]:
@@ -116,12 +125,38 @@ def test_what_cannot_be_read_is_not_among_what_was_asked_and_is_told_once(
     (line,) = told
     assert which in line
     assert str(path) in line
+    assert told.warnings == [data is not None]
     # mended: asked at the next question; damaged again: told again
     path.write_bytes(whole)
     assert len(source.known([pypi()], TRIXIE).source.also) == 2
     path.write_bytes(b"broken again")
     assert len(source.known([pypi()], TRIXIE).source.also) == 1
     assert len(told) == 2
+    assert told.warnings[1]
+
+
+def test_what_is_named_and_not_there_is_a_warning_and_what_was_never_set_up_is_none(tmp_path: Path) -> None:
+    zipped(tmp_path, "PyPI", record("GHSA-aaaa-bbbb-cccc"))
+    told = Told()
+    known = joined(tmp_path, told).known([pypi()], TRIXIE)
+    assert (known.source.also, told.warnings) == ((), [False, False])
+    told = Told()
+    known = joined(tmp_path, told, str(tmp_path / KEV_FILE), str(tmp_path / EPSS_FILES[0])).known(
+        [pypi()], TRIXIE
+    )
+    assert (known.source.also, told.warnings) == ((), [True, True])
+    (tmp_path / KEV_FILE.parts[0]).write_text("no directory")
+    (tmp_path / EPSS_FILES[0]).mkdir(parents=True)
+    told = Told()
+    joined(tmp_path, told).known([pypi()], TRIXIE)
+    assert told.warnings == [True, True]
+
+
+def test_an_address_that_fails_is_a_warning(directory: Path) -> None:
+    told = Told()
+    with serving(lambda *_: (404, b"")) as url:
+        joined(directory, told, f"{url}/kev", f"{url}/epss").known([pypi()], TRIXIE)
+    assert told.warnings == [True, True]
 
 
 def test_an_estimate_that_stands_twice_is_none(directory: Path) -> None:
@@ -230,6 +265,10 @@ def test_the_settings_say_where_from(directory: Path, capsys: pytest.CaptureFixt
     line = json.loads(capsys.readouterr().err)
     assert (line["event"], line["severity"], line["stage"]) == ("data-lacking", "WARNING", "scanner")
     assert "none.json" in line["message"]
+    (directory / KEV_FILE).unlink()
+    advisories(Settings(project="test-project", advisories=str(directory)), "scanner").known([pypi()], TRIXIE)
+    line = json.loads(capsys.readouterr().err)
+    assert (line["event"], line["severity"]) == ("data-lacking", "INFO")
 
 
 def test_over_the_api_both_are_asked_where_they_are_named() -> None:
@@ -245,7 +284,7 @@ def test_over_the_api_both_are_asked_where_they_are_named() -> None:
         assert kev.now().cves == {"CVE-2026-1000"}
         assert epss.now().of(["CVE-2026-1000"]) == {"CVE-2026-1000": 0.5}
         with pytest.raises(Transient, match="The API is away"):
-            Joined(Flawed(), kev, epss, Told().append).known([pypi()], TRIXIE)
+            Joined(Flawed(), kev, epss, Told().tell).known([pypi()], TRIXIE)
 
 
 def test_many_findings_are_joined_once(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,16 +12,21 @@ import pytest
 from cloudevents.http import CloudEvent
 from werkzeug.exceptions import ServiceUnavailable
 
+import shared.data.advisories
 from shared import logs, serving
 from shared.delivery import Desk
 from shared.errors import Permanent, Transient
 from shared.events import SUBSCRIBERS
+from shared.judgement import advisories
+from shared.model.package import Package, Release
+from shared.settings import Settings
 from tests.attestation.world import SERVICE, Attested, silent, token
 from tests.terraform import entries, watch_checks
 from tests.terraform.plans import resources
 
 Captured = pytest.CaptureFixture[str]
 METRICS = [
+    "dmz/decisions",
     "dmz/lacking_data",
     "dmz/misconfigured",
     "dmz/package_alarms",
@@ -68,6 +73,26 @@ def test_each_metric_is_of_an_event_that_stages_log(filters: dict[str, str]) -> 
     asked = {words.partition('jsonPayload.event="')[2].partition('"')[0] for words in filters.values()}
     assert sorted(filters) == METRICS
     assert asked == set(get_args(logs.Event))
+
+
+def test_data_that_nobody_set_up_is_not_counted_and_what_cannot_be_read_is(
+    filters: dict[str, str], tmp_path: Path, capsys: Captured
+) -> None:
+    package = Package(ecosystem="pypi", name="lib", version="1.0")
+    release = Release(id="debian", version_id="13", codename="trixie", architecture="amd64")
+    settings = Settings(
+        project="test", advisories=shared.data.advisories.__path__[0], kev=str(tmp_path / "gone.json")
+    )
+    advisories(settings, "scanner").known([package], release)
+    lines = {json.loads(line)["severity"]: line for line in written(capsys, "data-lacking")}
+    assert counted(filters, lines["WARNING"], "scanner") == {"dmz/lacking_data"}
+    assert counted(filters, lines["INFO"], "scanner") == set()
+
+
+def test_a_decision_that_is_logged_is_counted(filters: dict[str, str], capsys: Captured) -> None:
+    logs.line("decision-logged", "INFO", "words", "scanner")
+    (line,) = written(capsys, "decision-logged")
+    assert counted(filters, line, "scanner") == {"dmz/decisions"}
 
 
 def test_a_refused_token_is_counted(world: Attested, filters: dict[str, str], capsys: Captured) -> None:
