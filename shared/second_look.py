@@ -77,7 +77,8 @@ class Basis:
             for each in stands.get("by_workload", ())
             if each["workload"] == self.workload.name
         ]
-        return (own or [stands.get("decision", "allow")])[0] != "allow"
+        decision: str = own[0] if own else stands.get("decision", "allow")
+        return decision != "allow"
 
     def _judged_at(self, purl: str, blobs: Blobs) -> float:
         """When the youngest verdict that admits it was given, seconds since 1970; 0 if none does."""
