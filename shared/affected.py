@@ -21,7 +21,6 @@ from shared.model.holdings import HeldFile
 from shared.model.lock import Lock
 from shared.model.value import printable
 from shared.ports import Blobs, Document, Put, Store
-from shared.reevaluation import standing_id
 from shared.settings import Settings
 
 COLLECTION = "affected"
@@ -146,6 +145,7 @@ def _by(until: float, search: Callable[[], Lock]) -> Lock:
 
 
 def tell(
+    id: str,
     data: VerdictChanged,
     found: Sequence[Holder],
     relock: Callable[[Sequence[Holder]], Sequence[Document]],
@@ -156,7 +156,6 @@ def tell(
 
     Who holds it is told before a relock is searched. A search over which the stage has died twice is not begun again.
     """
-    id = standing_id(data.purl)
     known = store.get(COLLECTION, id) or {}
     searches = int(known.get("searches") or 0) if known.get("verdicts") == data.verdicts else 0
     fields = {

@@ -96,7 +96,7 @@ def changed(event: Event, data: VerdictChanged, evictor: Evictor) -> Outcome:
         outcome = _evict(event, data, files, evictor)
     names = [name for name in workloads if name in refused]
     found = affected.holders(files, names, evictor.store, evictor.blobs, evictor.settings)
-    affected.tell(data, found, evictor.relock, evictor.store, now)  # 6
+    affected.tell(standing_id(data.purl), data, found, evictor.relock, evictor.store, now)  # 6
     return outcome
 
 
