@@ -17,6 +17,7 @@ from dataclasses import replace
 
 from shared import decision_log
 from shared.delivery import Outcome
+from shared.errors import DmzError
 from shared.events import Event, RunRequested, VerdictChanged, derive, run_id_of
 from shared.judgement import Court
 from shared.model.case import Case
@@ -36,11 +37,16 @@ def judged(
     court: Callable[[Release, str], Court],
     blobs: Blobs,
     now: float,
-) -> tuple[Event, ...]:
-    """The events about runs that wait no longer. Transient if nobody can be asked."""
+) -> tuple[tuple[Event, ...], tuple[str, ...]]:
+    """The events about runs that wait no longer, and for each run that could not be judged why."""
     found: dict[str, Event] = {}
+    troubles: list[str] = []
     for each in holdings.awaited:
-        case = court(each.release, each.workload).case(each.subjects)
+        try:
+            case = court(each.release, each.workload).case(each.subjects)
+        except DmzError as error:
+            troubles.append(f"{each.run_id}: {error}")
+            continue
         verdicts = judge_all(case)
         if not verdicts or any(verdict.decision != "allow" for verdict in verdicts):
             continue
@@ -56,7 +62,7 @@ def judged(
             )
             published = derive(event, "verdict-changed", data, stage="scanner", now=now)
             found[published.id] = published
-    return tuple(found.values())
+    return tuple(found.values()), tuple(troubles)
 
 
 def admitted(event: Event, data: VerdictChanged, store: Store, blobs: Blobs, now: float) -> Outcome:

@@ -2,7 +2,7 @@
 
 Known is, of a file,
 
-1. what the locks of the remembered runs say: package, release, and whose workload it is;
+1. what the locks of the remembered runs say that did not fail: package, release, and whose workload it is;
 2. else what its record says (`holdings/<id>`), which sync writes before it uploads anything, and which stays until the
    file is evicted: runs are forgotten, files are not;
 3. else what its name says: nothing enters a sealed network without a record, so such a stray is an alarm.
@@ -185,12 +185,12 @@ def records(
 
 
 def recorded(document: Mapping[str, Any]) -> tuple[Subject, Release, Transfer]:
-    """What a record says."""
+    """What a record says; Permanent if it cannot be read."""
     what = "The record of a held file"
     return (
-        Subject.check(document["subject"], what),
-        Release.check(document["release"], what),
-        Transfer.check(document["transfer"], what),
+        Subject.check(document.get("subject"), what),
+        Release.check(document.get("release"), what),
+        Transfer.check(document.get("transfer"), what),
     )
 
 
@@ -214,7 +214,8 @@ def refreshed(
         drift.watch(holdings, index(runs[0].workload), store, now)
     strays = [file for held in holdings.held if held.stray for file in held.files] + list(holdings.nameless)
     for file in strays[:_LOUD]:
-        words = f"{file.repository} holds {file.name}, and no record says how it came in: see who may write there."
+        words = f"{file.repository} holds {file.name}, and no readable record says how it came in"
+        words += ": see who may write there."
         alarms.sound(store, "stray", f"{file.repository} {file.name}", words, now, "sync")
     alarms.still(store, "stray", {f"{file.repository} {file.name}" for file in strays}, now)
     alarms.still(store, "kept", {printable(held.purl, 1000) for held in holdings.held}, now)
@@ -265,6 +266,8 @@ def listed(runs: Sequence[Remembered], store: Store, registry: Registry, setting
     """Everything that any private repository holds, with what is known of it by runs and records."""
     known: dict[Place, _Known] = {}
     for each in runs:  # 1
+        if each.run.get("state") == "failed":
+            continue  # it has nothing: what it brought in is on record
         for transfer in wanted(each.lock, settings):
             place = (transfer.repository, transfer.sha256)
             about = subject(transfer, each.lock, each.workload)
@@ -300,8 +303,11 @@ def _on_record(store: Store, stored: Stored) -> _Known | None:
     document = store.get(RECORDS, record_id(stored.repository, stored.sha256))
     if not document or document.get("evicted"):
         return None  # what came back after its eviction came another way
-    about, release, _ = recorded(document)
-    return _Known(about, release, {str(document["workload"])})
+    try:
+        about, release, _ = recorded(document)
+    except Permanent:
+        return None  # as good as none: it is a stray, and an alarm says so
+    return _Known(about, release, {str(document.get("workload", ""))} - {""})
 
 
 def _add(held: dict[str, Held], named: tuple[Subject, Release], file: HeldFile, found: _Known | None) -> None:
@@ -328,9 +334,13 @@ def _add(held: dict[str, Held], named: tuple[Subject, Release], file: HeldFile, 
 
 
 def _joined(one: Subject, other: Subject) -> Subject:
-    """What two workloads, or two files, say of one package: a source distribution among them makes it one."""
+    """What two workloads, or two files, say of one package: a source distribution among them makes it one.
+
+    What is not all one's own is judged like anybody's: an index speaks of it.
+    """
     worse = other if other.is_sdist and not one.is_sdist else one
-    return worse.model_copy(update={"mends": tuple(sorted({*one.mends, *other.mends}))})
+    both = {"mends": tuple(sorted({*one.mends, *other.mends}))}
+    return worse.model_copy(update=both | {"own_wheel": one.own_wheel and other.own_wheel})
 
 
 # --- who waits ---

@@ -5,10 +5,13 @@ allowed: it was when it came in. A package may stay while one workload that hold
 
 1. Each package is judged for every workload that holds it, by its rules and waivers; for nobody's if no run is
    remembered.
-2. A hold for want of data (old or lacking advisories, facts that the index did not tell) is no answer: what stood
-   stands, and an alarm says so. Else a day without data would empty the repositories.
-3. What differs from what stood is published, each package once, and stands from now on, in one batch.
+2. A hold for want of data (old or lacking advisories, facts that the index did not tell) is no answer, nor is that
+   nobody could judge for a workload: what stood stands, and an alarm says so. Else a day without data, or a mistake in
+   the policy, would empty the repositories. What came in again since it was refused was allowed then.
+3. What differs from what stood is published, each package once, and stands from now on; both in one batch, of which
+   there may be several.
 4. A refused package that is there all the same is published again: it came back, or nobody could evict it.
+5. A package of which nobody can be told is an alarm, and ends nothing for the others.
 """
 
 from __future__ import annotations
@@ -17,32 +20,38 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from pydantic import ValidationError
+
 from shared import alarms, awaiting, decision_log
 from shared.delivery import Outcome
-from shared.errors import Transient
+from shared.errors import DmzError, Transient
 from shared.events import Event, HoldingsListed, VerdictChanged, derive
+from shared.holdings import RECORDS, record_id
 from shared.judgement import Court
-from shared.model.case import Case, Subject
+from shared.model.case import Case
 from shared.model.holdings import Held, Holdings
 from shared.model.package import Package, Release
-from shared.model.policy import EPSS, KEV
-from shared.model.value import printable, sha256
-from shared.model.verdict import Decision, Known, RuleAnswer, Verdict, Verdicts
+from shared.model.value import printable, sentence, sha256
+from shared.model.verdict import Decision, Known, Verdict, Verdicts
+from shared.policy import lacking as want
 from shared.policy.bench import BADNESS
 from shared.policy.bench import bench as bench_of
 from shared.policy.judge import judge_all
 from shared.ports import Blobs, Document, Put, Store, Write
 
 STANDING = "standing"
-_DATA = ("advisory_age", "advisory_data")
-"""Rules that say nothing but that data lacks."""
-_CATALOGUES = {"known_exploited": KEV, "exploit_probability": EPSS}
-"""Rules that hold where their catalogue does not serve."""
-_FACTS = ("cooldown", "yanked", "licences")
-"""Rules that lean on what the index says."""
 _AGAIN, _AGAIN_KEPT = 3600.0, 86_400.0
 """Seconds after which a refused package that is still there is published again; where nobody may delete it."""
 _MAX_REASON = 2000
+_AT_ONCE = 200
+"""Packages that one batch tells of: a transaction ends at 10 MiB (https://cloud.google.com/firestore/quotas)."""
+_LEASE = 60.0
+"""Seconds in which one such batch is written."""
+
+_LONG = 900
+"""Characters of a purl past which the log shortens it, and two might look alike."""
+_Told = tuple[tuple[Write, ...], Event]
+"""An event, and what is written in one batch with it."""
 
 MakeCourt = Callable[[Release, str], Court]
 """(release, name of a workload or nothing) to who judges it."""
@@ -68,13 +77,29 @@ class _Session:
 
 
 @dataclass(frozen=True)
+class _Unheard:
+    """Nobody could judge for one workload."""
+
+    workload: str
+    purls: tuple[str, ...]
+    why: str
+
+
+@dataclass(frozen=True)
 class _Answer:
     """What one workload's rules say of one package."""
 
     verdict: Verdict
     session: _Session
-    lacks: str
-    """Why this is no answer; empty if it is one."""
+
+
+@dataclass
+class _Answers:
+    """All that is said of one package, by workload."""
+
+    given: dict[str, _Answer] = field(default_factory=dict)
+    lacking: dict[str, str] = field(default_factory=dict)
+    """Why there is no answer."""
 
 
 @dataclass
@@ -97,51 +122,79 @@ def judged_again(event: Event, data: HoldingsListed, bench: Bench) -> Outcome:
     """Everything that is held, judged by what is known now; what has changed is published."""
     holdings = Holdings.read(bench.blobs.get(data.holdings), f"The holdings {data.holdings}")
     now = bench.clock()
-    try:
-        sessions = [session for shelf in _shelves(holdings) for session in _sessions(shelf, bench)]
-        admitted = awaiting.judged(event, holdings, data.holdings, bench.court, bench.blobs, now)
-    except Transient as error:
-        _alarm(bench, f"Nothing could be judged again: {error}", now)
-        return Outcome((_told(data, now, len(holdings.held), 0, len(holdings.held), str(error)),))
+    sessions = [session for shelf in _shelves(holdings) for session in _sessions(shelf, bench)]
+    admitted, troubles = awaiting.judged(event, holdings, data.holdings, bench.court, bench.blobs, now)
     answers = _answers(sessions)
+    lacking = [why for found in answers.values() for why in found.lacking.values()]
+    unanswered = sum(bool(found.lacking) for found in answers.values())
+    words = f"{unanswered} of {len(holdings.held)} packages stay as they were judged last: "
+    _alarm(bench, "advisories", words, lacking, now)
+    _alarm(bench, "awaited", f"{len(troubles)} runs that wait were not judged again: ", troubles, now)
+    told = [
+        *_told_of(event, data, holdings, answers, bench, now),
+        *((tuple[Write, ...](), one) for one in admitted),
+    ]
+    rest = [told[start : start + _AT_ONCE] for start in range(0, len(told), _AT_ONCE)]
+    for part in rest[:-1]:  # 3
+        _commit(event, part, bench, now)
+    last = rest[-1] if rest else []
+    latest = _latest(data, now, len(holdings.held), len(told), unanswered, (lacking or [""])[0])
+    return Outcome(
+        (*(write for writes, _ in last for write in writes), latest), tuple(one for _, one in last)
+    )
+
+
+def _told_of(
+    event: Event,
+    data: HoldingsListed,
+    holdings: Holdings,
+    answers: Mapping[str, _Answers],
+    bench: Bench,
+    now: float,
+) -> Iterator[_Told]:
+    """What is to be published, each package with what it writes."""
     standing = _standing(bench.store)
     store = _Stored(data.holdings, bench.blobs)
-    writes: list[Write] = []
-    events: list[Event] = []
     for held in holdings.held:
-        found = _compared(held, answers[held.purl], standing.get(held.purl, {}), now)
+        found = _compared(held, answers[held.purl], standing.get(held.purl, {}), bench.store, now)
         if found is None:
             continue
         verdicts = store.verdicts(found.told.session)
-        published = VerdictChanged(
-            purl=held.purl, before=found.before, after=found.after, reason=found.reason, verdicts=verdicts
-        )
-        writes.append(Put(STANDING, standing_id(held.purl), found.document(verdicts, now)))
-        writes.append(
-            decision_log.entry(
-                "verdict-changed",
-                held.purl,
-                found.reason,
-                event,
-                now,
-                stage="scanner",
-                about=verdicts,
-                before=found.before,
-                after=found.after,
+        try:
+            published = VerdictChanged(
+                purl=held.purl, before=found.before, after=found.after, reason=found.reason, verdicts=verdicts
             )
+        except ValidationError as error:  # 5
+            why = f"{held.purl[:300]} is to {found.after} now, and cannot be told: {sentence(error, 'Its event')}"
+            alarms.sound(bench.store, "kept", held.purl, why, now, "scanner")
+            continue
+        named = {"package": standing_id(held.purl)} if len(held.purl) > _LONG else {}
+        logged = decision_log.entry(
+            "verdict-changed",
+            held.purl,
+            found.reason,
+            event,
+            now,
+            stage="scanner",
+            about=verdicts,
+            before=found.before,
+            after=found.after,
+            **named,
         )
-        events.append(derive(event, "verdict-changed", published, stage="scanner", now=now))
-    lacking = [each.lacks for found in answers.values() for each in found.values() if each.lacks]
-    unanswered = sum(any(each.lacks for each in found.values()) for found in answers.values())
-    if unanswered:
-        words = f"{unanswered} of {len(holdings.held)} packages stay as they were judged last: {lacking[0]}."
-        _alarm(bench, words, now)
-    else:
-        alarms.over(bench.store, "no-data", "advisories", now)
-    writes.append(
-        _told(data, now, len(holdings.held), len(events) + len(admitted), unanswered, (lacking or [""])[0])
-    )
-    return Outcome(tuple(writes), (*events, *admitted))
+        stands = Put(STANDING, standing_id(held.purl), found.document(verdicts, now))
+        yield (stands, logged), derive(event, "verdict-changed", published, stage="scanner", now=now)
+
+
+def _commit(event: Event, part: Sequence[_Told], bench: Bench, now: float) -> None:
+    """One batch of several. Who dies between two finds the first ones standing; the sweep publishes their events."""
+    name = sha256(" ".join([event.id, event.replay_id, *(one.id for _, one in part)]).encode())[7:39]
+    claim = bench.store.claim(f"scanner:reevaluation:{name}", now, _LEASE)
+    if claim.state == "busy":
+        raise Transient("Another worker writes the same changed verdicts.")
+    if claim.state == "won":
+        writes = [write for written, _ in part for write in written]
+        bench.store.finish(claim, writes, [one for _, one in part], now)
+        decision_log.witnessed(writes)
 
 
 def _shelves(holdings: Holdings) -> Iterator[tuple[Release, list[Held]]]:
@@ -157,46 +210,48 @@ def _shelves(holdings: Holdings) -> Iterator[tuple[Release, list[Held]]]:
     yield from (by_release[key] for key in sorted(by_release))
 
 
-def _sessions(shelf: tuple[Release, list[Held]], bench: Bench) -> Iterator[_Session]:  # 1
+def _sessions(shelf: tuple[Release, list[Held]], bench: Bench) -> Iterator[_Session | _Unheard]:  # 1
+    """One for each workload; that nobody can judge for one of them keeps no other back."""
     release, all_held = shelf
     packages = [held.subject.package for held in all_held]
     first: Court | None = None
+    dark = ""
     for workload in sorted({name for held in all_held for name in held.workloads or ("",)}):
-        court = bench.court(release, workload)
-        # Neither advisories nor facts are asked for twice: workloads differ in rules alone.
-        first = first or replace(court, advisories=_Asked(court.advisories.known(packages, release)))
         subjects = [held.subject for held in all_held if workload in (held.workloads or ("",))]
-        case = replace(court, advisories=first.advisories, facts=first.facts).case(subjects)
-        yield _Session(workload, case, judge_all(case))
+        try:
+            court = bench.court(release, workload)
+            # Neither advisories nor facts are asked for twice: workloads differ in rules alone.
+            if first is None and not dark:
+                try:
+                    first = replace(court, advisories=_Asked(court.advisories.known(packages, release)))
+                except DmzError as error:
+                    dark = str(error)
+            if first is None:
+                raise Transient(dark)
+            case = replace(court, advisories=first.advisories, facts=first.facts).case(subjects)
+            yield _Session(workload, case, judge_all(case))
+        except DmzError as error:  # 2
+            yield _Unheard(workload, tuple(each.package.purl for each in subjects), str(error).rstrip("."))
 
 
-def _answers(sessions: Sequence[_Session]) -> dict[str, dict[str, _Answer]]:
-    """By purl and workload."""
-    answers: dict[str, dict[str, _Answer]] = {}
+def _answers(sessions: Sequence[_Session | _Unheard]) -> dict[str, _Answers]:
+    """By purl."""
+    answers: dict[str, _Answers] = {}
     for session in sessions:
+        if isinstance(session, _Unheard):
+            for purl in session.purls:
+                answers.setdefault(purl, _Answers()).lacking[session.workload] = session.why
+            continue
         subjects = {subject.package.purl: subject for subject in session.case.subjects}
         catalogues = bench_of(session.case).catalogues
         for verdict in session.verdicts:
             purl = verdict.package.purl
-            lacks = _lacks(verdict, subjects[purl], catalogues)
-            answers.setdefault(purl, {})[session.workload] = _Answer(verdict, session, lacks)
+            found = answers.setdefault(purl, _Answers())
+            if lacks := want.why(verdict, subjects[purl], catalogues):
+                found.lacking[session.workload] = lacks
+            else:
+                found.given[session.workload] = _Answer(verdict, session)
     return answers
-
-
-def _lacks(verdict: Verdict, subject: Subject, catalogues: Mapping[str, str]) -> str:  # 2
-    """Why this is no answer: nothing but a want of data speaks against the package. Empty for every other verdict."""
-    against = [rule for rule in verdict.rules if rule.answer != "allow"]
-    if not all(_wants_data(rule, subject, catalogues) for rule in against):
-        return ""
-    return "; ".join(rule.reason for rule in against)
-
-
-def _wants_data(rule: RuleAnswer, subject: Subject, catalogues: Mapping[str, str]) -> bool:
-    if rule.rule in _DATA:
-        return rule.answer == "hold"
-    if catalogue := _CATALOGUES.get(rule.rule):
-        return rule.answer == "hold" and bool(catalogues[catalogue])
-    return bool(subject.facts.lacking) and rule.rule in _FACTS
 
 
 # --- comparing ---
@@ -234,32 +289,42 @@ class _Change:
 
 
 def _compared(
-    held: Held, answers: Mapping[str, _Answer], stood: Mapping[str, Any], now: float
+    held: Held, found: _Answers, stood: Mapping[str, Any], store: Store, now: float
 ) -> _Change | None:
-    """What has changed about a package; None if nothing has."""
+    """What has changed about a package; None if nothing has, or nobody answers."""
+    if not found.given:  # 2
+        return None
     before: Decision = stood.get("decision", "allow")
     earlier: dict[str, Decision] = {
         str(each["workload"]): each["decision"] for each in stood.get("by_workload", ())
     }
-    decided = {
-        workload: earlier.get(workload, before) if answer.lacks else answer.verdict.decision
-        for workload, answer in answers.items()
-    }
-    after = min(decided.values(), key=BADNESS.__getitem__)
+    decided = {workload: answer.verdict.decision for workload, answer in found.given.items()}
     moved = [name for name in sorted(decided) if decided[name] != earlier.get(name, before)]
+    again = bool(found.lacking) and _came_since(held, stood, store)
+    decided |= {name: "allow" if again else earlier.get(name, before) for name in found.lacking}
+    after = min(decided.values(), key=BADNESS.__getitem__)
     if after == before and not moved and not (after != "allow" and held.files and _came_back(stood, now)):
         return None
-    if after != before or not moved:
-        said = next(name for name in sorted(decided) if decided[name] == after)
-        # What is here although it was refused was let in by somebody.
-        was: Decision = before if after != before else "allow"
-        reason = answers[said].verdict.reason
-    else:
+    if after == before and moved:
         said = moved[0]
-        was, after_ = earlier.get(said, before), decided[said]
-        reason = f"for the workload {said or 'of nobody'}: {answers[said].verdict.reason}"
-        return _Change(held, was, after_, after, decided, answers[said], printable(reason, _MAX_REASON))
-    return _Change(held, was, after, after, decided, answers[said], printable(reason, _MAX_REASON))
+        was, is_now = earlier.get(said, before), decided[said]
+        reason = f"for the workload {said or 'of nobody'}: {found.given[said].verdict.reason}"
+    else:
+        said = min(sorted(found.given), key=lambda name: BADNESS[decided[name]])
+        # What is here although it was refused was let in by somebody.
+        was, is_now = (before if after != before else "allow"), after
+        reason = found.given[said].verdict.reason
+        if decided[said] != after:
+            reason = f"for want of data another workload has it as before; for {said or 'nobody'}: {reason}"
+    return _Change(held, was, is_now, after, decided, found.given[said], printable(reason, _MAX_REASON))
+
+
+def _came_since(held: Held, stood: Mapping[str, Any], store: Store) -> bool:  # 2
+    """Whether a file of it came in after what stands was decided: it was judged, and allowed, then."""
+    if "since" not in stood:
+        return False
+    found = (store.get(RECORDS, record_id(file.repository, file.sha256)) or {} for file in held.files)
+    return any(not each.get("evicted") and each.get("came", 0) > stood["since"] for each in found)
 
 
 def _came_back(stood: Mapping[str, Any], now: float) -> bool:  # 4
@@ -302,7 +367,7 @@ class _Stored:
         return self._done[id(session)]
 
 
-def _told(data: HoldingsListed, now: float, packages: int, changed: int, unanswered: int, why: str) -> Put:
+def _latest(data: HoldingsListed, now: float, packages: int, changed: int, unanswered: int, why: str) -> Put:
     """What people see of the last time that all was judged again."""
     fields = {
         "at": now,
@@ -315,5 +380,9 @@ def _told(data: HoldingsListed, now: float, packages: int, changed: int, unanswe
     return Put("reevaluations", "latest", fields)
 
 
-def _alarm(bench: Bench, message: str, now: float) -> None:
-    alarms.sound(bench.store, "no-data", "advisories", message, now, "scanner")
+def _alarm(bench: Bench, subject: str, words: str, troubles: Sequence[str], now: float) -> None:
+    """Sounded if there are troubles, else over."""
+    if troubles:
+        alarms.sound(bench.store, "no-data", subject, f"{words}{troubles[0].rstrip('.')}.", now, "scanner")
+    else:
+        alarms.over(bench.store, "no-data", subject, now)
