@@ -60,8 +60,8 @@ KEEPING = (
     Fault(
         "the Scheduler may not ask for a run",
         "outer/publishers.tf",
-        '["operator", "Cloud Scheduler"]',
-        '["operator"]',
+        '["operator", "Cloud Scheduler", "sync"]',
+        '["operator", "sync"]',
         "schedule",
     ),
     Fault("money is gone when it is said", "outer/budget.tf", "[0.5, 0.9, 1.0]", "[1.0]", "budget"),
