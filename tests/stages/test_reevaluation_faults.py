@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from functions.scanner import stage
-from shared import reevaluation
+from shared import holdings, reevaluation
 from shared.errors import Permanent
-from shared.model.case import Facts
+from shared.model.case import Facts, Subject
 from shared.model.manifest import GenericFile
+from shared.model.package import Package
 from shared.model.payloads import VerdictChanged
 from shared.model.policy import Policy, PythonOverride, WorkloadRules
 from shared.model.value import sha256
@@ -50,6 +51,7 @@ def test_what_was_admitted_again_is_not_evicted_for_want_of_data(held: World) ->
     refresh(held, "two")
     assert TOOL_FILE in held.repositories()["dmz-python"]
     assert changes(held) == [(TOOL, "allow", "block")]
+    assert held.bus.dead == []
     held.policy = fresh
     refresh(held, "three")
     assert changes(held)[1:] == [(TOOL, "block", "allow")]
@@ -206,6 +208,16 @@ def test_a_run_that_failed_keeps_nothing_in(held: World) -> None:
     refresh(held, "one")
     assert evictions(held) == [(TOOL, 1, "")]
     assert TOOL_FILE not in held.repositories()["dmz-python"]
+
+
+@pytest.mark.parametrize("own_first", [True, False])
+def test_what_is_not_all_ones_own_is_judged_like_anybodys(own_first: bool) -> None:
+    """A wheel of one's own and one of the index, of the same name and version."""
+    own = Subject(package=Package(ecosystem="pypi", name="tool", version="1.0"), own_wheel=True)
+    index = own.model_copy(update={"own_wheel": False})
+    pair = (own, index) if own_first else (index, own)
+    assert not holdings._joined(*pair).own_wheel
+    assert holdings._joined(own, own).own_wheel
 
 
 # --- upstream ---
