@@ -27,6 +27,8 @@ COLLECTION = "affected"
 SHOWN = 200
 """Runs that the document names: those with a VM first, then the youngest."""
 _AT_ONCE = 100
+_PER_RUN = 200
+"""Packages that one run's document names; `affected/<id>` names the run all the same."""
 _RELOCKS = 3
 """Locks for which a new one is searched; the first are those of running VMs."""
 _NAMED = 100
@@ -182,12 +184,21 @@ def tell(
     }
     _spread(
         store,
-        [Put("runs", one.remembered.run_id, {"affected": {id: said}}, merge=True) for one in found[:SHOWN]],
+        [
+            Put("runs", one.remembered.run_id, {"affected": {id: said}}, merge=True)
+            for one in found[:SHOWN]
+            if _room(one.remembered.run.get("affected") or {}, id)
+        ],
     )
     if not found:
         return
     relocks = relock(found) if searches < _SEARCHES else [_DIED]
     store.put([Put(COLLECTION, id, {"relocks": list(relocks), "searches": 0}, merge=True)])
+
+
+def _room(known: Document, id: str) -> bool:
+    """A run's document ends at 1 MiB, and everything that it holds may be refused at once."""
+    return id in known or len(known) < _PER_RUN
 
 
 def over(id: str, store: Store, now: float) -> None:

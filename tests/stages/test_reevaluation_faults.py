@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from functions.scanner import stage
-from shared import holdings, reevaluation
+from shared import affected, holdings, reevaluation
 from shared.errors import Permanent
 from shared.model.case import Facts, Subject
 from shared.model.manifest import GenericFile
@@ -17,6 +17,7 @@ from shared.model.payloads import VerdictChanged
 from shared.model.policy import Policy, PythonOverride, WorkloadRules
 from shared.model.value import sha256
 from shared.ports import Put
+from shared.reevaluation import standing_id
 from tests.stages import guests
 from tests.stages.test_reevaluation import TOOL, alarms, changes, evictions, offer, refresh, standing
 from tests.stages.world import GENERIC, WORKLOAD, World
@@ -285,3 +286,14 @@ def test_many_changes_are_written_in_several_batches(held: World, monkeypatch: p
     assert {purl for purl, _, _ in evictions(held)} == {f"pkg:pypi/{name}@1.0" for name in names}
     refresh(held, "two")
     assert len(changes(held)) == len(names)
+
+
+def test_a_runs_document_has_room_for_what_touches_it(held: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(affected, "_PER_RUN", 1)
+    ((run_id, _),) = held.store.find("runs", "state", "completed")
+    for name in ("tool", "app"):
+        held.market.flaw(name, "1.0")
+        refresh(held, name)
+    assert set(held.run(run_id)["affected"]) == {standing_id(TOOL)}
+    found = held.store.get("affected", standing_id("pkg:pypi/app@1.0")) or {}
+    assert [each["run_id"] for each in found["runs"]] == [run_id]
