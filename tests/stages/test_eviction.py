@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -174,18 +175,14 @@ class Together:
         self._port = port
         self._both = threading.Barrier(2)
         self.armed = False
-        self.met = 0
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._port, name)
 
     def delete_version(self, owner: str) -> None:
         if self.armed and "/jq/" in owner:
-            try:
+            with contextlib.suppress(threading.BrokenBarrierError):  # the other one found nothing to delete
                 self._both.wait(2)
-                self.met += 1
-            except threading.BrokenBarrierError:
-                pass  # the other one found nothing to delete
         self._port.delete_version(owner)
 
 
