@@ -92,7 +92,11 @@ def test_a_relock_that_takes_for_ever_is_let_go(
     world.market.flaw("tool", "1.0")
     monkeypatch.setattr(affected, "_SECONDS", 0.2)
     ended = threading.Event()
-    resolver.how = lambda: bool(ended.wait(60)) and None
+
+    def hang() -> None:
+        ended.wait(60)
+
+    resolver.how = hang
     try:
         refresh(world, "one")
         assert (evictions(world), recorded(world, TOOL)) == ([(TOOL, 1, "")], ["gone"])
@@ -145,9 +149,9 @@ def neighbour(world: World, source: str = "jq", name: str = "jq", record: bool =
     path.write_bytes(world.market.contents[arm.url])
     lock = world.lock(world.store.find("runs", "state", "completed")[0][0])
     mine = next(one for one in lock.debian if one.name == name)
-    changes = {"architecture": "arm64", "filename": arm.url.rsplit("/", 1)[-1], "url": arm.url}
-    changes |= {"sha256": arm.sha256, "size": arm.size, "source_name": source}
-    other = mine.model_copy(update=changes)
+    more: Document = {"architecture": "arm64", "filename": arm.url.rsplit("/", 1)[-1], "url": arm.url}
+    more |= {"sha256": arm.sha256, "size": arm.size, "source_name": source}
+    other = mine.model_copy(update=more)
     world.registry.upload_apt("trixie", other, path)
     known = world.store.get("holdings", record_id("trixie", mine.sha256)) or {}
     package = {**known["subject"]["package"], "architecture": "arm64", "source_name": source}
