@@ -111,7 +111,7 @@ class World:
         self.quiet()
 
     def quiet(self) -> None:
-        assert self.bus.drain(60), "deliveries are still under way"
+        assert self.bus.drain(300), "deliveries are still under way"
 
     def run(self, run_id: str) -> Document:
         return self.store.get("runs", run_id) or {}
