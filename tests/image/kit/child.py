@@ -92,12 +92,15 @@ def shuffle(seed: int) -> None:
     """Directories come in another order than the file system's."""
     scandir, listdir, order = os.scandir, os.listdir, random.Random(seed)  # noqa: S311 - an order, no secret
 
+    def other(given: list[Any]) -> list[Any]:
+        found = sorted(given, key=os.fspath)
+        order.shuffle(found)
+        return found if found != given else found[::-1]  # few names come in the same order by chance
+
     class Entries:
         def __init__(self, *given: Any) -> None:
             with scandir(*given) as entries:
-                found = list(entries)
-            order.shuffle(found)
-            self._entries = iter(found)
+                self._entries = iter(other(list(entries)))
 
         def __iter__(self) -> Any:
             return self
@@ -113,9 +116,7 @@ def shuffle(seed: int) -> None:
         def __exit__(self, *_: object) -> None: ...
 
     def names(*given: Any) -> list[Any]:
-        found = sorted(listdir(*given))
-        order.shuffle(found)
-        return found
+        return other(listdir(*given))
 
     os.scandir, os.listdir = Entries, names  # type: ignore[assignment,misc]
 
