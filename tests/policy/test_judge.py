@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import calendar
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -18,23 +17,9 @@ from shared.model.verdict import AdvisorySource, Decision, Finding, Verdict
 from shared.policy.judge import judge, judge_all
 from shared.policy.read import find
 from tests.advisories.build import deb, pypi
+from tests.policy.build import DEFAULT, NOW, OFFLINE, finding
 
-DEFAULT, OFFLINE = find("default"), find("offline")
 SOURCE = AdvisorySource(source="test", date="2026-11-20T12:00:00Z", digest=sha256(b"data"))
-NOW = float(calendar.timegm((2026, 11, 21, 12, 0, 0)))
-
-
-def finding(id: str = "GHSA-aaaa-bbbb-cccc", **more: Any) -> Finding:
-    values: dict[str, Any] = {
-        "id": id,
-        "aliases": ("CVE-2026-1",),
-        "severity": "HIGH",
-        "score": 7.5,
-        "fixed": ("2.0",),
-        "malicious": False,
-        "summary": "bad",
-    }
-    return Finding(**{**values, **more})
 
 
 def verdict(subject: Subject, *findings: Finding, policy: Policy = DEFAULT, now: float = NOW) -> Verdict:
