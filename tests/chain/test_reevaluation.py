@@ -31,7 +31,7 @@ def held(system: System) -> set[str]:
     """File names in the Python repository, by Google's own client."""
     token = tokens.mint(tokens.load_key(system.layout.token_key), account(OPERATOR), time.time())
     client = artifactregistry_v1.ArtifactRegistryClient(
-        credentials=Credentials(token),  # type: ignore[no-untyped-call]
+        credentials=Credentials(token),
         transport="rest",
         client_options=ClientOptions(api_endpoint=f"http://{system.up.addresses['registry']}"),
     )

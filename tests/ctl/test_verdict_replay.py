@@ -185,7 +185,7 @@ def altered(world: World, digest: str) -> None:
     content = world.blobs.get(digest).replace(b'"pkg:pypi/lib@1.0"', b'"pkg:pypi/lib@1.9"')
     content = content.replace(b'"decision":"block"', b'"decision":"allow"')
     world.blobs._content[digest] = content
-    world.blobs.get = world.blobs._content.__getitem__  # type: ignore[method-assign]
+    world.blobs.get = world.blobs._content.__getitem__
 
 
 @pytest.mark.parametrize("what", ["case", "verdicts"])

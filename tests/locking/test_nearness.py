@@ -72,7 +72,7 @@ def test_every_version_of_a_package_is_judged_once(market: Market, court: Court)
     market.flaw("lib", "1.1")
     asked: list[int] = []
 
-    def judge(packages, is_source, replaces=None, /):  # type: ignore[no-untyped-def]
+    def judge(packages, is_source, replaces=None, /):
         asked.append(len(packages))
         return court.packages(packages, is_source, replaces)
 

@@ -106,7 +106,7 @@ def locked(world: PackageWorld, installed: Pins) -> tuple[dict[str, str], Offer]
     for name, version in installed.items():
         file = next(f for f in market.files(name) if f"-{version}-" in f.filename)
         fields = {"requires": world.requires[name, version], "requested": name in world.roots}
-        packages.append(claims.python(name, version, market.wheels[file.sha256], **fields))  # type: ignore[arg-type]
+        packages.append(claims.python(name, version, market.wheels[file.sha256], **fields))
     policy = find("default").model_copy(update={"max_advisory_age_hours": 10**6})
     court = Court(market, policy, TRIXIE, NOW)
     judged = court.packages([package.package() for package in packages], False)
@@ -169,7 +169,7 @@ def test_a_smallest_conflict_is_one_and_has_no_smaller_one(drawn: tuple[int, lis
     size, conflicts = drawn
 
     def fits(parts: object) -> bool:
-        names = {int(part.name) for part in parts}  # type: ignore[attr-defined]
+        names = {int(part.name) for part in parts}
         return not any(conflict <= names for conflict in conflicts)
 
     parts = [Part("wanted", str(i), str(i)) for i in range(size)]
@@ -185,7 +185,7 @@ def test_a_conflict_is_one_even_if_there_are_not_enough_questions(calls: int) ->
 
     def fits(parts: object) -> bool:
         asked.append(parts)
-        return not {"3", "17"} <= {part.name for part in parts}  # type: ignore[attr-defined]
+        return not {"3", "17"} <= {part.name for part in parts}
 
     found = smallest([Part("wanted", str(i), "") for i in range(20)], fits, calls)
     assert {"3", "17"} <= {part.name for part in found}

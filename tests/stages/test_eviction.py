@@ -231,7 +231,7 @@ def test_what_is_refused_while_it_is_brought_back_goes_out_again(world: World) -
             world.store.put([Put("standing", standing_id(str(fields["purl"])), stands)])
         upload(repository, file, path)
 
-    world.registry.upload_apt = slow  # type: ignore[method-assign]
+    world.registry.upload_apt = slow
     refresh(world, "one")
     assert begun
     assert of_jq(world) == []
@@ -282,9 +282,9 @@ def half_done(world: World) -> None:
             raise KeyError(repository)
         return stored(repository)
 
-    world.registry.stored = failing  # type: ignore[method-assign]
+    world.registry.stored = failing
     refresh(world, "one")
-    world.registry.stored = stored  # type: ignore[method-assign]
+    world.registry.stored = stored
 
 
 def test_the_sweep_takes_up_what_was_left_halfway(world: World) -> None:
