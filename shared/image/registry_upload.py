@@ -20,7 +20,7 @@ from pathlib import Path
 import httpx
 
 from shared.errors import Permanent, Transient
-from shared.image.registry_wire import Wire
+from shared.image.registry_wire import Answer, Wire
 
 _PIECE = 1 << 18
 _SMALL = 1 << 20
@@ -148,12 +148,7 @@ class _Upload:
             "Content-Length": str(count),
             "Content-Range": f"{first}-{first + count - 1}",
         }
-        what = f"Pushing {self._blob.digest}"
-        refusals = (400, 404, 416) if self._is_resumed else ()
-        answer = self._wire.send("PATCH", location, what, headers, self._bytes(first, count), refusals)
-        if answer.status in refusals:
-            self._location = None
-            raise Transient(f"{what}: the registry does not go on where it stopped; beginning anew.")
+        answer = self._send("PATCH", location, headers, first, count)
         self._location = self._wire.located(answer)
         self._confirm(first + count)
 
@@ -162,8 +157,18 @@ class _Upload:
         url = self._location.copy_merge_params({"digest": self._blob.digest})
         left = self._blob.size - self._offset
         headers = {**_STREAM, "Content-Length": str(left)}
-        self._wire.send("PUT", url, f"Pushing {self._blob.digest}", headers, self._bytes(self._offset, left))
+        self._send("PUT", url, headers, self._offset, left)
         self._confirm(self._blob.size)
+
+    def _send(self, method: str, url: httpx.URL, headers: dict[str, str], first: int, count: int) -> Answer:
+        """A part of the blob. The session of a request that broke off may end after it was asked about: begin anew."""
+        what = f"Pushing {self._blob.digest}"
+        refusals = (400, 404, 416) if self._is_resumed else ()
+        answer = self._wire.send(method, url, what, headers, self._bytes(first, count), refusals)
+        if answer.status in refusals:
+            self._location = None
+            raise Transient(f"{what}: the registry does not go on where it stopped; beginning anew.")
+        return answer
 
     def _confirm(self, offset: int) -> None:
         self._offset = offset

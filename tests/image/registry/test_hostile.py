@@ -83,6 +83,27 @@ def test_a_registry_that_does_not_go_on(hostile: Scripted, tmp_path: Path) -> No
     assert client().push(image.layout, place(hostile)).digest == image.digest
 
 
+@pytest.mark.parametrize("status", [400, 404, 416])
+def test_a_session_that_ends_after_it_was_asked_about(hostile: Scripted, tmp_path: Path, status: int) -> None:
+    """A registry may notice late that a request broke off, and forget its session only then."""
+    image = make_image(tmp_path, os.urandom(900_000))
+    hostile.cut_after = [800_000]
+    ended: list[str] = []
+
+    @hostile.lie("PUT", "/blobs/uploads/")
+    def _(handler: Handler) -> bool:
+        resumed = 1000 < int(handler.headers["Content-Length"]) < 900_000
+        if ended or not resumed:
+            return True
+        ended.append(handler.path)
+        handler.body()
+        handler.say(status)
+        return False
+
+    assert client().push(image.layout, place(hostile)).digest == image.digest
+    assert len(ended) == 1
+
+
 def test_an_upload_whose_token_ran_out_goes_on_with_a_new_one(
     hostile: Scripted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
