@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from functions.local.layout import CHECKOUT
@@ -13,6 +15,11 @@ from functions.local.layout import CHECKOUT
 LINT = "lint"
 WORKERS_AT_MOST = 4
 """Processes that share the tests. Many of them start a whole platform with its VMs."""
+ONCE_MORE_AT_MOST = 20
+"""Failed tests that get a second, lonely try (docs/decisions/0014-a-failed-test-runs-once-more-alone.md)."""
+_LAST_FAILED = CHECKOUT / ".pytest_cache/v/cache/lastfailed"
+_SOME_FAILED = 1
+"""pytest's exit code: https://docs.pytest.org/en/stable/reference/exit-codes.html."""
 _TOOLS = (
     ("ruff check", ("ruff", "check", "--quiet")),
     ("ruff format", ("ruff", "format", "--check", "--quiet")),
@@ -42,8 +49,35 @@ def check(pytest_arguments: Sequence[str]) -> int:
 def _tests(arguments: Sequence[str]) -> int:
     # A file's tests stay with one worker: they share a platform, an emulator or images that took seconds to make.
     workers = ("--numprocesses", str(min(WORKERS_AT_MOST, os.cpu_count() or 1)), "--dist", "loadfile")
-    command = (sys.executable, "-m", "pytest", *workers, *arguments)
+    _LAST_FAILED.unlink(missing_ok=True)
+    code = _pytest(*workers, "--durations=30", "--durations-min=15", *arguments)
+    failed = _failed()
+    if arguments or code != _SOME_FAILED or not 0 < len(failed) <= ONCE_MORE_AT_MOST:
+        return code
+    _say(f"{len(failed)} failed beside other tests; once more, alone:", failed)
+    code = _pytest("--last-failed", "--last-failed-no-failures=none", "--tb=short")
+    if code == 0:
+        _say(
+            "These passed only alone: find out what they share with others, or which clock they trust.",
+            failed,
+        )
+    return code
+
+
+def _pytest(*arguments: str) -> int:
+    command = (sys.executable, "-m", "pytest", *arguments)
     return subprocess.run(command, cwd=CHECKOUT, check=False).returncode
+
+
+def _failed() -> list[str]:
+    """Ids of the tests that failed, as pytest's cache has them; none if it has none."""
+    with suppress(OSError, ValueError):
+        return sorted(json.loads(_LAST_FAILED.read_text()))
+    return []
+
+
+def _say(sentence: str, tests: Sequence[str]) -> None:
+    print("\n  ".join((f"dmz: {sentence}", *tests)), file=sys.stderr, flush=True)
 
 
 def _passes(name: str, command: Sequence[str]) -> bool:

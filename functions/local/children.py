@@ -40,7 +40,7 @@ class Program:
     environment: Mapping[str, str] = field(default_factory=dict)
     restart: bool = True
     """False if it holds what the others need in memory: without it the platform has ended."""
-    seconds: float = 60.0
+    seconds: float = 180.0
     """Within which it must answer."""
     patience: float = 1.0
     """Seconds between asking it to end and ending it."""

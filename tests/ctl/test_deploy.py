@@ -100,7 +100,7 @@ def test_killed_before_the_last_command_of_any_step_it_goes_on(cloud_world: Worl
     # The first two are asked whether they are there.
     at, codes = 0, []
     while True:
-        at += 3
+        at += 6
         count.write_text("")
         done = cloud_world.deploy("--yes", **wrapped, DMZ_TEST_KILL_AT=str(at))
         codes.append(done.returncode)
@@ -108,7 +108,7 @@ def test_killed_before_the_last_command_of_any_step_it_goes_on(cloud_world: Worl
             break
         assert done.returncode == -9, done.stdout
         assert at < 60
-    assert len(codes) > 8
+    assert len(codes) > 4
     deployed(cloud_world)
     roles = [build["substitutions"]["_ROLE"] for build in cloud_world.cloud.builds]
     assert roles.count("builder") == 1
