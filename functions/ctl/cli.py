@@ -8,8 +8,6 @@ import os
 import sys
 from pathlib import Path
 
-from rich.console import Console
-
 from functions.ctl import (
     appraise_options,
     decisions_options,
@@ -24,10 +22,10 @@ from functions.ctl import (
     verdict_options,
     waive_options,
 )
+from functions.ctl.dispatch import dispatch
 from functions.ctl.inputs import BadInput
 from functions.local.__main__ import explained
 from functions.local.backing import KINDS
-from functions.local.layout import Layout, layout
 from shared.errors import DmzError
 from shared.model.workload import built_in
 
@@ -142,7 +140,11 @@ def main(words: list[str] | None = None) -> int:
             from functions.ctl.check import check
 
             return check(given[1:])
-        return _dispatch(parser().parse_args(given))
+        arguments = parser().parse_args(given)
+        if arguments.command in (None, "help"):
+            arguments.show()
+            return 0
+        return dispatch(arguments)
     except BadInput as error:
         print(f"dmz: {error}", file=sys.stderr)
         return BAD_INPUT
@@ -162,120 +164,6 @@ def main(words: list[str] | None = None) -> int:
             file=sys.stderr,
         )
     return 1
-
-
-def _dispatch(arguments: argparse.Namespace) -> int:
-    if arguments.command in (None, "help"):
-        arguments.show()
-        return 0
-    # Imported when needed: ./dmz status need not wait for what only a run uses.
-    from functions.ctl import commands, inputs
-
-    if arguments.command == "appraise":
-        from functions.ctl import appraise
-
-        return appraise.appraise(arguments)
-    if arguments.command == "deploy":
-        from functions.ctl import deploy
-
-        return deploy.deploy(arguments, os.environ)
-    if arguments.command == "attestation":
-        from functions.ctl import attestation
-
-        return attestation.attestation(arguments, layout(os.environ))
-    places = layout(os.environ)
-    match arguments.command:
-        case "match":
-            from functions.ctl.match import match
-
-            return match(
-                arguments.osv, sys.stdin.buffer, sys.stdout.buffer, places.cache / "advisory-indexes"
-            )
-        case "policy":
-            from functions.ctl.policy import policy
-
-            return policy(arguments, places)
-        case "verdict":
-            from functions.ctl.verdict import verdict
-
-            return verdict(arguments, places)
-        case "waive":
-            from functions.ctl.waive import waive
-
-            return waive(arguments, places)
-        case "explain":
-            from functions.ctl.explain import explain
-
-            return explain(arguments, places)
-        case "decisions":
-            from functions.ctl.decisions import decisions
-
-            return decisions(arguments, places)
-        case "sbom":
-            from functions.ctl.sbom import sbom
-
-            return sbom(arguments, places)
-        case "lock":
-            from functions.ctl.lock import lock
-
-            return lock(arguments, places)
-        case "image":
-            from functions.ctl import image
-
-            return image.image(arguments, places)
-        case "rebuild":
-            from functions.ctl import rebuild
-
-            return rebuild.rebuild(arguments, places)
-        case "run":
-            return _run(arguments, places)
-        case "up":
-            inputs.check(places, os.environ, arguments.policy, arguments.advisories)
-            return commands.up(
-                places,
-                os.environ,
-                Console(),
-                policy=arguments.policy,
-                source=arguments.advisories,
-                broker=arguments.broker,
-            )
-        case "down":
-            return commands.down(places)
-        case "status":
-            if arguments.project:
-                return commands.status_of(arguments.project, arguments.inner_project, os.environ)
-            return commands.status(places)
-        case "logs":
-            return commands.logs(places, arguments.name)
-        case _:
-            return commands.enter(places, arguments.vm, arguments.words)
-
-
-def _run(arguments: argparse.Namespace, places: Layout) -> int:
-    from functions.ctl import inputs
-    from functions.ctl.run import Request, prepare, run
-
-    try:
-        workload, _ = prepare(arguments.workload)
-    except DmzError as error:
-        raise BadInput(str(error)) from error
-    if arguments.tamper and not workload.data_services:
-        raise BadInput(
-            f"The workload {workload.name} names no data service, so there is no image to tamper with."
-        )
-    inputs.check(places, os.environ, arguments.policy, arguments.advisories, arguments.report)
-    request = Request(
-        workload=arguments.workload,
-        layout=places,
-        environment=os.environ,
-        keep=arguments.keep,
-        report=arguments.report,
-        policy=arguments.policy,
-        advisories=arguments.advisories,
-        broker=arguments.broker,
-        tamper=arguments.tamper,
-    )
-    return run(request, Console())
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from functions.ctl import cli, lifecycle
+from functions.ctl import cli, dispatch, lifecycle
 from functions.ctl.run import Request, kept, prepare, run
 from functions.local.layout import CHECKOUT, Layout
 from functions.local.platform import Platform, read
@@ -343,6 +343,14 @@ def test_a_charset_without_a_letter_is_no_failure(monkeypatch: pytest.MonkeyPatc
     """A run must not fail at its summary because the locale's charset has no bars."""
     shown = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(shown, encoding="iso8859-9"))
-    monkeypatch.setattr(cli, "_dispatch", lambda _: print("time █ 1 s", flush=True) or 0)
+    monkeypatch.setattr(cli, "dispatch", lambda _: print("time █ 1 s", flush=True) or 0)
     assert cli.main(["status"]) == 0
     assert shown.getvalue() == b"time \\u2588 1 s\n"
+
+
+def test_every_command_that_is_offered_can_be_done() -> None:
+    """The table of functions is text: a name that is spelled wrongly would only show when it is typed."""
+    (offered,) = [action.choices for action in cli.parser()._subparsers._group_actions]  # type: ignore[union-attr]
+    commands = set(offered or ()) - {"help", "test"}
+    assert commands == set(dispatch._PLAIN) | set(dispatch._ADAPTED)
+    assert all(callable(dispatch._plain(place)) for place in dispatch._PLAIN.values())
