@@ -144,7 +144,8 @@ def _mending(case: Case, release: Release, replaces: Replaced) -> Case:
 
     1. Nothing is mended by a package of which nobody can tell what is known. 2. A flaw that is found, or cannot be
     ruled out, under any of its names is not mended. 3. Malware is not: what its author uploads next is no mending.
-    4. Nor is a flaw without a fix at or below the version: of an upload of a minute ago nobody has reported anything.
+    4. Nor is a flaw by any version but the one that its advisory names as the fix: whatever is numbered above it, an
+    upload of a minute ago, has been named by nobody.
     5. Nor is one for which the policy does not refuse what is replaced: then there is no hurry.
     """
     blamed = blames(case)
@@ -156,7 +157,7 @@ def _mending(case: Case, release: Release, replaces: Replaced) -> Case:
             finding.id
             for finding in replaces[package.name]
             if not (finding.malicious or finding.undecided or has & {finding.id, *finding.aliases})  # 3
-            and _ends(finding, package, release)  # 4
+            and _is_fix(finding, package, release)  # 4
             and blamed(package, finding)  # 5
         }
         return tuple(sorted(ids))
@@ -170,14 +171,19 @@ def _mending(case: Case, release: Release, replaces: Replaced) -> Case:
     return case.model_copy(update={"subjects": tuple(subjects)})
 
 
-def _ends(finding: Finding, package: Package, release: Release) -> bool:
-    """Whether one of the finding's fixes is at or below the version; what cannot be ordered for sure is not."""
+def _is_fix(finding: Finding, package: Package, release: Release) -> bool:
+    """Whether the version is one of the finding's fixes; what cannot be ordered for sure is none.
+
+    `1.1+cpu` is a build of 1.1, whose fix it has: no index of the public takes a local label.
+    """
     if not finding.fixed or (asked := query(package, release)) is None:
         return False
     scheme = asked.scheme
     here = scheme.parse(asked.version)
+    if here is None or here.loose:
+        return False
     fixes = [point for fixed in finding.fixed if (point := scheme.parse(fixed)) and not point.loose]
-    return here is not None and not here.loose and any(scheme.compare(fix, here) <= 0 for fix in fixes)
+    return any(scheme.compare(fix, form) == 0 for fix in fixes for form in scheme.forms(here))
 
 
 def documents(run_id: str, verdicts: Iterable[Verdict]) -> dict[str, Document]:

@@ -50,7 +50,7 @@ class Subject(Part):
     needed_by: tuple[str, ...] = ()
     """The way by which the workload needs it: names from what the workload asks for to what asks for this package."""
     mends: tuple[str, ...] = ()
-    """Advisories for which the policy refuses what it is to replace, and whose fix it has by their own words."""
+    """Advisories for which the policy refuses what it is to replace, and which name this very version as the fix."""
     facts: Facts = Facts()
 
 

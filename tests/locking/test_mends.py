@@ -82,11 +82,14 @@ def test_where_nobody_can_tell_what_is_known_nothing_is_mended(market: Market, c
         ("1.1", (), False),
         ("1.1", ("1.1.1",), False),
         ("1.1", ("1.1.1", "2.0"), False),
-        ("1.1", ("0.9", "2.0"), True),
+        ("1.1", ("0.9", "2.0"), False),
+        ("1.1", ("0.9", "1.1"), True),
         ("1.1.0", ("1.1",), True),
         ("1.1rc1", ("1.1",), False),
         ("1.1+cpu", ("1.1",), True),
-        ("1.10", ("1.9",), True),
+        ("1.10", ("1.9",), False),
+        ("1.1.post1", ("1.1",), False),
+        ("99.0", ("1.1",), False),
         ("1.9", ("1.10",), False),
         ("1.1", ("soon",), False),
         ("1.1", ("1.0-NA",), False),
@@ -94,7 +97,7 @@ def test_where_nobody_can_tell_what_is_known_nothing_is_mended(market: Market, c
         ("1.1-NA", ("1.0",), False),
     ],
 )
-def test_only_a_fix_at_or_below_the_version_mends(
+def test_only_the_version_that_is_named_as_the_fix_mends(
     court: Court, version: str, fixed: tuple[str, ...], mended: bool
 ) -> None:
     (subject,) = case(court, flaw("GHSA-1", fixed=fixed), version=version).subjects
@@ -106,6 +109,7 @@ def test_only_a_fix_at_or_below_the_version_mends(
     [
         ("2.36-9+deb13u2", "2.36-9+deb13u2", True),
         ("2.36-9", "2.36-9+deb13u2", False),
+        ("2.36-9+deb13u3", "2.36-9+deb13u2", False),
         ("1.0~rc1", "1.0", False),
     ],
 )
@@ -165,3 +169,15 @@ def test_an_upload_of_a_minute_ago_waits_although_nobody_has_reported_it_yet(
     assert (hostile.decision, "waits for 7 days" in hostile.reason) == ("hold", True)
     (repair,) = court.packages([lib], False, {"lib": [flaw("GHSA-1")]})
     assert repair.decision == "allow"
+
+
+def test_what_is_numbered_above_the_fix_waits_like_any_novelty(market: Market, court: Court) -> None:
+    """A stolen account uploads 99.0 right after the real fix, 1.1."""
+    rules = court.policy.pypi.model_copy(update={"cooldown": Cooldown(days=7, unknown_upload="hold")})
+    court = replace(court, policy=court.policy.model_copy(update={"pypi": rules}))
+    packages = [Package(ecosystem="pypi", name="lib", version=version) for version in ("1.1", "99.0")]
+    for each in packages:
+        market.wheel("lib", each.version)
+        market.said["lib", each.version] = Facts(uploaded="2026-11-21T20:59:00Z")
+    fix, later = court.packages(packages, False, {"lib": [flaw("GHSA-1")]})
+    assert (fix.decision, later.decision) == ("allow", "hold")
