@@ -49,7 +49,7 @@ class FirestoreStore(_Client):
     """Port `Store`."""
 
     def claim(self, key: str, now: float, lease: float) -> Claim:
-        reference = self._db.collection("claims").document(_id(key))
+        reference = self._db.collection("claims").document(document_id(key))
         with translated(f"Claiming {key}"):
             try:
                 new = {"key": key, "done": False, "until": now + lease, "generation": 1, "attempt": 1}
@@ -109,8 +109,10 @@ class FirestoreStore(_Client):
 
     def get(self, collection: str, id: str) -> Document | None:
         with translated(f"Reading {collection}/{id}"):
-            fields: Document | None = self._db.collection(collection).document(_id(id)).get().to_dict()
-            return _seen(fields) if fields is not None else None
+            fields: Document | None = (
+                self._db.collection(collection).document(document_id(id)).get().to_dict()
+            )
+            return seen(fields) if fields is not None else None
 
     def put(self, writes: Sequence[Write]) -> None:
         batch = self._db.batch()
@@ -135,7 +137,7 @@ class FirestoreStore(_Client):
             writer = self._db.bulk_writer(options)
             writer.on_write_error(failed)
             for id, fields in ending.items():
-                writer.set(self._db.collection(collection).document(_id(id)), fields)
+                writer.set(self._db.collection(collection).document(document_id(id)), fields)
             writer.close()
         if failures:
             raise Transient(
@@ -146,12 +148,12 @@ class FirestoreStore(_Client):
         with translated(f"Searching {collection}"):
             query = self._db.collection(collection).where(filter=FieldFilter(field, "==", equals))
             return sorted(
-                ((_name(found.id), _seen(found.to_dict())) for found in query.stream()),
+                ((document_name(found.id), seen(found.to_dict())) for found in query.stream()),
                 key=lambda found: found[0],
             )
 
     def _write(self, batch: Any, write: Write) -> None:
-        reference = self._db.collection(write.collection).document(_id(write.id))
+        reference = self._db.collection(write.collection).document(document_id(write.id))
         given = {write.field: firestore.Increment(write.by)} if isinstance(write, Increment) else write.fields
         fields = self._stamped(write.collection, given)
         try:
@@ -169,7 +171,7 @@ class FirestoreStore(_Client):
 
     def _fenced(self, claim: Claim, write: Callable[[Any, Any], None]) -> bool:
         """Run `write` in a transaction if the claim is still ours; False if it is not."""
-        reference = self._db.collection("claims").document(_id(claim.key))
+        reference = self._db.collection("claims").document(document_id(claim.key))
 
         @firestore.transactional
         def run(transaction: Any) -> bool:
@@ -245,7 +247,7 @@ def _conflicts() -> Iterator[None]:
         raise Transient("A document exists already; somebody else wrote it first.") from error
 
 
-def _seen(fields: Document) -> Document:
+def seen(fields: Document) -> Document:
     """A document as its writer knows it."""
     fields.pop(retention.FIELD, None)
     return fields
@@ -278,7 +280,7 @@ def _outbox_id(key: str, event_id: str) -> str:
     return sha256(f"{key} {event_id}".encode())[7:39]
 
 
-def _id(name: str) -> str:
+def document_id(name: str) -> str:
     """A document id for any name: Firestore forbids slashes, '', '.', '..' and __names__."""
     checked_id(name)
     odd = "/" in name or name in ("", ".", "..") or name.startswith(("__", "~")) or not name.isprintable()
@@ -287,5 +289,5 @@ def _id(name: str) -> str:
     return name
 
 
-def _name(id: str) -> str:
+def document_name(id: str) -> str:
     return base64.urlsafe_b64decode(id[1:]).decode() if id.startswith("~") else id

@@ -129,6 +129,21 @@ class MemoryStore:
                 if where == collection and same(lookup(fields, field), equals)
             ]
 
+    def everything(self, collection: str) -> Mapping[str, Document]:
+        """All documents by id, claims and outbox as Firestore has them; for reading only, as they are not copied."""
+        with self._lock:
+            if collection == "claims":
+                return {key: _shown(key, held) for key, held in self._claims.items()}
+            if collection == "outbox":
+                waiting = [
+                    (key, held, event) for key, held in self._claims.items() for event in held.outbox.values()
+                ]
+                return {
+                    f"{key} {event.id}": {"key": key, "since": held.done_at, "type": event.type}
+                    for key, held, event in waiting
+                }
+            return {id: fields for (where, id), fields in self._documents.items() if where == collection}
+
     def end(self, collection: str, id: str) -> float | None:
         """Unix time when a document ends; None if it never does."""
         if collection == "claims":
@@ -190,6 +205,17 @@ class MemoryBlobs:
         if sha256(self._content[digest]) != digest:
             raise Permanent(f"The stored content {digest} has been changed; run the workload again.")
         return self._content[digest]
+
+
+def _shown(key: str, held: _Claim) -> Document:
+    """A claim as a document (`shared.gcp.firestore`)."""
+    known: Document = {"key": key, "done": held.done, "until": held.until}
+    known |= {"generation": held.generation, "attempt": held.attempt}
+    return (
+        known
+        | ({"reason": held.reason} if held.reason else {})
+        | ({"finished": held.done_at} if held.done else {})
+    )
 
 
 def _after(before: Document | None, write: Write) -> Document:
