@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from shared.errors import Permanent
-from shared.holdings import RECORDS, by_name, record_id, recorded
+from shared.held_files import RECORDS, by_name, record_id, recorded
 from shared.model.plan import Transfer
 from shared.model.value import Digest
 from shared.ports import Store, Stored

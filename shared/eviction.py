@@ -26,7 +26,7 @@ from shared.bringing_back import CannotReturn, leaves, proved, refused_of, stayi
 from shared.delivery import Outcome
 from shared.errors import DmzError, Transient
 from shared.events import Event, PackageEvicted, VerdictChanged, derive
-from shared.holdings import RECORDS, record_id, recorded
+from shared.held_files import RECORDS, record_id, recorded
 from shared.model.holdings import HeldFile, Holdings
 from shared.model.plan import Transfer
 from shared.model.value import printable, sha256

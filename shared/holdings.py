@@ -10,47 +10,31 @@ Known is, of a file,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
-from urllib.parse import unquote
-
-from packaging.utils import (
-    InvalidSdistFilename,
-    InvalidWheelFilename,
-    parse_sdist_filename,
-    parse_wheel_filename,
-)
-from packaging.version import InvalidVersion
-from pydantic import ValidationError
 
 from shared import alarms, drift
 from shared.bom.names import is_document
 from shared.delivery import Outcome
 from shared.errors import Permanent
 from shared.events import Event, HoldingsListed, derive
+from shared.held_files import RECORDS, Mends, by_name, mended, record_id, recorded, subject
 from shared.model.case import Case, Subject
 from shared.model.holdings import Awaited, Held, HeldFile, Holdings
 from shared.model.lock import Lock
-from shared.model.manifest import ClaimedManifest, DebianPackage, GenericFile
-from shared.model.package import CODENAMES, Package, Release
+from shared.model.manifest import ClaimedManifest
+from shared.model.package import CODENAMES, Release
 from shared.model.plan import Transfer, transfers
 from shared.model.value import printable, sha256
 from shared.model.workload import Workload
-from shared.ports import Blobs, Document, Put, PythonIndex, Registry, Store, Stored
+from shared.ports import Blobs, Document, PythonIndex, Registry, Store, Stored
 from shared.settings import Settings
 
-RECORDS = "holdings"
 _LOUD = 100
 """Strays that are alarms of their own."""
 _WAITING_RUNS, _WAITING_SECONDS = 50, 45 * 86_400.0
 """So many runs, and none older, are looked at again for what was held."""
 _STATES = ("running", "completed", "failed")
-_UBUNTU = ("jammy", "noble")
-_MENDS = 100
-"""That a package mends something counts, and hardly what: a list of thousands would burst the file's document."""
-_NO_RELEASE = Release(id="debian", version_id="13", codename="trixie", architecture="amd64")
-"""For a stray of PyPI or by URL: no advisory about those is scoped to a release."""
 Place = tuple[str, str]
 """Repository and sha256."""
 
@@ -63,135 +47,6 @@ class Remembered:
     run: Document
     lock: Lock
     workload: Workload
-
-
-# --- what is known of one file ---
-
-
-def subject(transfer: Transfer, lock: Lock, workload: Workload) -> Subject:
-    """The package of a file that a lock names, and how it came to be there."""
-    if (file := transfer.python) is not None:
-        package = Package(ecosystem="pypi", name=file.name, version=file.version)
-        mends = [id for each in lock.changes if each.after == package for id in each.advisories]
-        return Subject(
-            package=package,
-            is_sdist=not file.is_wheel,
-            own_wheel=file.url.startswith("own:"),
-            mends=tuple(mends[:_MENDS]),
-        )
-    if (archive := transfer.archive) is not None:
-        fields = {name: getattr(archive, name) for name in ("name", "version", "architecture")}
-        fields |= {name: getattr(archive, name) for name in ("source_name", "source_version")}
-        return Subject(
-            package=Package(
-                ecosystem="debian", distro=f"{lock.release.id}-{lock.release.version_id}", **fields
-            )
-        )
-    generic = transfer.generic
-    if generic is None:
-        raise Permanent("A plan names a file of no kind.")
-    pin = workload.interpreter
-    pinned = pin is not None and (pin.url, pin.sha256) == (generic.url, generic.sha256)
-    package = GenericFile(url=generic.url, sha256=generic.sha256, size=generic.size, path="/opt/x").package()
-    return Subject(
-        package=package,
-        fetched_by_url=generic.url,
-        pinned=pinned,
-        interpreter=pin.version if pin is not None and pinned else "",
-    )
-
-
-def by_name(stored: Stored, settings: Settings) -> tuple[Subject, Release] | None:
-    """What a stray's own name says that it is; None if it says nothing."""
-    release = _release(stored)
-    if stored.repository == settings.generic_repository:
-        kind, _, rest = stored.name.partition(":")
-        if kind != "generic" or rest != f"{stored.sha256[7:]}:file":
-            return None
-        return Subject(package=Package(ecosystem="generic", name="file", version=stored.sha256)), _NO_RELEASE
-    if release is None:
-        return _distribution(stored.name)
-    return _archive(stored, release)
-
-
-def _distribution(filename: str) -> tuple[Subject, Release] | None:
-    is_wheel = filename.endswith(".whl")
-    try:
-        name, version = parse_wheel_filename(filename)[:2] if is_wheel else parse_sdist_filename(filename)
-    except (InvalidWheelFilename, InvalidSdistFilename, InvalidVersion):
-        return None
-    package = Package(ecosystem="pypi", name=name, version=str(version))
-    return Subject(package=package, is_sdist=not is_wheel), _NO_RELEASE
-
-
-def _archive(stored: Stored, release: Release) -> tuple[Subject, Release] | None:
-    """An archive's file name has no epoch; the version that it belongs to has. Its source is not told by either."""
-    owner = stored.owner.rpartition("/packages/")[2]
-    name, _, version = (unquote(part) for part in owner.partition("/versions/"))
-    parts = stored.name.removesuffix(".deb").split("_")
-    try:
-        made = DebianPackage(
-            name=name,
-            version=version,
-            architecture=parts[2] if len(parts) > 2 else "",
-            source_name=name,
-            source_version=version,
-            archive=None,
-            in_base=False,
-        )
-    except ValidationError:
-        return None
-    return Subject(package=made.package(release)), release
-
-
-def _release(stored: Stored) -> Release | None:
-    """The release whose archives a repository holds; None for one of another kind."""
-    for version_id, codename in CODENAMES.items():
-        if codename == stored.repository:
-            vendor = "ubuntu" if codename in _UBUNTU else "debian"
-            return Release.check(
-                {"id": vendor, "version_id": version_id, "codename": codename, "architecture": "amd64"},
-                f"The release {codename}",
-            )
-    return None
-
-
-# --- records ---
-
-
-def record_id(repository: str, digest: str) -> str:
-    return sha256(f"{repository} {digest}".encode())[7:39]
-
-
-def records(
-    shard: Iterable[Transfer], lock: Lock, workload: Workload, run_id: str, now: float
-) -> Iterator[Put]:
-    """What stays known of each file. Merged: a file comes in again, and its record says so."""
-    for transfer in shard:
-        about = subject(transfer, lock, workload)
-        fields: dict[str, Any] = {
-            "repository": transfer.repository,
-            "sha256": transfer.sha256,
-            "purl": about.package.purl,
-            "subject": about.model_dump(mode="json"),
-            "release": lock.release.model_dump(mode="json"),
-            "transfer": transfer.model_dump(mode="json"),
-            "run_id": run_id,
-            "workload": lock.workload,
-            "came": now,
-            "evicted": None,
-        }
-        yield Put(RECORDS, record_id(transfer.repository, transfer.sha256), fields, merge=True)
-
-
-def recorded(document: Mapping[str, Any]) -> tuple[Subject, Release, Transfer]:
-    """What a record says; Permanent if it cannot be read."""
-    what = "The record of a held file"
-    return (
-        Subject.check(document.get("subject"), what),
-        Release.check(document.get("release"), what),
-        Transfer.check(document.get("transfer"), what),
-    )
 
 
 # --- the list ---
@@ -209,7 +64,7 @@ def refreshed(
     """There may be news: list what is held, compare it with the index, and have it judged again."""
     runs = sorted(remembered(store, blobs), key=lambda one: one.run_id)
     waiting = awaited(store, blobs, now)
-    holdings = listed(runs, store, registry, settings).model_copy(update={"awaited": waiting})
+    holdings = listed(runs, store, blobs, registry, settings).model_copy(update={"awaited": waiting})
     if runs:  # else nobody has ever asked the index for anything
         drift.watch(holdings, index(runs[0].workload), store, now)
     strays = [file for held in holdings.held if held.stray for file in held.files] + list(holdings.nameless)
@@ -262,15 +117,21 @@ class _Known:
     workloads: set[str] = field(default_factory=set)
 
 
-def listed(runs: Sequence[Remembered], store: Store, registry: Registry, settings: Settings) -> Holdings:
+def listed(
+    runs: Sequence[Remembered], store: Store, blobs: Blobs, registry: Registry, settings: Settings
+) -> Holdings:
     """Everything that any private repository holds, with what is known of it by runs and records."""
     known: dict[Place, _Known] = {}
+    read: dict[tuple[str, ...], Mends] = {}
     for each in runs:  # 1
         if each.run.get("state") == "failed":
             continue  # it has nothing: what it brought in is on record
+        cases = tuple(map(str, each.run.get("replacement_cases") or ())) if each.lock.changes else ()
+        if cases not in read:
+            read[cases] = mended(cases, blobs)
         for transfer in wanted(each.lock, settings):
             place = (transfer.repository, transfer.sha256)
-            about = subject(transfer, each.lock, each.workload)
+            about = subject(transfer, each.lock, each.workload, read[cases])
             one = known.setdefault(place, _Known(about, each.lock.release))
             one.about = _joined(one.about, about)
             one.workloads.add(each.lock.workload)

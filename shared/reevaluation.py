@@ -26,7 +26,7 @@ from shared import alarms, awaiting, decision_log
 from shared.delivery import Outcome
 from shared.errors import DmzError, Transient
 from shared.events import Event, HoldingsListed, VerdictChanged, derive
-from shared.holdings import RECORDS, record_id
+from shared.held_files import RECORDS, record_id
 from shared.judgement import Court
 from shared.model.case import Case
 from shared.model.holdings import Held, Holdings

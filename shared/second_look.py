@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from shared import holdings, waivers
+from shared import held_files, holdings, waivers
 from shared.errors import Permanent
 from shared.model.case import Case
 from shared.model.lock import Lock
@@ -63,12 +63,12 @@ class Basis:
     def check_gone(self, absent: Iterable[Transfer], store: Store) -> None:  # 3
         """Of what the repositories do not list: late is one thing, taken out another."""
         for transfer in absent:
-            name = holdings.record_id(transfer.repository, transfer.sha256)
-            if (store.get(holdings.RECORDS, name) or {}).get("evicted"):
+            name = held_files.record_id(transfer.repository, transfer.sha256)
+            if (store.get(held_files.RECORDS, name) or {}).get("evicted"):
                 raise Permanent(f"{self.purl(transfer)} was refused meanwhile; run the workload again.")
 
     def purl(self, transfer: Transfer) -> str:
-        return holdings.subject(transfer, self.lock, self.workload).package.purl
+        return held_files.subject(transfer, self.lock, self.workload).package.purl
 
     def _refused(self, stands: Document) -> bool:
         """For this workload; by what stands for all where it was not asked about this one."""

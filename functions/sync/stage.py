@@ -12,7 +12,7 @@ from pathlib import Path
 from packaging.utils import canonicalize_name
 
 from functions.sync import decide
-from shared import affected, eviction, holdings, logged, papers, second_look, waivers
+from shared import affected, eviction, held_files, holdings, logged, papers, second_look, waivers
 from shared.carrier import Carrier
 from shared.creation import vm_name
 from shared.delivery import Outcome, fail, in_turn
@@ -168,7 +168,8 @@ def _lock(
 ) -> Lock:
     upstream = ports.upstream(workload)
     needed = {(each.package.ecosystem, each.package.name): each.needed_by for each in verdicts.verdicts}
-    court = replace(court, facts=upstream.facts, needed=needed)
+    pins = {name: source.pin for source in workload.apt_sources for name in source.packages}
+    court = replace(court, facts=upstream.facts, needed=needed, apt_pins=pins)
     judged: dict[str, Verdict] = {}
 
     def judge(
@@ -289,7 +290,8 @@ def _apply(data: SyncShardPlanned, ports: Ports) -> Outcome:
     basis = _basis(lock, workload, decide.sync_id(data.run_id, data.plan), ports)
     basis.check_waivers(ports.settings, ports.store, ports.clock())
     basis.check_standing(todo, ports.store, ports.blobs)
-    ports.store.put([*holdings.records(todo, lock, workload, data.run_id, ports.clock())])
+    mends = held_files.mended({each.case for each in basis.judged}, ports.blobs)
+    ports.store.put([*held_files.records(todo, lock, workload, data.run_id, ports.clock(), mends)])
     carrier = _carrier(ports, workload, data.run_id)
     with (
         tempfile.TemporaryDirectory(dir=ports.scratch, prefix="sync-") as folder,

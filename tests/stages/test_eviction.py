@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from shared import affected
-from shared.holdings import record_id
+from shared.held_files import record_id
 from shared.memory.machines import MemoryRegistry
 from shared.model.case import Subject
 from shared.model.holdings import HeldFile

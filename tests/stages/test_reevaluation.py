@@ -13,7 +13,7 @@ import pytest
 from shared import eviction
 from shared.errors import Transient
 from shared.events import VerdictChanged
-from shared.holdings import record_id
+from shared.held_files import record_id
 from shared.machines import vm_name
 from shared.memory.machines import MemoryRegistry
 from shared.model.case import Facts

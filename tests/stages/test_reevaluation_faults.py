@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -19,7 +20,7 @@ from shared.model.value import sha256
 from shared.ports import Put
 from shared.reevaluation import standing_id
 from tests.stages import guests
-from tests.stages.test_reevaluation import TOOL, alarms, changes, evictions, offer, refresh, standing
+from tests.stages.test_reevaluation import TOOL, alarms, changes, cooling, evictions, offer, refresh, standing
 from tests.stages.world import GENERIC, WORKLOAD, World
 
 TOOL_FILE = "tool-1.0-py3-none-any.whl"
@@ -297,3 +298,24 @@ def test_a_runs_document_has_room_for_what_touches_it(held: World, monkeypatch: 
     assert set(held.run(run_id)["affected"]) == {standing_id(TOOL)}
     found = held.store.get("affected", standing_id("pkg:pypi/app@1.0")) or {}
     assert [each["run_id"] for each in found["runs"]] == [run_id]
+
+
+# --- what a repair may ---
+
+
+@pytest.mark.parametrize(("fix", "stays"), [("1.1", True), ("1.0.5", False)])
+@pytest.mark.parametrize("forgotten", [False, True], ids=["by its run", "by its record"])
+def test_only_the_named_fix_stays_in_while_it_cools_down(
+    world: World, fix: str, stays: bool, forgotten: bool
+) -> None:
+    """lib 1.0 was refused and 1.1 took its place; then the policy wants days to pass."""
+    world.market.flaw("lib", "1.0", fixed=fix)
+    assert world.run(world.request())["state"] == "completed"
+    yesterday = datetime.fromtimestamp(world.clock() - 86_400, UTC).isoformat().replace("+00:00", "Z")
+    world.market.said["lib", "1.1"] = Facts(uploaded=yesterday, licences=("MIT",))
+    if forgotten:
+        world.store.expire(world.clock() + 500 * 86_400)
+    cooling(world, 3)
+    refresh(world, "one")
+    assert changes(world) == ([] if stays else [("pkg:pypi/lib@1.1", "allow", "hold")])
+    assert ("lib-1.1-py3-none-any.whl" in world.repositories()["dmz-python"]) is stays

@@ -10,7 +10,7 @@ import pytest
 
 from shared.errors import Permanent
 from shared.events import Event
-from shared.holdings import RECORDS, record_id
+from shared.held_files import RECORDS, record_id
 from shared.model.waiver import Waiver
 from shared.ports import Bus, Document, Put
 from shared.reevaluation import STANDING, standing_id
