@@ -1,7 +1,7 @@
 """Documents, claims, outbox and blobs in Firestore (https://cloud.google.com/firestore/docs).
 
 Claims live in `claims/<stage:type:event-id>`, their outboxes in `outbox/<event-id>`. A claim is a create-only document
-with a lease; finishing it is one transaction on that document alone, which only its own workers touch.
+with a lease; finishing it is one batch of writes under the condition that the claim is as it was read.
 
 Every write to a collection of `shared.retention.EXPIRING` sets the document's end anew, as a timestamp: Firestore
 deletes by nothing else (https://firebase.google.com/docs/firestore/ttl). Readers do not see that field.
@@ -32,6 +32,9 @@ from shared.ports import Claim, Create, Document, Increment, Write, checked_id
 
 _CHUNK = 900_000
 """Bytes of a blob in one document; Firestore ends at 1 MiB (https://cloud.google.com/firestore/quotas)."""
+
+_ROUNDS = 10
+"""Of reading a claim and writing it as it was read: two threads of one worker write it."""
 
 
 class _Client:
@@ -74,23 +77,18 @@ class FirestoreStore(_Client):
             return Claim(key, "won", claim.attempt + 1, claim.generation + 1)
 
     def renew(self, claim: Claim, until: float) -> bool:
-        return self._fenced(claim, lambda batch, reference: batch.update(reference, {"until": until}))
+        return self._fenced(claim, {"until": until})
 
     def release(self, claim: Claim, reason: str) -> None:
-        fields = {"until": 0, "reason": reason[:2000]}
-        self._fenced(claim, lambda batch, reference: batch.update(reference, fields))
+        self._fenced(claim, {"until": 0, "reason": reason[:2000]})
 
     def finish(self, claim: Claim, writes: Sequence[Write], outbox: Sequence[Event], now: float) -> None:
-        def write(batch: Any, reference: Any) -> None:
-            for one in writes:
-                self._write(batch, one)
-            for event in outbox:
-                self._write(
-                    batch, Create("outbox", _outbox_id(claim.key, event.id), _waiting(claim.key, event, now))
-                )
-            batch.update(reference, self._stamped("claims", {"done": True, "finished": now}))
-
-        if not self._fenced(claim, write):
+        waiting = [
+            Create("outbox", _outbox_id(claim.key, event.id), _waiting(claim.key, event, now))
+            for event in outbox
+        ]
+        done = self._stamped("claims", {"done": True, "finished": now})
+        if not self._fenced(claim, done, (*writes, *waiting)):
             raise Transient(f"Another worker has taken over {claim.key}; its result counts.")
 
     def outbox(self, key: str) -> Sequence[Event]:
@@ -169,20 +167,29 @@ class FirestoreStore(_Client):
     def _stamped(self, collection: str, fields: Mapping[str, Any]) -> dict[str, Any]:
         return retention.stamped(collection, fields, self._clock())
 
-    def _fenced(self, claim: Claim, write: Callable[[Any, Any], None]) -> bool:
-        """Run `write` in a transaction if the claim is still ours; False if it is not."""
+    def _fenced(self, claim: Claim, fields: Document, others: Sequence[Write] = ()) -> bool:
+        """Update the claim, and write `others` with it or not at all, if it is still ours; False if it is not.
+
+        By a precondition and not in a transaction: the locks of a transaction whose worker was killed outlive it by
+        up to minutes (https://cloud.google.com/firestore/docs/transaction-data-contention), and who takes over waits.
+        """
         reference = self._db.collection("claims").document(document_id(claim.key))
-
-        @firestore.transactional
-        def run(transaction: Any) -> bool:
-            fields = reference.get(transaction=transaction).to_dict() or {}
-            if fields.get("generation") != claim.generation or fields.get("done"):
-                return False
-            write(transaction, reference)
-            return True
-
         with translated(f"Writing the result of {claim.key}"), _conflicts():
-            return bool(run(self._db.transaction()))
+            for _ in range(_ROUNDS):
+                held = reference.get()
+                found = held.to_dict() or {}
+                if found.get("generation") != claim.generation or found.get("done"):
+                    return False
+                batch = self._db.batch()
+                for one in others:
+                    self._write(batch, one)
+                batch.update(reference, fields, self._db.write_option(last_update_time=held.update_time))
+                try:
+                    batch.commit()
+                except (exceptions.FailedPrecondition, exceptions.Aborted, exceptions.NotFound):
+                    continue  # our own renewal came between, or another has taken over: the next look tells
+                return True
+        raise Transient(f"The claim {claim.key} changes faster than it can be written.")
 
 
 class FirestoreBlobs(_Client):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -9,7 +11,9 @@ from typing import Any
 
 import pytest
 
+from functions.local.layout import CHECKOUT
 from shared.errors import Transient
+from shared.gcp.firestore import FirestoreStore
 from shared.ports import Claim, Create, Increment, Put, Store, Write
 from tests.support.samples import manifest_published, shard_planned, verdicts_written
 
@@ -220,3 +224,47 @@ def test_a_shared_counter_counts_each_thing_once(store: Store) -> None:
     counted = at_once(60, report)
     assert sum(counted) == 20
     assert store.get("runs", "r") == {"done": 20}
+
+
+def test_renewals_beside_the_end_lose_nothing(store: Store) -> None:
+    """The thread that renews and the one that finishes write the same document."""
+    claim = store.claim(KEY, 0, 10)
+    over = threading.Event()
+
+    def renew() -> None:
+        while not over.is_set() and store.renew(claim, 1000):
+            pass
+
+    with ThreadPoolExecutor(1) as pool:
+        renewing = pool.submit(renew)
+        try:
+            for number in range(20):
+                assert store.renew(claim, 500 + number)
+            store.finish(claim, [Put("verdicts", "a", {"by": "me"})], [manifest_published()], 1)
+        finally:
+            over.set()
+        renewing.result()
+    assert (store.claim(KEY, 2000, 10).state, store.get("verdicts", "a")) == ("done", {"by": "me"})
+    assert len(store.outbox(KEY)) == 1
+
+
+DIES = """
+import os, sys
+from google.cloud.firestore_v1 import batch, transaction
+from shared.gcp.firestore import FirestoreStore
+from shared.ports import Claim, Put
+def die(*_args, **_options):
+    os._exit(9)
+batch.WriteBatch.commit = transaction.Transaction._commit = die
+FirestoreStore(sys.argv[1]).finish(Claim(sys.argv[2], "won", 1, 1), [Put("verdicts", "a", {})], [], 1)
+"""
+
+
+def test_a_worker_that_dies_before_it_commits_keeps_nobody_waiting(project: str) -> None:
+    """A transaction's locks would outlive it: the claim could not be taken over for a minute and more."""
+    store = FirestoreStore(project)
+    store.claim(KEY, 0, 10)
+    done = subprocess.run([sys.executable, "-c", DIES, project, KEY], cwd=CHECKOUT, check=False)
+    assert done.returncode == 9
+    assert store.claim(KEY, 20, 10) == Claim(KEY, "won", 2, 2)
+    assert store.get("verdicts", "a") is None
