@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +11,15 @@ from functions.local import leftovers
 from tests.chain.system import System
 from tests.chain.world import World
 from tests.upstream.conftest import make_signer, stop_agent
+
+_SECONDS = 2400
+"""After which a test here hangs: each waits several times as long as patience lasts."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.parent == Path(__file__).parent:
+            item.add_marker(pytest.mark.timeout(_SECONDS))
 
 
 @pytest.fixture(scope="module")

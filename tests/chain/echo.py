@@ -84,7 +84,7 @@ class Echo:
         self._call("POST", f"topics/{topic}:publish", {"messages": [copy]})
 
     def _call(self, method: str, path: str, content: Any = None) -> dict[str, Any]:
-        answer = httpx.request(method, f"{self._base}/{path}", json=content, timeout=20, trust_env=False)
+        answer = httpx.request(method, f"{self._base}/{path}", json=content, timeout=60, trust_env=False)
         assert answer.status_code == 200, answer.text
         found: dict[str, Any] = answer.json()
         return found

@@ -30,7 +30,7 @@ class Proxy:
 
         class Inner(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                connection = HTTPConnection(backend, timeout=30)
+                connection = HTTPConnection(backend, timeout=600)
                 headers = {key: value for key, value in self.headers.items() if key.lower() != "connection"}
                 connection.request("GET", self.path, headers=headers)
                 answer = connection.getresponse()

@@ -81,7 +81,7 @@ def test_a_stage_killed_while_a_service_is_awaited_changes_nothing(
     system: System, served: str, victim: str
 ) -> None:
     run_id = system.request(f"killed-{victim}", **SERVED)
-    eventually(lambda: system.get("runs", run_id).get("stage") in ("inner", "attestation"), 90)
+    eventually(lambda: system.get("runs", run_id).get("stage") in ("inner", "attestation"))
     ended: Callable[[], bool] = lambda: system.get("runs", run_id).get("state") != "running"  # noqa: E731
     deaths = 0
     while not ended() and deaths < 4:
@@ -102,7 +102,7 @@ def test_a_service_that_stands_still_is_waited_for(system: System, served: str) 
     run_id = ""
     with system.paused("confidential-space"):
         run_id = system.request("late", **SERVED)
-        eventually(lambda: system.get("runs", run_id).get("stage") == "attestation", 120)
+        eventually(lambda: system.get("runs", run_id).get("stage") == "attestation")
         time.sleep(3)
         assert system.get("runs", run_id)["state"] == "running"
     assert system.ended(run_id)["state"] == "completed"

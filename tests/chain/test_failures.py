@@ -21,7 +21,7 @@ from functions.local.ports import choose
 from shared.machines import vm_name
 from tests.chain import world as goods
 from tests.chain.goods import Shelf, module, publish_suite
-from tests.chain.system import System, environment_of, eventually, workload
+from tests.chain.system import PATIENCE, System, environment_of, eventually, workload
 from tests.chain.test_kills import install
 from tests.chain.world import World
 from tests.upstream.conftest import make_signer, stop_agent
@@ -103,7 +103,7 @@ def requested(system: System, world: World) -> dict[str, str]:
 
 def fails_well(system: System, run_id: str, name: str) -> None:
     """The run ends with its one reason, and none of its VMs stays."""
-    run = system.ended(run_id, 240)
+    run = system.ended(run_id)
     stage, reason, _, _ = CASES[name]
     assert (run["state"], run["stage"]) == ("failed", stage), run
     assert re.search(reason, run["reason"]), run["reason"]
@@ -112,7 +112,7 @@ def fails_well(system: System, run_id: str, name: str) -> None:
     inner = vm_name("inner", run_id)
     assert bool(system.get("vms", inner)) == bool(system.creations()[inner]) == (stage == "inner")
     suffix = run_id.removeprefix("run-")
-    eventually(lambda: not any(vm.endswith(suffix) for vm in system.vms()), 30, "the VMs' end")
+    eventually(lambda: not any(vm.endswith(suffix) for vm in system.vms()), "the VMs' end")
     assert TAILS.get(name, "") in run["tail"]
 
 
@@ -192,7 +192,7 @@ class Place:
             env=self.environment | more,
             capture_output=True,
             text=True,
-            timeout=180,
+            timeout=PATIENCE,
         )
         assert leftovers.processes(layout(self.environment).home) == []
         return done, json.loads(report.read_text()) if report.exists() else None

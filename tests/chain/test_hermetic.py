@@ -12,10 +12,11 @@ import pytest
 import yaml
 
 from functions.local.layout import CHECKOUT
+from shared.events import SUBSCRIBERS
 from shared.machines import vm_name
 from shared.model.value import sha256
 from tests.chain import world as goods
-from tests.chain.system import System, eventually, wanted, workload
+from tests.chain.system import PATIENCE, System, eventually, wanted, workload
 from tests.chain.world import World
 
 BLOCKED, FIXED = "pkg:pypi/courier@1.0", "pkg:pypi/courier@1.1"
@@ -137,22 +138,17 @@ def test_the_documents_tell_the_same_story(ran: dict[str, Any], system: System) 
         assert record["ended"] > record["asked"]
         assert run["cost"]["vms"][kind]["at_most"].endswith(" USD")
     assert run["inner"]["enter"] == f"./dmz enter {vm_name('inner', run_id)}"
-    claims = dict(system.connection.documents.find("claims", "done", True))
-    stages = [key.split(":")[0] for key in claims]
-    assert {stage: stages.count(stage) for stage in set(stages)} == {
-        "outer": 2,
-        "scanner": 1,
-        "sync": 2,
-        "inner": 2,
-    }
-    assert all(fields["attempt"] == 1 for fields in claims.values())
+    claims = {stage: system.claims(stage, done=True) for stage in SUBSCRIBERS}
+    numbers = {"outer": 2, "scanner": 1, "sync": 2, "inner": 2, "attestation": 0}
+    assert {stage: len(each) for stage, each in claims.items()} == numbers
+    assert {fields["attempt"] for each in claims.values() for fields in each.values()} == {1}
 
 
 def test_the_outer_vm_is_gone_and_the_inner_one_is_kept(ran: dict[str, Any], system: System) -> None:
     """`./dmz run` without --keep deletes the VM that the run itself would keep."""
     outer, inner = vm_name("outer", ran["run_id"]), vm_name("inner", ran["run_id"])
     assert system.creations() == {outer: 1, inner: 1}
-    eventually(lambda: system.vms() == {}, 20, "the VMs' end")
+    eventually(lambda: system.vms() == {}, "the VMs' end")
 
 
 def gcloud(system: System, directory: Path, body: str) -> None:
@@ -166,7 +162,7 @@ def gcloud(system: System, directory: Path, body: str) -> None:
         cwd=directory,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE,
     )
     assert done.returncode == 0, done.stderr
 
@@ -189,12 +185,12 @@ def test_gcloud_starts_a_run_and_once_more_another(
         ]
         return found if len(set(found)) >= 2 else []
 
-    first, second = sorted(set(eventually(begun, 30)))
+    first, second = sorted(set(eventually(begun)))
     for run_id in (first, second):
-        run = system.ended(run_id, 60)
+        run = system.ended(run_id)
         assert (run["state"], run["stage"]) == ("failed", "outer")
         assert "Unable to locate package jq" in run["tail"]
     assert system.creations()[vm_name("outer", first)] == 1
     assert system.creations()[vm_name("outer", second)] == 1
-    eventually(lambda: system.vms() == {}, 20, "the VMs' end")
+    eventually(lambda: system.vms() == {}, "the VMs' end")
     assert world.proxy.refused == []

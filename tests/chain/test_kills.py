@@ -22,7 +22,7 @@ from shared.model.lock import Lock
 from shared.ports import Document
 from tests.chain import world as goods
 from tests.chain.goods import module
-from tests.chain.system import System, environment_of, eventually, wanted, workload
+from tests.chain.system import PATIENCE, System, environment_of, eventually, wanted, workload
 from tests.chain.world import World
 
 STEPS = {"outer": 2, "scanner": 1, "sync": 2, "inner": 2}
@@ -50,7 +50,7 @@ def ended_well(system: System, run_id: str, lock: Lock | None = None) -> Documen
     created = system.creations()
     assert [created[vm_name(kind, run_id)] for kind in ("outer", "inner")] == [1, 1]
     assert not any(name.endswith(run_id) for name in system.vms())
-    eventually(lambda: not list(system.connection.documents.find("outbox", "type", "run-completed")), 40)
+    eventually(lambda: not list(system.connection.documents.find("outbox", "type", "run-completed")))
     return run
 
 
@@ -71,12 +71,12 @@ def finished(system: System) -> set[str]:
 
 def working(system: System, stage: str, seen: set[str]) -> str:
     """The key of an event that the stage is handling or has just handled, which is not among `seen`."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:  # as fast as it goes: some steps take 30 ms
         for done in (False, True):
             if new := system.claims(stage, done=done).keys() - seen:
                 return new.pop()
-    pytest.fail(f"The {stage} stage got nothing to do.")
+    pytest.fail(f"The {stage} stage got nothing to do (load {os.getloadavg()[0]:.1f}).")
 
 
 def test_every_stage_is_killed_in_the_middle_of_each_of_its_steps(
@@ -99,10 +99,10 @@ def test_every_stage_is_killed_in_the_middle_of_each_of_its_steps(
         kill("outer")
     for stage in ("outer", "scanner"):
         kill(stage)
-    assert plan.reached.wait(60)
+    assert plan.reached.wait(PATIENCE)
     kill("sync")
     plan.go.set()
-    assert shard.reached.wait(60)
+    assert shard.reached.wait(PATIENCE)
     kill("sync")
     with system.paused("tpu"):
         shard.go.set()
@@ -131,7 +131,7 @@ def test_every_stage_is_killed_between_commit_and_publication(system: System, un
         key = working(system, stage, known)
         known.add(key)
         with system.paused("pubsub"):
-            eventually(lambda stage=stage, key=key: key in system.claims(stage, done=True), 30)
+            eventually(lambda stage=stage, key=key: key in system.claims(stage, done=True))
             caught.append(bool(system.connection.documents.find("outbox", "key", key)))
             system.kill(stage)
     ended_well(system, run_id, undisturbed)
@@ -144,11 +144,11 @@ def test_outer_dies_when_the_vm_exists_and_nobody_has_noted_it(system: System, u
     name = vm_name("outer", run_id)
     with contextlib.ExitStack() as firestore:
         with system.paused("tpu"):
-            eventually(lambda: system.get("vms", name), 30)
+            eventually(lambda: system.get("vms", name))
             # The stage has its answer from Firestore and waits for the TPU platform, which stands still.
             time.sleep(1)
             firestore.enter_context(system.paused("firestore"))
-        eventually(lambda: name in system.vms(), 30, "the node")
+        eventually(lambda: name in system.vms(), "the node")
         system.kill("outer")
     ended_well(system, run_id, undisturbed)
 
@@ -168,38 +168,41 @@ def test_kills_at_random_moments(system: System, undisturbed: Lock, seed: int) -
 
 def test_the_registry_dies_in_the_middle_of_an_upload(system: System, world: World) -> None:
     size = 48 << 20
-    new_package(world, "cargo", size)
     staging = system.layout.registry / "staging"
-    caught = threading.Event()
+    caught, over = threading.Event(), threading.Event()
 
     def kill() -> None:
-        while not caught.is_set():
+        while not (caught.is_set() or over.is_set()):
             with contextlib.suppress(OSError):
                 if any(1 << 20 < file.stat().st_size < size // 2 for file in staging.iterdir()):
                     system.kill("registry")
                     caught.set()
 
-    thread = threading.Thread(target=kill, daemon=True)
-    run_id = system.request("registry-killed", install=install("cargo"))
-    thread.start()
-    try:
-        ended_well(system, run_id)
-        assert caught.is_set()
-    finally:
-        caught.set()
+    for name in ("cargo", "ballast", "lading"):  # an upload may be over before anybody looks
+        new_package(world, name, size)
+        thread = threading.Thread(target=kill, daemon=True)
+        run_id = system.request(f"registry-killed-over-{name}", install=install(name))
+        over.clear()
+        thread.start()
+        try:
+            ended_well(system, run_id)
+        finally:
+            over.set()
+            thread.join()
+        if caught.is_set():
+            break
+    assert caught.is_set()
     assert not list(staging.iterdir())
 
 
 def test_the_vms_die_with_the_tpu_platform_and_the_run_says_so(system: System) -> None:
-    run_id = system.request("tpu-killed", install="sleep 100")
+    run_id = system.request("tpu-killed", install="sleep 1000")
     name = vm_name("outer", run_id)
-    eventually(lambda: system.vms().get(name) == "READY", 30, "the VM")
-    began = time.monotonic()
+    eventually(lambda: system.vms().get(name) == "READY", "the VM")
     system.kill("tpu")
-    run = system.ended(run_id, 60)
+    run = system.ended(run_id)
     assert (run["state"], run["stage"]) == ("failed", "outer")
     assert run["reason"] == f"The outer VM {name} vanished before it reported; request the run again."
-    assert time.monotonic() - began < 45
     again = system.ended(system.request("after-tpu-killed"))
     assert again["state"] == "completed", again
 
@@ -228,7 +231,7 @@ def begun(environment: dict[str, str], command: list[str]) -> Iterator[subproces
         return any("install script" in file.read_text() for file in consoles.glob("*/serial.log"))
 
     try:
-        eventually(at_work, 90, "an outer VM at work")
+        eventually(at_work, "an outer VM at work")
         yield running
     finally:
         if running.poll() is None:
@@ -247,16 +250,16 @@ def test_nothing_survives_the_launcher_or_the_supervisor_and_the_next_run_works(
     environment, command = places
     with begun(environment, command) as running:
         running.send_signal(signal.SIGKILL)
-        eventually(gone(environment), 15, "the end of what a killed ./dmz run has started")
+        eventually(gone(environment), "the end of what a killed ./dmz run has started")
     with begun(environment, command) as running:
         up = platform.read(layout(environment).platform)
         assert up
         os.kill(up.pid, signal.SIGKILL)
-        said, errors = running.communicate(timeout=30)
+        said, errors = running.communicate(timeout=PATIENCE)
         assert running.returncode == 1
         assert "The platform" in said + errors
         assert "Traceback" not in said + errors
-        eventually(gone(environment), 15, "the end of what a killed supervisor has started")
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=180)
+        eventually(gone(environment), "the end of what a killed supervisor has started")
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 0, done.stdout + done.stderr
     assert gone(environment)()

@@ -39,7 +39,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 def dmz(environment: dict[str, str], *words: str | os.PathLike[str]) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [CHECKOUT / "dmz", *words], env=environment, capture_output=True, text=True, timeout=300
+        [CHECKOUT / "dmz", *words], env=environment, capture_output=True, text=True, timeout=800
     )
 
 

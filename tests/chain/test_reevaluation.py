@@ -20,7 +20,7 @@ from shared.machines import vm_name
 from shared.model.lock import Lock
 from shared.reevaluation import standing_id
 from tests.chain.goods import module
-from tests.chain.system import System, eventually
+from tests.chain.system import PATIENCE, System, eventually
 from tests.chain.world import World, flaw, from_stage
 
 COURIER, FILE = "pkg:pypi/courier@1.1", "courier-1.1-py3-none-any.whl"
@@ -57,7 +57,7 @@ class Seen:
         for each in self._topics:
             name = f"{self._base}/subscriptions/see--{each}"
             wish = {"maxMessages": 100, "returnImmediately": True}
-            answer = httpx.post(f"{name}:pull", json=wish, timeout=30, trust_env=False).json()
+            answer = httpx.post(f"{name}:pull", json=wish, timeout=60, trust_env=False).json()
             for one in answer.get("receivedMessages", []):
                 message = one["message"]
                 self._events[message["attributes"]["ce-id"]] = (
@@ -65,7 +65,7 @@ class Seen:
                     json.loads(base64.b64decode(message["data"])),
                 )
                 acknowledged = {"ackIds": [one["ackId"]]}
-                httpx.post(f"{name}:acknowledge", json=acknowledged, timeout=30, trust_env=False)
+                httpx.post(f"{name}:acknowledge", json=acknowledged, timeout=60, trust_env=False)
         return [data for where, data in self._events.values() if where == topic]
 
 
@@ -82,7 +82,7 @@ def test_a_flaw_that_becomes_known_evicts_although_sync_dies_over_it(
 ) -> None:
     seen = Seen(system, "verdict-changed", "package-evicted", "holdings-listed")
     refresh(system, "nothing-new")
-    eventually(lambda: system.get("reevaluations", "latest"), 60)
+    eventually(lambda: system.get("reevaluations", "latest"))
     assert system.get("reevaluations", "latest")["unanswered"] == 0, system.get("reevaluations", "latest")
     assert seen.events("verdict-changed") == []
     before = held(system)
@@ -93,16 +93,16 @@ def test_a_flaw_that_becomes_known_evicts_although_sync_dies_over_it(
     # The index is asked for a relock once the file is gone, and before that is committed: there sync is killed.
     hold = world.hold("/simple/courier/", lambda request: from_stage(request) and FILE not in held(system))
     refresh(system, "news")
-    assert hold.reached.wait(90), system.get("reevaluations", "latest")
+    assert hold.reached.wait(PATIENCE), system.get("reevaluations", "latest")
     assert before - held(system) == {FILE}
     assert seen.events("package-evicted") == []
     system.kill("sync")
     hold.go.set()
 
-    (changed,) = eventually(lambda: seen.events("verdict-changed"), 60)
+    (changed,) = eventually(lambda: seen.events("verdict-changed"))
     assert (changed["purl"], changed["before"], changed["after"]) == (COURIER, "allow", "block")
     assert "GHSA-new" in changed["reason"]
-    (evicted,) = eventually(lambda: seen.events("package-evicted"), 90)
+    (evicted,) = eventually(lambda: seen.events("package-evicted"))
     assert (evicted["purl"], evicted["repository"], evicted["files"], evicted["reason"]) == (
         COURIER,
         "dmz-python",
@@ -123,7 +123,7 @@ def test_a_flaw_that_becomes_known_evicts_although_sync_dies_over_it(
     # Once more with the same data: nothing is published.
     judged = system.get("reevaluations", "latest")["at"]
     refresh(system, "again")
-    eventually(lambda: system.get("reevaluations", "latest")["at"] > judged, 60)
+    eventually(lambda: system.get("reevaluations", "latest")["at"] > judged)
     assert len(seen.events("holdings-listed")) == 3
     assert len(seen.events("verdict-changed")) == len(seen.events("package-evicted")) == 1
 

@@ -57,7 +57,7 @@ def test_each_reported_once_and_the_run_ended_once(ran: tuple[str, dict[str, Any
     assert system.get("slices", name)["reported"] == 2
     assert system.get("endings", run_id)["state"] == "completed"
     # Of two deliveries that both see the last result one closes; the other one is done when it comes again.
-    eventually(lambda: len(_handled(system, "inner")) == 2, 120, "the end of both deliveries")
+    eventually(lambda: len(_handled(system, "inner")) == 2, "the end of both deliveries")
     assert len(_handled(system, "outer")) == 1, "the second host of the outer slice has nothing to report"
     created = system.creations()
     assert (created[vm_name("outer", run_id)], created[name]) == (1, 1)
@@ -69,4 +69,4 @@ def test_a_host_that_does_not_work_ends_the_run_and_is_named(system: System) -> 
     assert (run["state"], run["stage"]) == ("failed", "inner")
     assert run["reason"].startswith("Worker 1 (of 0 to 1): The smoke command failed on the inner VM (1)")
     assert run["inner"]["workers"]["1"]["smoke"]["exit_code"] == 1
-    eventually(lambda: not any(name.endswith(run_id[4:]) for name in system.vms()), 60, "the VMs' end")
+    eventually(lambda: not any(name.endswith(run_id[4:]) for name in system.vms()), "the VMs' end")

@@ -67,7 +67,7 @@ class Hold:
         def answer(request: Request) -> Reply:
             if self.only(request) and not self.go.is_set():
                 self.reached.set()
-                self.go.wait(120)
+                self.go.wait(600)
             return route(request) if callable(route) else route
 
         return answer
