@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from shared.model.apt_source import AptPin
 from shared.model.package import Package
 from shared.model.policy import Policy
 from shared.model.value import Part, Value
@@ -25,6 +26,9 @@ class Facts(Part):
     """As its metadata say: an SPDX expression, else the License field and the classifiers. Empty if nothing is said."""
     lacking: str = ""
     """Why the facts could not be had; empty if they could, or nobody asked."""
+    told: tuple[FactKind, ...] = ()
+    """Kinds that `lacking` is not about, sorted: what the page of the index says, it says although the licence could
+    not be read."""
 
 
 class Subject(Part):
@@ -37,6 +41,8 @@ class Subject(Part):
     """True if the index has no fitting wheel: its build runs code of its own in the inner VM."""
     fetched_by_url: str = ""
     """URL of a file that no package manager knows of."""
+    apt_source: AptPin | None = None
+    """The repository that a Debian package comes from, if it is not the distribution's."""
     pinned: bool = False
     """True if the workload gives that file's sha256."""
     interpreter: str = ""

@@ -101,7 +101,8 @@ def _unasked(kind: FactKind, bench: Bench) -> str:
 
 def _unknown(kind: FactKind, subject: Subject, bench: Bench) -> str:
     """Why a fact is not known; empty if the index was asked and did answer."""
-    return printable(subject.facts.lacking, 400) or _unasked(kind, bench)  # 1
+    facts = subject.facts
+    return ("" if kind in facts.told else printable(facts.lacking, 400)) or _unasked(kind, bench)  # 1
 
 
 def _ends(subject: Subject, rule: Cooldown) -> datetime | None:

@@ -107,6 +107,7 @@ class PypiFacts:
         uploaded = _uploaded(usable)
         unsaid = "uploaded" in kinds and not uploaded
         lacking = ["the index does not say when it was uploaded"] if unsaid else []
+        page: tuple[FactKind, ...] = ("yanked",) if unsaid else ("uploaded", "yanked")
         named: tuple[str, ...] = ()
         if "licences" in kinds:
             try:
@@ -118,6 +119,7 @@ class PypiFacts:
             yanked=_yanked(usable),
             licences=named,
             lacking="; ".join(lacking),
+            told=tuple(kind for kind in page if kind in kinds) if lacking else (),
         )
 
     def _licences(self, files: Sequence[IndexFile]) -> tuple[str, ...]:

@@ -153,6 +153,9 @@ def test_unfixed_advisories_of_a_distribution(found: dict[str, Any], decision: s
         ({"lacking": "the index answered 500"}, ALL, "hold", "the index answered 500"),
         ({}, ("uploaded",), "hold", "nobody asked"),
         ({"uploaded": "2026-01-01T00:00:00Z", "lacking": "no licence"}, ALL, "allow", "it is not yanked"),
+        ({"lacking": "no licence", "told": ("yanked",)}, ALL, "allow", "it is not yanked"),
+        ({"lacking": "no page", "told": ("uploaded",)}, ALL, "hold", "no page"),
+        ({"told": ("yanked",)}, ("licences",), "hold", "nobody asked the index"),
         ({"yanked": "x", "own_wheel": True}, ALL, "allow", "own wheel"),
     ],
 )

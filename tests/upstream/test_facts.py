@@ -189,9 +189,23 @@ def test_metadata_that_is_none_leaves_the_rest(
     web.routes[f"/files/{WHEEL}.metadata"] = sent
     found = asked(facts)
     assert (found.uploaded, found.licences) == ("2026-01-02T03:04:05Z", ())
+    assert found.told == ("uploaded", "yanked")
     assert found.lacking.startswith("its licence could not be read: ")
     assert why in found.lacking
     assert not found.lacking.endswith(".")
+
+
+@pytest.mark.parametrize("yank", [False, "stolen"])
+def test_a_page_without_times_says_of_yanks_all_the_same(
+    web: Web, facts: PypiFacts, yank: bool | str
+) -> None:
+    """Mirrors in HTML often give no upload time, and the licence is read elsewhere."""
+    web.routes["/simple/demo/"] = listing("demo", entry(WHEEL, None, yanked=yank))
+    web.routes[f"/files/{WHEEL}.metadata"] = Reply(status=404)
+    found = asked(facts)
+    assert (found.uploaded, found.yanked, found.told) == ("", yank or None, ("yanked",))
+    assert "does not say when it was uploaded; its licence could not be read" in found.lacking
+    assert asked(facts, "licences").told == ()
 
 
 @pytest.mark.parametrize(
