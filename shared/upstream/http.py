@@ -55,9 +55,16 @@ def client(
     )
 
 
-def get(client: httpx.Client, url: str, limit: int, accept: str = "*/*", attempts: int = 4) -> Answer | None:
+def get(
+    client: httpx.Client,
+    url: str,
+    limit: int,
+    accept: str = "*/*",
+    attempts: int = 4,
+    redirects: int = _REDIRECTS,
+) -> Answer | None:
     """The content at `url`, None on 404 or 410. Transient if the server cannot be reached, Permanent otherwise."""
-    return persist(lambda: _get_once(client, url, limit, accept), attempts)
+    return persist(lambda: _get_once(client, url, limit, accept, redirects), attempts)
 
 
 def persist(work: Callable[[], T], attempts: int) -> T:
@@ -79,10 +86,12 @@ def check_status(status: int, url: str) -> None:
 
 
 @contextlib.contextmanager
-def stream(client: httpx.Client, url: str, headers: Mapping[str, str]) -> Iterator[httpx.Response]:
+def stream(
+    client: httpx.Client, url: str, headers: Mapping[str, str], redirects: int = _REDIRECTS
+) -> Iterator[httpx.Response]:
     """The answer at `url`, which may redirect; each hop is checked before it is asked."""
     request = client.build_request("GET", url, headers=headers)
-    for _ in range(_REDIRECTS + 1):
+    for _ in range(redirects + 1):
         response = client.send(request, stream=True, follow_redirects=False)
         try:
             if response.next_request is None:
@@ -92,7 +101,8 @@ def stream(client: httpx.Client, url: str, headers: Mapping[str, str]) -> Iterat
             response.close()
         _check_hop(request.url, response.next_request.url)
         request = response.next_request
-    raise Permanent(f"{url} redirects more than {_REDIRECTS} times, which is refused.")
+    often = f" more than {redirects} times" if redirects else ""
+    raise Permanent(f"{url} redirects{often}, which is refused.")
 
 
 def _check_hop(here: httpx.URL, there: httpx.URL) -> None:
@@ -104,9 +114,9 @@ def _check_hop(here: httpx.URL, there: httpx.URL) -> None:
         raise Permanent(f"{here} redirects to the bare address {there.host}, which is refused.")
 
 
-def _get_once(client: httpx.Client, url: str, limit: int, accept: str) -> Answer | None:
+def _get_once(client: httpx.Client, url: str, limit: int, accept: str, redirects: int) -> Answer | None:
     try:
-        with stream(client, url, {"Accept": accept}) as response:
+        with stream(client, url, {"Accept": accept}, redirects) as response:
             if response.status_code in (404, 410):
                 return None
             check_status(response.status_code, url)
