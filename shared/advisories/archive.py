@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import zipfile
-import zlib
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -19,7 +18,7 @@ from typing import Any
 
 import orjson
 
-from shared.advisories import index, osv
+from shared.advisories import index, members, osv, reduced
 from shared.advisories.index import Index
 from shared.advisories.match import Query, concerns
 from shared.errors import Permanent
@@ -32,10 +31,9 @@ AGAIN = "fetch the advisories again"
 
 @dataclass(frozen=True)
 class Zip:
-    """An open zip and its index. A download that replaces the file does not change what is open."""
+    """A zip by its index. A download that replaces the file does not change what is open."""
 
     path: Path
-    file: BufferedReader
     index: Index
     newest: str
     """When its newest record was modified, RFC 3339."""
@@ -55,31 +53,23 @@ class Reading:
         scopes = {found.ecosystem for found in self.queries}
         path, opened = self.zipped.path, self.zipped.index
         self.lacking.update({name: f"{why} ({path}): {AGAIN}" for name, why in opened.unread(names).items()})
+
+        def wanted(ecosystem: str, name: str) -> bool:
+            return name in names and any(concerns(ecosystem, scope) for scope in scopes)
+
         for member, about in opened.members(names):
             try:
-                yield osv.read(
-                    orjson.loads(content(self.zipped.file, member)),
-                    f"{member.name} in {path}",
-                    lambda found, name: name in names and any(concerns(found, scope) for scope in scopes),
-                )
-            except (orjson.JSONDecodeError, zipfile.BadZipFile, OSError, Permanent) as error:
+                yield reduced.unpack(opened.packed(member), wanted)
+            except (OSError, Permanent) as error:
                 why = f"the record {printable(member.name, 60)} in {path} is broken ({error}): {AGAIN}"
                 self.lacking.update(dict.fromkeys(about, why))
-
-
-def content(file: BufferedReader, member: index.Member) -> bytes:
-    """As `index.read`, with every failure that concerns the one member as zipfile.BadZipFile."""
-    try:
-        return index.read(file, member, MAX_RECORD)
-    except zlib.error as error:
-        raise zipfile.BadZipFile(str(error)) from error
 
 
 def records(path: Path) -> Iterator[tuple[str, Any]]:
     """(member, parsed JSON) of every record in the zip at `path`; Permanent, naming it, if any of it is broken."""
     with explained(path), path.open("rb") as file:
-        for info in _members(file):
-            yield info.filename, orjson.loads(content(file, _member(info)))
+        for info in members.listed(file):
+            yield info.filename, orjson.loads(members.content(file, info, MAX_RECORD))
 
 
 def opened(path: Path, ecosystem: str, now: float, indexes: Path | None) -> Zip:
@@ -87,25 +77,29 @@ def opened(path: Path, ecosystem: str, now: float, indexes: Path | None) -> Zip:
 
     Its index is the one beside it, else one in the directory `indexes`, else made now and kept there.
     """
-    with explained(path):
-        file = path.open("rb")
-        digest = _sha256(file)
-        kept = indexes / f"{digest.removeprefix('sha256:')}-{ecosystem}.index" if indexes else None
-        found = index.load(beside(path), digest, ecosystem) or (
-            index.load(kept, digest, ecosystem) if kept else None
-        )
-        if found is None:
-            found = make(path, file, ecosystem)
-            if kept:
-                with suppress(OSError):  # a pass each time is slower, and as good
-                    index.save(found, kept)
+    with explained(path), path.open("rb") as file:
+        found = _index(path, file, ecosystem, indexes)
     # Some records carry a date of next year. Taken as the newest, they would make old data look fresh for ever.
     newest = found.newest(
         datetime.fromtimestamp(now, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
     )
     if not newest:
         raise Permanent(f"The advisories in {path} hold no dated record: fetch them again.")
-    return Zip(path, file, found, newest)
+    return Zip(path, found, newest)
+
+
+def _index(path: Path, file: BufferedReader, ecosystem: str, indexes: Path | None) -> Index:
+    digest = _sha256(file)
+    kept = indexes / f"{digest.removeprefix('sha256:')}-{ecosystem}.index" if indexes else None
+    found = index.load(beside(path), digest, ecosystem) or (
+        index.load(kept, digest, ecosystem) if kept else None
+    )
+    if found is None:
+        found = make(path, file, ecosystem)
+        if kept:
+            with suppress(OSError):  # a pass each time is slower, and as good
+                index.save(found, kept)
+    return found
 
 
 def prepare(path: Path, ecosystem: str) -> None:
@@ -120,42 +114,37 @@ def beside(path: Path) -> Path:
 
 
 def make(path: Path, file: BufferedReader, ecosystem: str) -> Index:
-    """One pass over the zip: what each record is about, how new it is, and which cannot be read."""
-    described = [_described(file, info, ecosystem) for info in _members(file)]
-    if not described:
+    """One pass over the zip: what each record says, how new it is, and which cannot be read."""
+    listed = members.listed(file)
+    if not listed:
         raise Permanent(f"The advisories in {path} hold no record: fetch them again.")
+    described = (_described(path, file, info, ecosystem) for info in listed)
     return index.make(_sha256(file), ecosystem, described)
 
 
-def _described(file: BufferedReader, info: zipfile.ZipInfo, ecosystem: str) -> index.Described:
+def _described(path: Path, file: BufferedReader, info: zipfile.ZipInfo, ecosystem: str) -> index.Described:
     name = printable(info.filename, 60)
     try:
-        raw = orjson.loads(content(file, _member(info)))
+        raw = orjson.loads(members.content(file, info, MAX_RECORD))
     except (orjson.JSONDecodeError, zipfile.BadZipFile) as error:
         kind = "broken" if isinstance(error, zipfile.BadZipFile) else "not JSON"
         why = f"the record {name} is {kind} ({error}), so nobody can tell whom it touches"
-        return index.Described(info, frozenset(), "", why, anybody=True)
+        return index.Described(info.filename, frozenset(), "", problem=why, anybody=True)
     about = osv.about(raw, ecosystem)
     modified = raw.get("modified") if isinstance(raw, dict) else ""
+    packed, problem = b"", f"the record {name} is not one of OSV: {about.problem}" if about.problem else ""
+    if about.names and not problem:
+        try:
+            packed = reduced.pack(osv.read(raw, name, lambda found, _: found.partition(":")[0] == ecosystem))
+        except Permanent as error:  # it names somebody of another ecosystem who cannot be read
+            problem = f"the record {name} in {path} is broken ({error})"
     return index.Described(
-        info,
+        info.filename,
         about.names,
         modified if isinstance(modified, str) else "",
-        f"the record {name} is not one of OSV: {about.problem}" if about.problem else "",
+        packed,
+        problem,
         about.anybody,
-    )
-
-
-def _members(file: BufferedReader) -> list[zipfile.ZipInfo]:
-    """Every record: also one of two that have the same name, and whatever the name is. It stands in the directory
-    of the zip, which no checksum covers: a damaged one must not hide a record."""
-    with zipfile.ZipFile(file) as archive:
-        return [info for info in archive.infolist() if not info.is_dir()]
-
-
-def _member(info: zipfile.ZipInfo) -> index.Member:
-    return index.Member(
-        info.filename, info.header_offset, info.compress_size, info.file_size, info.CRC, info.compress_type
     )
 
 

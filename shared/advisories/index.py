@@ -1,8 +1,9 @@
-"""Where in a zip the records about a package stand: made in one pass, kept in a file, read in milliseconds.
+"""What the records of a zip say, by package: made in one pass, kept in a file, read in milliseconds.
 
-An index belongs to one zip, told by its sha256, and holds no advisory itself: a record is read from the zip, with its
-CRC-32, when it is asked for. The file is an SQLite database behind its own sha256, so that a damaged one is never
-believed: it could hide a record, and what is hidden looks clean.
+An index belongs to one zip, told by its sha256, and to one state of the reader (`shared.advisories.reduced`). Inflating
+and parsing is the cost of a match, so it is paid when the index is made. The file is a sha256 over what follows, the
+length of an SQLite database, the database, and the packed records. A damaged one is never believed: it could hide a
+record, and what is hidden looks clean. Nor is a record whose bytes changed since the index was opened, by its CRC-32.
 """
 
 from __future__ import annotations
@@ -13,55 +14,67 @@ import sqlite3
 import struct
 import tempfile
 import threading
-import zipfile
 import zlib
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
-from io import BufferedReader
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
+from shared.advisories import reduced
+from shared.errors import Permanent
 from shared.model.value import Digest
 
-FORMAT = "package-dmz/advisory-index/v2"
+_FORMAT = "package-dmz/advisory-index/v3"
 _HASH = 32
-_MARGIN = 512
-"""Bytes of name and extra field that are read together with a record: nearly always enough."""
-_LOCAL_HEADER = struct.Struct("<4s22sHH")
-"""Signature, what the central directory has as well, lengths of name and extra field: APPNOTE.TXT 4.3.7."""
+_LENGTH = struct.Struct("<Q")
+_ABOUT = (
+    "SELECT n.name, m.name, place, size, crc FROM names n JOIN members m ON m.id = n.member WHERE n.name IN"
+)
+_PIECE = 1 << 20
+_AT_ONCE = 500
+"""Names in one question: SQLite of any age takes 999."""
 _SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE members (id INTEGER PRIMARY KEY, name TEXT NOT NULL, place INTEGER NOT NULL, packed INTEGER NOT NULL,
-  size INTEGER NOT NULL, crc INTEGER NOT NULL, method INTEGER NOT NULL, modified TEXT NOT NULL);
+CREATE TABLE members (id INTEGER PRIMARY KEY, name TEXT NOT NULL, place INTEGER NOT NULL, size INTEGER NOT NULL,
+  crc INTEGER NOT NULL, modified TEXT NOT NULL);
 CREATE TABLE names (name TEXT, member INTEGER, PRIMARY KEY (name, member)) WITHOUT ROWID;
 CREATE TABLE unread (name TEXT, why TEXT NOT NULL);
 CREATE INDEX unread_name ON unread (name);
 """
 
 
+Read = Callable[[int, int], bytes]
+"""(place, size) to the bytes there, fewer at the end."""
+
+
 class Member(NamedTuple):
-    """A record's place in the zip: of its local header, in bytes."""
+    """A record of the zip, and where in the index it is packed."""
 
     name: str
     place: int
-    packed: int
     size: int
     crc: int
-    method: int
 
 
 class Index:
-    """The index of one zip, in memory. Safe to share among threads."""
+    """The index of one zip. Safe to share among threads."""
 
-    def __init__(self, database: sqlite3.Connection) -> None:
-        self._database, self._lock = database, threading.Lock()
+    def __init__(self, database: sqlite3.Connection, read: Read) -> None:
+        self._database, self._lock, self._read = database, threading.Lock(), read
         meta = dict(database.execute("SELECT key, value FROM meta"))
         self.digest: Digest = meta["zip"]
         """sha256 of the zip."""
-        self._is = (meta["format"], meta["zip"], meta["ecosystem"])
+        self._is = (meta["format"], meta["reader"], meta["zip"], meta["ecosystem"])
 
     def is_of(self, digest: Digest, ecosystem: str) -> bool:
-        return self._is == (FORMAT, digest, ecosystem)
+        return self._is == (_FORMAT, reduced.reader(), digest, ecosystem)
+
+    def packed(self, member: Member) -> bytes:
+        """A record as `reduced` packs it; Permanent, a sentence part, if its bytes are others than they were."""
+        data = self._read(member.place, member.size)
+        if len(data) != member.size or zlib.crc32(data) != member.crc:
+            raise Permanent("its index changed while it was read")
+        return data
 
     def newest(self, latest: str) -> str:
         """When the newest record was modified, of those that say `latest` or before; empty if none does.
@@ -77,20 +90,21 @@ class Index:
     def members(self, names: Iterable[str]) -> list[tuple[Member, frozenset[str]]]:
         """The records about any of the packages of these normalized names, by member name, each with those names."""
         found: dict[Member, set[str]] = {}
+        asked = list(names)
         with self._lock:
-            for name in names:
-                rows = self._database.execute(
-                    "SELECT m.name, place, packed, size, crc, method FROM names n JOIN members m ON m.id = n.member "
-                    "WHERE n.name = ?",
-                    (name,),
-                )
-                for row in rows:
+            for start in range(0, len(asked), _AT_ONCE):
+                some = asked[start : start + _AT_ONCE]
+                marks = ",".join("?" * len(some))
+                rows = self._database.execute(f"{_ABOUT} ({marks})", some)
+                for name, *row in rows:
                     found.setdefault(Member(*row), set()).add(name)
         return [(member, frozenset(found[member])) for member in sorted(found)]
 
     def unread(self, names: Iterable[str]) -> dict[str, str]:
         """Those of the normalized names that an unreadable record may be about, and what is wrong with it."""
         with self._lock:
+            if self._database.execute("SELECT 1 FROM unread LIMIT 1").fetchone() is None:
+                return {}  # as nearly always
             anybody = self._database.execute("SELECT why FROM unread WHERE name IS NULL LIMIT 1").fetchone()
             if anybody:
                 return dict.fromkeys(names, str(anybody[0]))
@@ -102,79 +116,89 @@ class Index:
             }
         return {name: str(row[0]) for name, row in rows.items() if row}
 
-    def packed(self) -> bytes:
-        """As a file holds it."""
+    def write(self, file: BinaryIO) -> None:
+        """As a file holds it, from its beginning; a piece at a time, for the records are many megabytes."""
         with self._lock:
-            content = self._database.serialize()
-        return hashlib.sha256(content).digest() + content
+            database = self._database.serialize()
+        digest = hashlib.sha256()
+        file.write(bytes(_HASH))
+        for part in (_LENGTH.pack(len(database)), database, *self._pieces()):
+            digest.update(part)
+            file.write(part)
+        file.seek(0)
+        file.write(digest.digest())
+
+    def _pieces(self) -> Iterator[bytes]:
+        place = 0
+        while piece := self._read(place, _PIECE):
+            yield piece
+            place += len(piece)
 
 
 class Described(NamedTuple):
     """What an index notes of a record."""
 
-    info: zipfile.ZipInfo
+    name: str
+    """Of the member of the zip."""
     names: frozenset[str]
     """Normalized names of the packages that it is about."""
     modified: str
     """As it says; empty if it does not."""
+    packed: bytes = b""
+    """As `reduced` packs it; empty with a problem, or if it is about no package."""
     problem: str = ""
     """Why it cannot be used, as a sentence part; then the packages are those that it may be about."""
     anybody: bool = False
     """With a problem: it may be about any package."""
 
 
-def make(digest: Digest, ecosystem: str, members: Sequence[Described]) -> Index:
+def make(digest: Digest, ecosystem: str, members: Iterable[Described]) -> Index:
     """The index of the zip with that sha256, for packages of one ecosystem."""
     database = sqlite3.connect(":memory:", check_same_thread=False, isolation_level=None)
     database.executescript(_SCHEMA)
     database.execute("BEGIN")
-    meta = {"format": FORMAT, "zip": digest, "ecosystem": ecosystem}
+    meta = {"format": _FORMAT, "reader": reduced.reader(), "zip": digest, "ecosystem": ecosystem}
     database.executemany("INSERT INTO meta VALUES (?, ?)", meta.items())
-    database.executemany(
-        "INSERT INTO members VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-        (
-            (
-                number,
-                i.filename,
-                i.header_offset,
-                i.compress_size,
-                i.file_size,
-                i.CRC,
-                i.compress_type,
-                modified,
-            )
-            for number, (i, _, modified, *_rest) in enumerate(members)
-        ),
-    )
-    pairs = ((name, n) for n, each in enumerate(members) if not each.problem for name in each.names)
-    database.executemany("INSERT INTO names VALUES (?, ?)", pairs)
-    unread = (
-        (name, each.problem)
-        for each in members
-        if each.problem
-        for name in (*sorted(each.names), *((None,) if each.anybody else ()))
-    )
-    database.executemany("INSERT INTO unread VALUES (?, ?)", unread)
+    records = bytearray()
+    for number, each in enumerate(members):
+        size = len(each.packed)
+        row = (number, each.name, len(records), size, zlib.crc32(each.packed), each.modified)
+        database.execute("INSERT INTO members VALUES (?, ?, ?, ?, ?, ?)", row)
+        records += each.packed
+        if each.problem:
+            about = (*sorted(each.names), *((None,) if each.anybody else ()))
+            database.executemany("INSERT INTO unread VALUES (?, ?)", ((name, each.problem) for name in about))
+        else:
+            database.executemany("INSERT INTO names VALUES (?, ?)", ((name, number) for name in each.names))
     database.execute("COMMIT")
-    return Index(database)
+    return Index(database, lambda place, size: bytes(records[place : place + size]))
 
 
 def load(path: Path, digest: Digest, ecosystem: str) -> Index | None:
     """The index in the file at `path` if it is one, whole, and of that ecosystem in the zip with that sha256."""
-    try:
-        data = path.read_bytes()
-    except OSError:
-        return None
-    if hashlib.sha256(data[_HASH:]).digest() != data[:_HASH]:
-        return None
-    database = sqlite3.connect(":memory:", check_same_thread=False, isolation_level=None)
-    try:
-        database.deserialize(data[_HASH:])
-        found = Index(database)
-    except (sqlite3.Error, KeyError):
-        database.close()
-        return None
-    return found if found.is_of(digest, ecosystem) else None
+    with suppress(OSError), ExitStack() as unless_found:
+        file = unless_found.enter_context(path.open("rb"))
+        said, head = file.read(_HASH), file.read(_LENGTH.size)
+        start = _HASH + len(head)
+        length = _LENGTH.unpack(head)[0] if len(head) == _LENGTH.size else 0
+        if not 0 < length <= os.fstat(file.fileno()).st_size - start:
+            return None
+        content = file.read(length)
+        whole = hashlib.sha256(head + content)
+        if hashlib.file_digest(file, lambda: whole).digest() != said:
+            return None
+        database = sqlite3.connect(":memory:", check_same_thread=False, isolation_level=None)
+        unless_found.callback(database.close)
+        try:
+            database.deserialize(content)
+            # The file stays open as long as the index: one that replaces it does not change what was opened.
+            found = Index(database, lambda place, size: os.pread(file.fileno(), size, start + length + place))
+        except (sqlite3.Error, KeyError):
+            return None
+        if found.is_of(digest, ecosystem):
+            unless_found.pop_all()
+            return found
+    return None
 
 
 def save(index: Index, path: Path) -> None:
@@ -183,44 +207,10 @@ def save(index: Index, path: Path) -> None:
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".index.")
     try:
         with os.fdopen(descriptor, "wb") as file:
-            file.write(index.packed())
+            index.write(file)
         Path(name).chmod(0o644)
         Path(name).replace(path)
     except BaseException:
         with suppress(OSError):
             Path(name).unlink()
         raise
-
-
-def read(file: BufferedReader, member: Member, most: int) -> bytes:
-    """Content of a member; zipfile.BadZipFile if it is not what the index says, or has over `most` bytes.
-
-    By `pread`: any number of threads may read the one open file.
-    """
-    if member.size > most:
-        raise zipfile.BadZipFile(f"it inflates to {member.size} bytes")
-    data = os.pread(file.fileno(), _LOCAL_HEADER.size + _MARGIN + member.packed, member.place)
-    if len(data) < _LOCAL_HEADER.size:
-        raise zipfile.BadZipFile("it ends early")
-    signature, _, name, extra = _LOCAL_HEADER.unpack_from(data)
-    if signature != b"PK\x03\x04":
-        raise zipfile.BadZipFile("it does not stand where it should")
-    start = _LOCAL_HEADER.size + name + extra
-    if start > _LOCAL_HEADER.size + _MARGIN:
-        start, data = 0, os.pread(file.fileno(), member.packed, member.place + start)
-    packed = data[start : start + member.packed]
-    if len(packed) != member.packed:
-        raise zipfile.BadZipFile("it ends early")
-    content = _inflated(packed, member)
-    if len(content) != member.size or zlib.crc32(content) != member.crc:
-        raise zipfile.BadZipFile("its CRC-32 is wrong")
-    return content
-
-
-def _inflated(data: bytes, member: Member) -> bytes:
-    if member.method == zipfile.ZIP_STORED:
-        return data
-    if member.method != zipfile.ZIP_DEFLATED:
-        raise zipfile.BadZipFile(f"it is compressed by method {member.method}, which is not read")
-    # One byte more than there should be: a record that inflates without end stops here.
-    return zlib.decompressobj(-zlib.MAX_WBITS).decompress(data, member.size + 1)

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from packaging.utils import canonicalize_name
 
+from shared.advisories.severity import UNRATED, Rating, rate, word
 from shared.errors import Permanent
 from shared.model.value import printable
 
@@ -47,7 +48,7 @@ class Affected:
     name: str
     ranges: tuple[Range, ...]
     versions: tuple[str, ...]
-    severities: tuple[tuple[str, str], ...]
+    ratings: tuple[Rating, ...]
     problem: str = ""
 
 
@@ -60,10 +61,8 @@ class Record:
     """Ids of the same flaw, without its own."""
     withdrawn: bool
     summary: str
-    severities: tuple[tuple[str, str], ...]
-    """(type, vector) as written."""
-    word: str
-    """GitHub's textual severity, empty if there is none."""
+    ratings: tuple[Rating, ...]
+    """By each of its scores, and by GitHub's textual severity."""
     affected: tuple[Affected, ...]
     problem: str = ""
 
@@ -157,14 +156,14 @@ def read(record: Any, where: str, wanted: Callable[[str, str], bool]) -> Record:
     if withdrawn and not (isinstance(withdrawn, str) and _MOMENT.match(withdrawn)):
         withdrawn, problem = None, "whether it is withdrawn cannot be read"
     specific = record.get("database_specific")
-    word = specific.get("severity") if isinstance(specific, dict) else None
+    textual = specific.get("severity") if isinstance(specific, dict) else None
+    said = ((word(textual), None),) if isinstance(textual, str) and textual else ()
     return Record(
         id=record["id"],
         aliases=_aliases(record),
         withdrawn=bool(withdrawn),
         summary=_summary(record),
-        severities=_severities(record.get("severity")),
-        word=word if isinstance(word, str) else "",
+        ratings=(*_ratings(record.get("severity")), *said),
         affected=tuple(
             _affected(entry, ecosystem, name)
             for entry, (ecosystem, name) in zip(entries, names, strict=True)
@@ -199,20 +198,21 @@ def _summary(record: dict[str, Any]) -> str:
     return ""
 
 
-def _severities(found: Any) -> tuple[tuple[str, str], ...]:
-    """(type, score) pairs; what is not such a pair is kept as one that nobody can rate."""
+def _ratings(found: Any) -> tuple[Rating, ...]:
+    """What the (type, score) pairs come to; what is not such a pair counts as one that nobody can rate."""
     if found is None:
         return ()
     if not isinstance(found, list):
-        return (("unreadable", ""),)
-    return tuple(
-        (entry["type"], entry["score"])
+        return (UNRATED,)
+    rated = (
+        rate(entry["type"], entry["score"])
         if isinstance(entry, dict)
         and isinstance(entry.get("type"), str)
         and isinstance(entry.get("score"), str)
-        else ("unreadable", "")
+        else UNRATED
         for entry in found
     )
+    return tuple(rating for rating in rated if rating is not None)
 
 
 def _affected(entry: dict[str, Any], ecosystem: str, name: str) -> Affected:
@@ -227,7 +227,7 @@ def _affected(entry: dict[str, Any], ecosystem: str, name: str) -> Affected:
         name=name,
         ranges=tuple(read_range for found in ranges if (read_range := _range(found)) is not None),
         versions=tuple(versions),
-        severities=_severities(entry.get("severity")),
+        ratings=_ratings(entry.get("severity")),
         problem=problem,
     )
 

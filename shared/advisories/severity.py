@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
-
-from cvss.cvss2 import CVSS2
-from cvss.cvss3 import CVSS3
-from cvss.cvss4 import CVSS4
-from cvss.exceptions import CVSSError
 
 from shared.model.verdict import Severity
 
+Rating = tuple[Severity, float | None]
+"""A word and a base score of 0 to 10; None where only the word is known."""
+UNRATED: Rating = ("UNKNOWN", None)
+
 # An unreadable score may be anything: it outranks what is known to be mild, and gives way to what is known to be bad.
 _RANK: dict[Severity, int] = {"NONE": 0, "LOW": 1, "MEDIUM": 2, "UNKNOWN": 3, "HIGH": 4, "CRITICAL": 5}
-_CVSS: dict[str, Any] = {"CVSS_V2": CVSS2, "CVSS_V3": CVSS3, "CVSS_V4": CVSS4}
 # Base metrics of each version. The others (exploit maturity, environment) are opinions of a day or a place.
 _BASE = {
     "CVSS_V2": ("AV", "AC", "Au", "C", "I", "A"),
@@ -36,22 +34,38 @@ _PRIORITIES = frozenset({"Ubuntu"})
 
 
 @lru_cache(maxsize=50_000)
-def rate(kind: str, vector: str) -> tuple[Severity, float | None] | None:
+def rate(kind: str, vector: str) -> Rating | None:
     """Rating and base score of one `severity` entry; None if its kind says nothing about severity.
 
     A vector that cannot be read, or of a kind not known here, is ("UNKNOWN", None).
     """
     if kind in _PRIORITIES:
         return None
-    if kind not in _CVSS:
-        return "UNKNOWN", None
+    if kind not in _BASE:
+        return UNRATED
     base = "/".join(part for part in vector.split("/") if part.split(":")[0] in _BASE[kind])
     try:
-        parsed = _CVSS[kind](base)
+        parsed = _calculators()[kind](base)
         word, score = str(parsed.severities()[0]).upper(), float(parsed.scores()[0])
-    except (CVSSError, ValueError, ArithmeticError, LookupError):
-        return "UNKNOWN", None
+    except (_malformed(), ValueError, ArithmeticError, LookupError):
+        return UNRATED
     return _WORDS.get(word, "UNKNOWN"), score
+
+
+@cache
+def _calculators() -> dict[str, Any]:
+    # Where an index has every rating ready nobody needs them, and importing them takes longer than matching.
+    from cvss.cvss2 import CVSS2
+    from cvss.cvss3 import CVSS3
+    from cvss.cvss4 import CVSS4
+
+    return {"CVSS_V2": CVSS2, "CVSS_V3": CVSS3, "CVSS_V4": CVSS4}
+
+
+def _malformed() -> type[Exception]:
+    from cvss.exceptions import CVSSError
+
+    return CVSSError
 
 
 def word(text: str) -> Severity:
@@ -59,7 +73,7 @@ def word(text: str) -> Severity:
     return _WORDS.get(text.strip().upper(), "UNKNOWN")
 
 
-def highest(ratings: Iterable[tuple[Severity, float | None]]) -> tuple[Severity, float | None]:
+def highest(ratings: Iterable[Rating]) -> Rating:
     """The worst rating and the highest score; ("UNKNOWN", None) if there is nothing."""
     severity: Severity | None = None
     top: float | None = None

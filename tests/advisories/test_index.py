@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import zipfile
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from shared.advisories import archive, index
+from shared.advisories import archive, index, osv, reduced
 from shared.advisories.archive import prepare
 from shared.advisories.match import Query
 from shared.advisories.zips import ZipAdvisories
-from tests.advisories.build import TRIXIE, affected, events, pypi, record, zipped
+from tests.advisories.build import HIGH, LOW, TRIXIE, affected, events, pypi, record, zipped
+from tests.advisories.test_snapshot import SNAPSHOT
 
 OTHER = record("PYSEC-2026-2", affected(events(("introduced", "0")), name="other"))
 
@@ -95,20 +97,67 @@ def test_the_index_of_another_ecosystem_is_none(tmp_path: Path, passes: list[Pat
     assert found(tmp_path) == BOTH
 
 
-def test_a_record_that_changed_under_its_index_leaves_its_packages_undecided(directory: Path) -> None:
+def test_a_record_that_changed_in_an_open_index_leaves_its_packages_undecided(directory: Path) -> None:
     path = directory / "PyPI" / "all.zip"
     zipped = archive.opened(path, "PyPI", 1_795_300_000.0, None)
-    data = bytearray(path.read_bytes())
-    with zipfile.ZipFile(path) as whole:
-        info = whole.getinfo("PYSEC-2026-1.json")
-    data[info.header_offset + 40 + len(info.filename)] ^= 0x55
-    with path.open("r+b") as file:
-        file.write(data)
+    with (directory / "PyPI" / "all.zip.index").open("r+b") as file:
+        content = file.read()
+        file.seek(content.rindex(b"is bad", 0, content.rindex(b"PYSEC-2026-2")))
+        file.write(b"IS")
     reading = archive.Reading(zipped, [Query("PyPI", name, "1.0") for name in ("thing", "other", "third")])
     assert [record.id for record in reading] == ["PYSEC-2026-2"]
     assert list(reading.lacking) == ["thing"]
     assert "PYSEC-2026-1.json" in reading.lacking["thing"]
     assert "all.zip is broken" in reading.lacking["thing"]
+
+
+@pytest.mark.parametrize("part", ["the zip", "its index"])
+def test_what_is_replaced_while_it_is_open_changes_nothing(directory: Path, part: str) -> None:
+    path = directory / "PyPI" / "all.zip"
+    zipped = archive.opened(path, "PyPI", 1_795_300_000.0, None)
+    changed = path if part == "the zip" else path.with_name("all.zip.index")
+    changed.with_name("new").write_bytes(b"nothing")
+    changed.with_name("new").replace(changed)
+    reading = archive.Reading(zipped, [Query("PyPI", name, "1.0") for name in ("thing", "other")])
+    assert [record.id for record in reading] == ["PYSEC-2026-1", "PYSEC-2026-2"]
+    assert reading.lacking == {}
+
+
+def test_the_index_of_another_state_of_the_reader_is_none(
+    directory: Path, passes: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reduced, "reader", lambda: "0" * 64)
+    assert found(directory) == BOTH
+    assert len(passes) == 1
+
+
+@pytest.mark.parametrize("ecosystem", ["PyPI", "Debian"])
+def test_what_an_index_keeps_of_a_record_is_what_is_read_of_it(ecosystem: str) -> None:
+    seen = 0
+    for member, raw in archive.records(SNAPSHOT / ecosystem / "all.zip"):
+        read = osv.read(raw, member, lambda *_: True)
+        packed = reduced.pack(read)
+        assert reduced.unpack(packed, lambda *_: True) == read
+        assert reduced.unpack(packed, lambda *_: False) == replace(read, affected=())
+        seen += bool(read.affected)
+    assert seen > 1000
+
+
+ODD = [
+    record(schema_version="2.0"),
+    record(withdrawn=7),
+    record(withdrawn="2026-01-01T00:00:00Z"),
+    record(severity={}, aliases=["CVE-2026-1", "A-1"], database_specific={"severity": "MODERATE"}),
+    record("X-1", affected({"type": "NEW"}, {"type": "ECOSYSTEM"}, severity=[HIGH, 7, LOW])),
+    record("X-1", affected(versions=[7]), affected(name="\N{SNOWMAN}", versions=["1", "x" * 300])),
+    record("X-1", affected(events(("introduced", "1"), ("limit", "*"), ("last_affected", "\0")))),
+]
+
+
+@pytest.mark.parametrize("raw", ODD, ids=range(len(ODD)))
+def test_what_is_odd_in_a_record_is_kept(raw: dict[str, Any]) -> None:
+    read = osv.read(raw, "it", lambda *_: True)
+    assert reduced.unpack(reduced.pack(read), lambda *_: True) == read
 
 
 def test_the_newest_date_depends_on_the_clock_and_not_on_the_index(tmp_path: Path) -> None:
