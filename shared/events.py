@@ -50,6 +50,12 @@ from shared.model.payloads import (
     AdvisoriesRefreshed as AdvisoriesRefreshed,
 )
 from shared.model.payloads import (
+    CancelRequested as CancelRequested,
+)
+from shared.model.payloads import (
+    DeadLetterDropped as DeadLetterDropped,
+)
+from shared.model.payloads import (
     EgressProbe as EgressProbe,
 )
 from shared.model.payloads import (
@@ -103,6 +109,12 @@ from shared.model.payloads import (
 from shared.model.payloads import (
     WaiverRevoked as WaiverRevoked,
 )
+from shared.model.routes import (
+    PUBLISHERS as PUBLISHERS,
+)
+from shared.model.routes import (
+    SUBSCRIBERS as SUBSCRIBERS,
+)
 from shared.model.value import canonical, printable
 
 MAX_BODY = 10_000_000
@@ -134,71 +146,11 @@ TYPES: dict[str, type[Payload]] = {
     "package-evicted": PackageEvicted,
     "waiver-granted": WaiverGranted,
     "waiver-revoked": WaiverRevoked,
+    "cancel-requested": CancelRequested,
+    "dead-letter-dropped": DeadLetterDropped,
     "sweep-requested": SweepRequested,
 }
 """Topic to payload. The topic's name is the event's type."""
-
-SUBSCRIBERS: dict[str, tuple[str, ...]] = {
-    "outer": ("run-requested", "outer-install-completed", "run-failed", "sweep-requested"),
-    "scanner": (
-        "manifest-published",
-        "holdings-listed",
-        "waiver-granted",
-        "waiver-revoked",
-        "sweep-requested",
-    ),
-    "sync": (
-        "verdicts-written",
-        "sync-shard-planned",
-        "advisories-refreshed",
-        "verdict-changed",
-        "sweep-requested",
-    ),
-    "inner": (
-        "sync-completed",
-        "inner-install-completed",
-        "attestation-appraised",
-        "run-failed",
-        "sweep-requested",
-    ),
-    "attestation": (
-        "image-built",
-        "reference-revoked",
-        "nonce-requested",
-        "nonce-registered",
-        "attestation-requested",
-        "sweep-requested",
-    ),
-}
-"""Stage to the topics that are pushed to it, a subscription `<stage>--<topic>` each."""
-
-PUBLISHERS: dict[str, tuple[str, ...]] = {
-    "run-requested": ("operator", "Cloud Scheduler", "sync"),
-    "outer-install-completed": ("outer VM",),
-    "manifest-published": ("outer",),
-    "verdicts-written": ("scanner",),
-    "sync-shard-planned": ("sync",),
-    "sync-completed": ("sync",),
-    "inner-install-completed": ("inner VM",),
-    "run-completed": ("inner",),
-    "run-failed": ("outer", "scanner", "sync", "inner", "attestation"),
-    "image-built": ("Cloud Build", "independent rebuilders"),
-    "reference-changed": ("attestation",),
-    "reference-revoked": ("operator",),
-    "nonce-requested": ("inner", "relying parties", "operator"),
-    "nonce-registered": ("relying parties",),
-    "nonce-issued": ("attestation",),
-    "attestation-requested": ("data services",),
-    "attestation-appraised": ("attestation",),
-    "advisories-refreshed": ("Cloud Scheduler", "operator", "scanner"),
-    "holdings-listed": ("sync",),
-    "verdict-changed": ("scanner",),
-    "package-evicted": ("sync",),
-    "waiver-granted": ("operator",),
-    "waiver-revoked": ("operator",),
-    "sweep-requested": ("Cloud Scheduler", "operator"),
-}
-"""Topic to who publishes it."""
 
 DEAD_LETTERS = "dead-letters"
 """Topic that keeps what could not be handled; its holding subscription is `dead-letters-hold`."""

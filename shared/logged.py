@@ -8,7 +8,7 @@ from typing import Any
 
 from shared.decision_log import ended, entry
 from shared.delivery import Outcome
-from shared.events import Event
+from shared.events import DeadLetterDropped, Event
 from shared.model.case import Case
 from shared.model.lock import Change, Lock
 from shared.model.value import Digest
@@ -159,6 +159,22 @@ def run_ended(
     found: list[Mapping[str, Any]] = [fields for _, fields in store.find("decisions", "run_id", run_id)]
     found += [each.fields for each in new if isinstance(each, Create) and each.collection == "decisions"]
     return (ended(run_id, state, reason, found, cause=event, now=now),)
+
+
+def dropped(event: Event, data: DeadLetterDropped, now: float) -> Create:
+    """A person has dropped a dead letter. It belongs to no run: what stands in a run that has ended is closed."""
+    return entry(
+        "dead-letter-dropped",
+        f"{data.topic} {data.message}",
+        data.reason,
+        event,
+        now,
+        actor=data.by,
+        about=data.body,
+        run_id="",
+        run=data.run,
+        failure=data.failure,
+    )
 
 
 def with_end(outcome: Outcome, ending: Iterable[Create]) -> Outcome:

@@ -142,6 +142,11 @@ def overdue(run: Mapping[str, Any], now: float) -> str:
     )
 
 
+def cancelled(by: str, reason: str) -> str:
+    """Why a run has ended that a person ended."""
+    return f"The run was cancelled by {by}: {reason.rstrip('.')}."
+
+
 def manifest_known(run_id: str, manifest: ClaimedManifest, digest: Digest, now: float) -> Put:
     """What the run's document learns from the manifest."""
     fields = {

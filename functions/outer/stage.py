@@ -5,10 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from functions.outer import decide
-from shared import machines
-from shared.delivery import Outcome, fail, in_turn
+from shared import logged, machines
+from shared.delivery import ENDED, Outcome, fail, in_turn
 from shared.errors import Permanent, Untrusted
-from shared.events import Event, ManifestPublished, OuterInstallCompleted, RunFailed, RunRequested, derive
+from shared.events import (
+    CancelRequested,
+    DeadLetterDropped,
+    Event,
+    ManifestPublished,
+    OuterInstallCompleted,
+    RunFailed,
+    RunRequested,
+    derive,
+)
 from shared.model import prices
 from shared.model.workload import BUILT_IN, Workload, built_in, read
 from shared.ports import Create
@@ -20,6 +29,10 @@ def handle_event(event: Event, ports: Ports) -> Outcome:
         return _start(event, event.data, ports)
     if isinstance(event.data, OuterInstallCompleted):
         return _publish_manifest(event, event.data, ports)
+    if isinstance(event.data, CancelRequested):
+        return _cancel(event, event.data, ports)
+    if isinstance(event.data, DeadLetterDropped):
+        return Outcome((logged.dropped(event, event.data, ports.clock()),))
     if not isinstance(event.data, RunFailed):
         raise Untrusted(f"The outer stage has nothing to do with {event.type}; check its subscriptions.")
     ports.machines("outer").end(event.run_id)
@@ -29,6 +42,20 @@ def handle_event(event: Event, ports: Ports) -> Outcome:
 def sweep(event: Event, ports: Ports) -> Iterator[tuple[str, Outcome]]:
     """Runs that hang, wherever they do, and runs whose outer VM will not report."""
     yield from in_turn(_overdue(event, ports), ports.machines("outer").sweep(event, "outer"))
+
+
+def _cancel(event: Event, data: CancelRequested, ports: Ports) -> Outcome:
+    """A run ends once: whoever asks for it twice, or too late, changes nothing."""
+    run = ports.store.get("runs", data.run_id)
+    if run is None:
+        raise Untrusted(
+            f"{data.by} wants the run {data.run_id} to end, and there is no such run; ./dmz status lists those that "
+            "there are."
+        )
+    if run["state"] in ENDED:
+        return Outcome()
+    reason = decide.cancelled(data.by, data.reason)
+    return fail(event, data.run_id, str(run["stage"]), reason, "", ports.clock())
 
 
 def _overdue(event: Event, ports: Ports) -> Iterator[tuple[str, Outcome]]:
@@ -56,8 +83,11 @@ def _start(event: Event, request: RunRequested, ports: Ports) -> Outcome:
     if not existing:
         stored = ports.blobs.put(workload.canonical())
         cost = decide.cost(workload, prices.read(ports.settings.prices), ports.settings)
+        new = decide.new_run(workload, stored, cost, now)
+        if event.traceparent:
+            new["trace"] = event.trace  # a caller's; else it follows from the run's id
         # Never over an existing one: a worker that was thought dead would set a run back that has gone on.
-        ports.store.put([Create("runs", run_id, decide.new_run(workload, stored, cost, now))])
+        ports.store.put([Create("runs", run_id, new)])
     creation = ports.creation("outer")
     record = creation.begun(run_id) or creation.begin(
         event, workload, lambda record: decide.metadata(event, workload, record, ports.settings)

@@ -23,6 +23,7 @@ Kind = Literal[
     "kept",
     "admission",
     "run-ended",
+    "dead-letter-dropped",
 ]
 Detail = None | bool | int | str | tuple[str, ...]
 """Nothing that two readers write in two ways: no floating point."""

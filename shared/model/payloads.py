@@ -277,6 +277,41 @@ class WaiverRevoked(Payload):
     """Who ends it."""
 
 
+class CancelRequested(Payload):
+    """Somebody wants a run that goes on to end: it ends as failed, and its VMs go."""
+
+    entry: ClassVar[bool] = True
+
+    run_id: RunId
+    reason: Line
+    """Why, for whoever reads of it later."""
+    by: Line
+    """Who ends it."""
+
+
+class DeadLetterDropped(Payload):
+    """A person has looked at a dead letter, and nothing is to be done about it any more."""
+
+    message: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+    """Pub/Sub's id of the dead letter."""
+    topic: Annotated[str, Field(max_length=300), AfterValidator(_shown)]
+    """Where it could not be handled."""
+    run: Annotated[str, Field(pattern=r"^(run-[0-9a-f]{12})?$")]
+    """The run that it was about; empty if none is known."""
+    body: Digest
+    """Of what was kept of its body."""
+    failure: Annotated[str, Field(max_length=2000), AfterValidator(_shown)]
+    """Why it could not be handled."""
+    reason: Line
+    """Why nothing is to be done."""
+    by: Line
+    """Who decided so."""
+
+    @property
+    def subject(self) -> str:
+        return self.message
+
+
 class SweepRequested(Payload):
     """The watchdog's tick (Cloud Scheduler): end what never reports, publish what was left unpublished."""
 

@@ -22,6 +22,8 @@ locals {
     "advisories-refreshed"    = ["Cloud Scheduler", "operator", "scanner"]
     "attestation-appraised"   = ["attestation"]
     "attestation-requested"   = ["data services"]
+    "cancel-requested"        = ["operator"]
+    "dead-letter-dropped"     = ["operator"]
     "holdings-listed"         = ["sync"]
     "image-built"             = ["Cloud Build", "independent rebuilders"]
     "inner-install-completed" = ["inner VM"]

@@ -5,6 +5,8 @@ locals {
     "advisories-refreshed",
     "attestation-appraised",
     "attestation-requested",
+    "cancel-requested",
+    "dead-letter-dropped",
     "holdings-listed",
     "image-built",
     "inner-install-completed",
