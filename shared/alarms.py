@@ -12,7 +12,7 @@ from shared import logs
 from shared.model.value import printable, sha256
 from shared.ports import Document, Put, Store
 
-Kind = Literal["no-data", "stray", "drift", "yanked", "kept", "affected"]
+Kind = Literal["no-data", "stray", "drift", "yanked", "attestation", "kept", "affected"]
 COLLECTION = "alarms"
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from shared.errors import DmzError, Permanent
+from shared import attested
 from shared.model.lock import LockedGeneric, LockedPython
 from shared.model.plan import Transfer
 from shared.model.value import Digest, sha256
@@ -47,6 +48,9 @@ class Carrier:
         elif transfer.archive:
             self.registry.upload_apt(transfer.repository, transfer.archive, path)
         else:
+        # Before the upload: a worker that dies between the two must not leave a file whose publishers nobody knows.
+        if publishers := self._publishers(transfer):
+            self.store.put([*publishers])
             package, version, filename = generic_name(transfer.sha256)
             self.registry.upload_generic(transfer.repository, package, version, filename, path)
             self.store.put([proof(transfer)])
@@ -61,6 +65,7 @@ class Carrier:
         """Where the bytes are, and how many."""
         path = folder / f"{transfer.sha256[7:]}-{transfer.repository}-{transfer.proof[:16]}"
         size = self._fetch(transfer, path)
+        self._publishers(transfer)
         if transfer.python:
             self.upstream.proof.wheel(transfer.python, path)
         elif transfer.archive:
@@ -72,6 +77,15 @@ class Carrier:
         if isinstance(file, LockedPython) and file.url.startswith("own:"):
             staging, name = self.settings.staging_repository, file.sha256[7:]
             self.registry.download_generic(staging, "wheels", name, file.filename, path)
+    def _publishers(self, transfer: Transfer) -> list[Put]:
+        """What is to be noted of them, if the index says that it has attestations; Permanent if they do not verify."""
+        file = transfer.python
+        if file is None or not file.provenance:
+            return []
+        served = self.upstream.index.provenance(file.filename, file.provenance)
+        found = self.upstream.proof.publishers(file, served)
+        return [*attested.noted(self.store, transfer, found, served)]
+
             check_hash(file, path.read_bytes())
             return path.stat().st_size
         downloads = self.upstream.downloads

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from shared import alarms, drift
+from shared import alarms, attested, drift
 from shared.bom.names import is_document
 from shared.delivery import Outcome
 from shared.errors import Permanent
@@ -27,7 +27,7 @@ from shared.model.package import CODENAMES, Release
 from shared.model.plan import Transfer, transfers
 from shared.model.value import printable, sha256
 from shared.model.workload import Workload
-from shared.ports import Blobs, Document, PythonIndex, Registry, Store, Stored
+from shared.ports import Blobs, Document, Registry, Store, Stored, Upstream
 from shared.settings import Settings
 
 _LOUD = 100
@@ -58,7 +58,7 @@ def refreshed(
     blobs: Blobs,
     registry: Registry,
     settings: Settings,
-    index: Callable[[Workload], PythonIndex],
+    upstream: Callable[[Workload], Upstream],
     now: float,
 ) -> Outcome:
     """There may be news: list what is held, compare it with the index, and have it judged again."""
@@ -66,7 +66,9 @@ def refreshed(
     waiting = awaited(store, blobs, now)
     holdings = listed(runs, store, blobs, registry, settings).model_copy(update={"awaited": waiting})
     if runs:  # else nobody has ever asked the index for anything
-        drift.watch(holdings, index(runs[0].workload), store, now)
+        today = upstream(runs[0].workload)
+        drift.watch(holdings, today.index, store, now)
+        attested.watch(holdings, today.index, today.proof.publishers, store, now)
     strays = [file for held in holdings.held if held.stray for file in held.files] + list(holdings.nameless)
     for file in strays[:_LOUD]:
         words = f"{file.repository} holds {file.name}, and no readable record says how it came in"

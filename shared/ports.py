@@ -17,6 +17,7 @@ from shared.model import case
 from shared.model.lock import LockedArchive, LockedPython
 from shared.model.package import Package, Release
 from shared.model.value import Digest
+from shared.model.publisher import Publisher
 from shared.model.verdict import Known
 from shared.model.workload import Provisioning
 
@@ -211,6 +212,8 @@ class Archive:
     """One stanza of a signed Packages index, with what vouches for it."""
 
     name: str
+    provenance: str = ""
+    """Where the index says that its attestations are (PEP 740), unchecked; empty where it names none."""
     version: str
     architecture: str
     source_name: str
@@ -222,6 +225,14 @@ class Archive:
     depends: str
     """Depends and Pre-Depends, joined by a comma."""
     provides: str
+    def provenance(self, filename: str, url: str) -> bytes:
+        """What the index serves at `url` as provenance of one of its files (PEP 740); nothing of it is proved yet.
+
+        Permanent if it is not the index itself that `url` leads to, or if nothing is there; Transient if it cannot be
+        reached.
+        """
+        ...
+
     priority: str = ""
     """Debian policy 2.5, like `required`; some archives give none."""
 
@@ -313,6 +324,10 @@ class Upstream:
 @dataclass(frozen=True)
 class VmSpec:
     """A VM to create."""
+    def publishers(self, file: LockedPython, served: bytes) -> tuple[Publisher, ...]:
+        """Who published it: from the attestations that the index serves."""
+        ...
+
 
     name: str
     kind: Literal["outer", "inner"]

@@ -75,7 +75,7 @@ def handle_event(event: Event, ports: Ports) -> Outcome:
             ports.blobs,
             ports.registry,
             ports.settings,
-            lambda workload: ports.upstream(workload).index,
+            ports.upstream,
             ports.clock(),
         )
     if isinstance(event.data, VerdictChanged):

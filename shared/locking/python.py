@@ -230,4 +230,5 @@ def _file(
         url=file.url,
         record=record,
         build=build,
+        provenance=file.provenance,
     )

@@ -43,6 +43,8 @@ class LockedPython(Value):
     build: tuple[LockedPython, ...] = ()
     """For a source distribution: everything that its build needs, pinned like the rest."""
 
+    provenance: Annotated[str, Field(max_length=2001)] = ""
+    """Where the index said that the file's attestations are (PEP 740); empty if it named none."""
     @property
     def is_wheel(self) -> bool:
         return self.filename.endswith(".whl")

@@ -5,6 +5,7 @@
 3. Its name and version are the lock's.
 4. A wheel's canonical RECORD digest is the one that the outer VM had, where it had one.
 5. A .deb's control fields Package, Version, Architecture and Source are the lock's.
+6. Attestations that the index serves for a wheel or source distribution pass every check of `publishers`.
 """
 
 from __future__ import annotations
@@ -19,8 +20,9 @@ from packaging.version import InvalidVersion, Version
 
 from shared.errors import Permanent
 from shared.model.lock import LockedArchive, LockedPython
+from shared.model.publisher import Publisher
 from shared.model.value import Digest, printable
-from shared.upstream import sdist, wheel
+from shared.upstream import publishers, sdist, wheel
 
 _SOURCE = re.compile(r"(\S+)(?: \((\S+)\))?")
 _DPKG_TIMEOUT = 120
@@ -44,6 +46,10 @@ class Prover:
                 f"{file.filename} is not what the outer VM installed: its RECORD has the digest {proven.record}, the "
                 f"VM's has {file.record}. The VM changed the package or installed another build of it."
             )
+
+    def publishers(self, file: LockedPython, served: bytes) -> tuple[Publisher, ...]:
+        """Check 6. Permanent with the first that fails."""
+        return publishers.prove(served, file.filename, file.sha256)
 
     def archive(self, file: LockedArchive, path: Path) -> None:
         """Checks 1 and 5 on a .deb. Permanent with the first that fails."""

@@ -21,8 +21,9 @@ from packaging.version import InvalidVersion, Version
 
 from shared.errors import Permanent
 from shared.model.manifest import PythonPackage
+from shared.model.value import printable
 from shared.ports import IndexFile
-from shared.upstream import http, simple_page
+from shared.upstream import http, publishers, simple_page
 
 PYPI = "https://pypi.org/simple/"
 PYPI_FILES = "https://files.pythonhosted.org/"
@@ -63,6 +64,34 @@ class PythonIndexClient:
         with ThreadPoolExecutor(http.CONNECTIONS, thread_name_prefix="index") as pool:
             for _ in pool.map(self.files, sorted(set(names))):
                 pass
+
+    def provenance(self, filename: str, url: str) -> bytes:
+        """What the index serves at `url` as provenance of one of its files; nothing of it is proved yet.
+
+        1. It is at the index itself: what a page names could be a server that only this network can reach (CWE-918).
+        2. It is no redirect: that would name another.
+        3. It has a size that a provenance can have.
+        """
+        what = f"The index says that attestations of {filename} are at {printable(url, 200)}"
+        if not self._is_ours(url):  # 1
+            raise Permanent(
+                f"{what}, which is not the index's own address ({self._url}); the file is refused. If the index passes "
+                "on what another one says, name that one as DMZ_PYTHON_INDEX."
+            )
+        answer = http.get(
+            self._client, url, publishers.MAX_SIZE, "application/vnd.pypi.integrity.v1+json", redirects=0
+        )  # 2, 3
+        if answer is None:
+            raise Permanent(f"{what}, where nothing is; the file is refused.")
+        return answer.body
+
+    def _is_ours(self, url: str) -> bool:
+        try:
+            there, here = httpx.URL(url), httpx.URL(self._url)
+        except httpx.InvalidURL:
+            return False
+        same = (there.scheme, there.host, there.port) == (here.scheme, here.host, here.port)
+        return same and not there.userinfo
 
 
 def select(files: Sequence[IndexFile], claim: PythonPackage) -> IndexFile:

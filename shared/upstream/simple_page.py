@@ -5,7 +5,8 @@ https://packaging.python.org/en/latest/specifications/simple-repository-api/
 Checks:
 1. The page is of a kind that the specification knows, of major version 1, and of the project that was asked for.
 2. A file counts only with a plain file name, a sha256, and a URL over TLS (or over http where the page itself was).
-   What else is said of it (PEP 592, 658, 700) is dropped where it is malformed; a yank without a reason is a yank.
+   What else is said of it (PEP 592, 658, 700) is dropped where it is malformed; a yank without a reason is a yank,
+   and where its provenance is (PEP 740) stays as it is said, to be refused when it is asked for.
 3. A page that lists files but not one with a sha256 is refused as a whole: nothing on it could be proved.
 """
 
@@ -64,6 +65,7 @@ class _Said:
     uploaded: object
     metadata: object
     """True, or a hash as the format writes it."""
+    provenance: object = None
 
 
 def _file(base: str, href: str, filename: str, sha256: object, said: _Said) -> IndexFile | None:
@@ -89,7 +91,13 @@ def _file(base: str, href: str, filename: str, sha256: object, said: _Said) -> I
         else "",
         yank_reason=said.yanked[:_MAX_REASON] if isinstance(said.yanked, str) else "",
         metadata=_metadata(said.metadata),
+        provenance=_provenance(said.provenance),
     )
+
+
+def _provenance(said: object) -> str:
+    """As `IndexFile.provenance`: what is malformed is kept, so that it is refused and not taken for none."""
+    return "" if said in (None, False, "") else printable(str(said), 2000)
 
 
 def _metadata(said: object) -> str | None:
@@ -124,6 +132,7 @@ def _json_file(base: str, entry: Any) -> IndexFile | None:
                 yanked=entry.get("yanked"),
                 uploaded=entry.get("upload-time"),
                 metadata=entry.get("core-metadata", entry.get("dist-info-metadata")),
+                provenance=entry.get("provenance"),
             )
             return _file(base, href, filename, sha256, said)
     return None
@@ -196,6 +205,7 @@ def _html_files(base: str, anchors: list[dict[str, str | None]]) -> Iterator[Ind
             yanked=yanked,
             uploaded=anchor.get("data-upload-time"),
             metadata=anchor.get("data-core-metadata", anchor.get("data-dist-info-metadata")),
+            provenance=anchor.get("data-provenance"),
         )
         file = _file(base, address, filename, value if algorithm == "sha256" else None, said)
         if file:

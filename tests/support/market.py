@@ -173,6 +173,11 @@ class Market:
         if sha256(self.contents[url]) != sha256_:
             raise Permanent(f"{url} has the content {sha256(self.contents[url])}, not {sha256_}.")
         if size not in (None, len(self.contents[url])):
+    def provenance(self, filename: str, url: str) -> bytes:
+        if url not in self.contents:
+            raise Permanent(f"The index says that attestations of {filename} are at {url}, where nothing is.")
+        return self.contents[url]
+
             raise Permanent(f"{url} has {len(self.contents[url])} bytes and not the expected {size}.")
         return to.write_bytes(self.contents[url])
 

@@ -1,0 +1,142 @@
+"""Attestations of what is held: who published it when it came in, and whether the index still says so. Else an alarm.
+
+Compared is each file whose record names publishers, with what the index says of the same file now:
+1. It names no attestations any more, or has none where it says that they are.
+2. What it serves does not verify.
+3. It verifies, and others have published the file.
+
+An index does none of that by itself: attestations come with their file, and stay. Nothing is evicted for it; the
+bytes are the ones that were proved, and a person has to find out what has become of the index or the project.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from shared import alarms
+from shared.errors import DmzError, Permanent, Transient
+from shared.held_files import RECORDS, record_id, recorded
+from shared.model.holdings import Holdings
+from shared.model.lock import LockedPython
+from shared.model.plan import Transfer
+from shared.model.publisher import Publisher
+from shared.model.value import sha256
+from shared.ports import Document, Put, PythonIndex, Store
+
+_PARALLEL = 8
+_LOUD = 200
+_DOWN = 5
+"""Questions in a row without an answer, after which the index counts as down."""
+Prove = Callable[[LockedPython, bytes], tuple[Publisher, ...]]
+
+
+# --- when a file comes in ---
+
+
+def noted(store: Store, transfer: Transfer, publishers: Iterable[Publisher], served: bytes) -> Iterator[Put]:
+    """What stays known of the publishers of a file: whoever it was at its first coming.
+
+    A later answer never takes that place: it would end the very alarm that it is the reason for.
+    """
+    name = record_id(transfer.repository, transfer.sha256)
+    if not (store.get(RECORDS, name) or {}).get("attested"):
+        named = [each.model_dump(mode="json") for each in publishers]
+        fields = {"attested": True, "publishers": named, "provenance": sha256(served)}
+        yield Put(RECORDS, name, fields, merge=True)
+
+
+def publishers(record: Document) -> tuple[Publisher, ...]:
+    """Whom a record names; Permanent if it cannot be read."""
+    named = record.get("publishers") or ()
+    return tuple(Publisher.check(each, "The record of a held file") for each in named)
+
+
+# --- while it is held ---
+
+
+@dataclass(frozen=True)
+class _File:
+    """One attested file that is held."""
+
+    subject: str
+    file: LockedPython
+    publishers: tuple[Publisher, ...]
+    provenance: str
+    """sha256 of what was served: while it is the same, nothing need be verified."""
+
+
+def watch(holdings: Holdings, index: PythonIndex, prove: Prove, store: Store, now: float) -> None:
+    """Sound an alarm for each file, and end those that are over. What could not be asked may still be so."""
+    files = list(_attested(holdings, store))
+    asker = _Asker(index, prove)
+    with ThreadPoolExecutor(_PARALLEL, thread_name_prefix="attested") as pool:
+        told = list(pool.map(asker.ask, files))
+    lost = {file.subject: why for file, why in zip(files, told, strict=True) if why}
+    dark = {file.subject for file, why in zip(files, told, strict=True) if why is None}
+    for subject, why in sorted(lost.items())[:_LOUD]:
+        alarms.sound(store, "attestation", subject, why, now, "sync")
+    alarms.still(store, "attestation", {*lost, *dark}, now)
+    if dark:
+        words = f"The attestations of {len(dark)} held files, {min(dark)} among them, could not be compared."
+        alarms.sound(store, "no-data", "attestations", words, now, "sync")
+    else:
+        alarms.over(store, "no-data", "attestations", now)
+
+
+def _attested(holdings: Holdings, store: Store) -> Iterator[_File]:
+    held = {(file.repository, file.sha256) for each in holdings.held for file in each.files}
+    for _, record in store.find(RECORDS, "attested", True):
+        try:
+            transfer, named = recorded(record)[2], publishers(record)
+        except Permanent:
+            continue  # it is a stray as well, and an alarm says so
+        if transfer.python is None or (transfer.repository, transfer.sha256) not in held:
+            continue
+        subject = f"{transfer.repository} {transfer.python.filename}"
+        yield _File(subject, transfer.python, named, str(record.get("provenance", "")))
+
+
+@dataclass
+class _Asker:
+    """Asks the index about one file after the other, and stops when nobody answers."""
+
+    index: PythonIndex
+    prove: Prove
+    silent: int = 0
+    """Questions in a row that had no answer."""
+
+    def ask(self, one: _File) -> str | None:
+        """What is wrong with the file's attestations today; empty if nothing is, None if that cannot be told."""
+        if self.silent >= _DOWN:
+            return None
+        was = f"When {one.file.filename} came in, it was attested to be published by {_names(one.publishers)}; now"
+        try:
+            said = self._answer(one)
+        except Transient:
+            self.silent += 1
+            return None
+        except DmzError as error:  # 1, 2
+            said = f"its attestations do not hold: {error}"
+        self.silent = 0
+        return f"{was} {said}" if said else said
+
+    def _answer(self, one: _File) -> str | None:
+        file = one.file
+        offered = {each.filename: each for each in self.index.files(file.name)}.get(file.filename)
+        if offered is None or offered.sha256 != file.sha256:
+            return ""  # that is drift itself: an alarm of its own, and a sterner one
+        if not offered.provenance:  # 1
+            return "the index names no attestations of it: find out why they were taken back."
+        served = self.index.provenance(file.filename, offered.provenance)  # 1
+        if sha256(served) == one.provenance:
+            return ""
+        found = self.prove(file, served)  # 2
+        if set(found) != set(one.publishers):  # 3
+            return f"it is {_names(found)}: find out which of them the project trusts."
+        return ""
+
+
+def _names(some: Iterable[Publisher]) -> str:
+    return ", ".join(map(str, some)) or "nobody"

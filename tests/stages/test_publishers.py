@@ -1,0 +1,217 @@
+"""Who published a file: noted when it comes in, refused when it cannot be proved, an alarm when it is said no more."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from shared.attested import publishers
+from shared.errors import Transient
+from shared.guest import record
+from shared.holdings import RECORDS, record_id
+from shared.ports import Document, IndexFile
+from tests.stages.test_reevaluation import alarms, evictions, offer, refresh
+from tests.stages.world import World
+from tests.support.built import Built
+from tests.support.claims import environment, python
+from tests.upstream import attested
+from tests.upstream.attested import CIRCLECI, GITHUB
+
+NAME, VERSION = "circleci-sign-publish-example", "0.0.1.dev137"
+WHERE = f"https://files.test/integrity/{CIRCLECI.filename}/provenance"
+REPOSITORY = "dmz-python"
+
+
+def stock(world: World, where: str = WHERE) -> None:
+    """The real wheel, which the outer VM installs beside the others."""
+    info = "circleci_sign_publish_example-0.0.1.dev137.dist-info"
+    with zipfile.ZipFile(io.BytesIO(attested.WHEEL)) as archive:
+        listing = archive.read(f"{info}/RECORD").decode()
+    made = Built(CIRCLECI.filename, attested.WHEEL, record.from_wheel(listing, info))
+    url = f"https://files.test/{made.filename}"
+    market = world.market
+    market.projects[NAME] = [IndexFile(made.filename, url, made.sha256, "", False, provenance=where)]
+    market.contents |= {url: made.content, WHERE: CIRCLECI.served}
+    market.requires[NAME, VERSION] = ()
+    market.wheels[made.sha256] = made
+    first, *others = world.environments
+    package = python(NAME, VERSION, made, requested=True)
+    packages = sorted((*first.packages, package), key=lambda each: each.name)
+    world.environments = (environment(*packages), *others)
+
+
+def noted(world: World) -> Document:
+    return world.store.get(RECORDS, record_id(REPOSITORY, CIRCLECI.sha256)) or {}
+
+
+@pytest.fixture
+def held(world: World) -> World:
+    stock(world)
+    assert world.run(world.request())["state"] == "completed"
+    return world
+
+
+def test_the_publisher_is_noted_with_the_file(held: World) -> None:
+    assert CIRCLECI.filename in held.repositories()[REPOSITORY]
+    assert publishers(noted(held)) == (CIRCLECI.publisher,)
+    named = [fields for _, fields in held.store.find(RECORDS, "attested", True)]
+    assert [each["sha256"] for each in named] == [CIRCLECI.sha256], (
+        "of the others the index names no attestations"
+    )
+    refresh(held, "one")
+    assert alarms(held, "attestation") == []
+    assert alarms(held, "no-data") == []
+
+
+def test_a_file_without_attestations_comes_in_as_before(world: World) -> None:
+    stock(world, where="")
+    assert world.run(world.request())["state"] == "completed"
+    assert noted(world)["sha256"] == CIRCLECI.sha256
+    assert "publishers" not in noted(world)
+
+
+@pytest.mark.parametrize(
+    ("served", "words"),
+    [
+        (None, "where nothing is"),
+        (GITHUB.served, "about another file"),
+        (CIRCLECI.served[:-200], "is not valid"),
+        (CIRCLECI.changed(vcs_origin="github.com/evil/project"), "not that of the publisher whom it names"),
+    ],
+    ids=range(4),
+)
+def test_a_file_whose_attestations_prove_nothing_stays_out(
+    world: World, served: bytes | None, words: str
+) -> None:
+    stock(world)
+    del world.market.contents[WHERE]
+    if served is not None:
+        world.market.contents[WHERE] = served
+    run = world.run(world.request())
+    assert (run["state"], run["stage"]) == ("failed", "sync")
+    assert words in run["reason"]
+    assert CIRCLECI.filename not in world.repositories()[REPOSITORY]
+    assert "publishers" not in noted(world)
+
+
+# --- drift ---
+
+
+def test_attestations_that_the_index_names_no_more_are_an_alarm(held: World) -> None:
+    offer(held, NAME, provenance="")
+    refresh(held, "one")
+    (alarm,) = alarms(held, "attestation")
+    assert alarm["subject"] == f"{REPOSITORY} {CIRCLECI.filename}"
+    assert f"published by {CIRCLECI.publisher}; now the index names no attestations" in alarm["message"]
+    assert evictions(held) == []
+    offer(held, NAME, provenance=WHERE)
+    refresh(held, "two")
+    assert alarms(held, "attestation") == []
+
+
+def test_attestations_that_do_not_hold_any_more_are_an_alarm(held: World) -> None:
+    cases: dict[str, bytes | None] = {
+        "where nothing is": None,
+        "about another file": GITHUB.served,
+        "not that of the publisher": CIRCLECI.changed(project_id="0"),
+        "is not valid": b"<html>",
+    }
+    for words, served in cases.items():
+        held.market.contents.pop(WHERE, None)
+        if served is not None:
+            held.market.contents[WHERE] = served
+        refresh(held, words)
+        (alarm,) = alarms(held, "attestation")
+        assert "now its attestations do not hold: " in alarm["message"]
+        assert words in alarm["message"]
+
+
+def test_another_publisher_is_an_alarm_and_never_the_new_truth(
+    make: Callable[..., World], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its signature may be good: somebody else has published the same bytes."""
+    others: list[Any] = []
+
+    class Other:
+        def __init__(self, port: Any) -> None:
+            self._port = port
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._port, name)
+
+        def publishers(self, file: Any, served: bytes) -> Any:
+            return tuple(others) or self._port.publishers(file, served)
+
+    world = make(through=lambda name, port: Other(port) if name == "proof" else port)
+    stock(world)
+    assert world.run(world.request())["state"] == "completed"
+    others.append(GITHUB.publisher)
+    world.market.contents[WHERE] += b"\n"
+    refresh(world, "one")
+    (alarm,) = alarms(world, "attestation")
+    assert f"by {CIRCLECI.publisher}; now it is {GITHUB.publisher}" in alarm["message"]
+    assert '"kind": "attestation"' in capsys.readouterr().err.replace('":"', '": "')
+    # Out, and in again: what was known first stays known.
+    (owner,) = {file.owner for file in world.registry.stored(REPOSITORY) if file.name == CIRCLECI.filename}
+    world.registry.delete_version(owner)
+    assert CIRCLECI.filename not in world.repositories()[REPOSITORY]
+    assert world.run(world.request())["state"] == "completed"
+    assert CIRCLECI.filename in world.repositories()[REPOSITORY]
+    assert publishers(noted(world)) == (CIRCLECI.publisher,)
+    refresh(world, "two")
+    assert len(alarms(world, "attestation")) == 1
+    others.clear()
+    refresh(world, "three")
+    assert alarms(world, "attestation") == []
+
+
+def test_written_otherwise_it_is_the_same(held: World) -> None:
+    """The index may write its JSON anew: what it says is verified, and is the same publisher."""
+    held.market.contents[WHERE] = CIRCLECI.of(*CIRCLECI.attestations())
+    assert held.market.contents[WHERE] != CIRCLECI.served
+    refresh(held, "one")
+    assert alarms(held, "attestation") == []
+
+
+def test_an_index_that_does_not_answer_neither_sounds_nor_ends_an_alarm(make: Callable[..., World]) -> None:
+    dark: list[str] = []
+
+    class Dark:
+        def __init__(self, port: Any) -> None:
+            self._port = port
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._port, name)
+
+        def provenance(self, filename: str, url: str) -> Any:
+            if dark:
+                raise Transient("It does not answer.")
+            return self._port.provenance(filename, url)
+
+    world = make(through=lambda name, port: Dark(port) if name == "index" else port)
+    stock(world)
+    world.request()
+    dark.append("now")
+    refresh(world, "one")
+    assert alarms(world, "attestation") == []
+    (alarm,) = alarms(world, "no-data")
+    assert "1 held files" in alarm["message"]
+    dark.clear()
+    world.market.contents[WHERE] = b"gone bad"
+    refresh(world, "two")
+    assert alarms(world, "no-data") == []
+    dark.append("again")
+    refresh(world, "three")
+    assert len(alarms(world, "attestation")) == 1
+
+
+def test_a_file_that_was_taken_back_is_drift_and_no_second_alarm(held: World) -> None:
+    held.market.projects[NAME] = []
+    refresh(held, "one")
+    assert alarms(held, "attestation") == []
+    assert alarms(held, "no-data") == []
+    assert len(alarms(held, "drift")) == 1
