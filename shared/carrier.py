@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from shared.errors import DmzError, Permanent
 from shared import attested
-from shared.model.lock import LockedGeneric, LockedPython
+from shared.errors import DmzError, Permanent
+from shared.held_files import RECORDS, record_id
+from shared.model.lock import LockedArchive, LockedGeneric, LockedPython
 from shared.model.plan import Transfer
-from shared.model.value import Digest, sha256
-from shared.ports import Increment, Put, Registry, Store, Upstream
+from shared.model.value import Digest
+from shared.ports import Gone, Increment, Put, Registry, Store, Upstream
 from shared.settings import Settings
+
+_EARLIER = (0.0, 86_400.0)
+"""Seconds before an archive came in for which a snapshot is asked: one may be taken just after it left the pool."""
 
 
 @dataclass
@@ -43,14 +48,14 @@ class Carrier:
     def bring(self, transfer: Transfer, folder: Path) -> int:
         """Bytes fetched, proved and uploaded."""
         path, size = self._proved(transfer, folder)
+        # Before the upload: a worker that dies between the two must not leave a file whose publishers nobody knows.
+        if publishers := self._publishers(transfer):
+            self.store.put([*publishers])
         if transfer.python:
             self.registry.upload_python(transfer.repository, transfer.python, path)
         elif transfer.archive:
             self.registry.upload_apt(transfer.repository, transfer.archive, path)
         else:
-        # Before the upload: a worker that dies between the two must not leave a file whose publishers nobody knows.
-        if publishers := self._publishers(transfer):
-            self.store.put([*publishers])
             package, version, filename = generic_name(transfer.sha256)
             self.registry.upload_generic(transfer.repository, package, version, filename, path)
             self.store.put([proof(transfer)])
@@ -60,23 +65,18 @@ class Carrier:
     def prove(self, transfer: Transfer, folder: Path) -> None:
         """Fetch and prove alone: see that it could be brought."""
         self._proved(transfer, folder)[0].unlink()
+        self._publishers(transfer)
 
     def _proved(self, transfer: Transfer, folder: Path) -> tuple[Path, int]:
         """Where the bytes are, and how many."""
         path = folder / f"{transfer.sha256[7:]}-{transfer.repository}-{transfer.proof[:16]}"
         size = self._fetch(transfer, path)
-        self._publishers(transfer)
         if transfer.python:
             self.upstream.proof.wheel(transfer.python, path)
         elif transfer.archive:
             self.upstream.proof.archive(transfer.archive, path)
         return path, size
 
-    def _fetch(self, transfer: Transfer, path: Path) -> int:
-        file = transfer.file
-        if isinstance(file, LockedPython) and file.url.startswith("own:"):
-            staging, name = self.settings.staging_repository, file.sha256[7:]
-            self.registry.download_generic(staging, "wheels", name, file.filename, path)
     def _publishers(self, transfer: Transfer) -> list[Put]:
         """What is to be noted of them, if the index says that it has attestations; Permanent if they do not verify."""
         file = transfer.python
@@ -86,14 +86,39 @@ class Carrier:
         found = self.upstream.proof.publishers(file, served)
         return [*attested.noted(self.store, transfer, found, served)]
 
-            check_hash(file, path.read_bytes())
+    def _fetch(self, transfer: Transfer, path: Path) -> int:
+        file = transfer.file
+        if isinstance(file, LockedPython) and file.url.startswith("own:"):
+            staging, name = self.settings.staging_repository, file.sha256[7:]
+            self.registry.download_generic(staging, "wheels", name, file.filename, path)
+            check_hash(file, path)
             return path.stat().st_size
         downloads = self.upstream.downloads
         if isinstance(file, LockedPython):
             return downloads.fetch(file.url, file.sha256, path)
-        return downloads.fetch(
-            file.url, file.sha256, path, size=file.size, by_workload=isinstance(file, LockedGeneric)
-        )
+        if isinstance(file, LockedGeneric):
+            return downloads.fetch(file.url, file.sha256, path, size=file.size, by_workload=True)
+        try:
+            # A workload's own repository is an address that the workload names, like a file by URL.
+            return downloads.fetch(
+                file.url, file.sha256, path, size=file.size, by_workload=file.source is not None
+            )
+        except Gone as gone:
+            return self._from_snapshot(transfer.repository, file, path, gone)
+
+    def _from_snapshot(self, repository: str, file: LockedArchive, path: Path, gone: Gone) -> int:
+        """What has left the pool, by the hash that a signed index gave for it; Permanent if nobody has it."""
+        record = self.store.get(RECORDS, record_id(repository, file.sha256)) or {}
+        came = int(record.get("came") or self.clock())
+        for seconds in _EARLIER if file.source is None else ():
+            url = self.upstream.snapshot(file.url, came - seconds)
+            with contextlib.suppress(Gone):
+                if url:
+                    return self.upstream.downloads.fetch(url, file.sha256, path, size=file.size)
+        raise Permanent(
+            f"{file.name} {file.version} has left its repository ({gone}), and no snapshot has it: run the workload "
+            "again, with what the repository has now."
+        ) from gone
 
     def _count(self, size: int) -> None:
         with self._lock:
@@ -126,9 +151,11 @@ def proof(transfer: Transfer) -> Put:
     return Put("proved", transfer.proof, {"url": transfer.file.url, "sha256": transfer.sha256})
 
 
-def check_hash(file: LockedPython, content: bytes) -> None:
+def check_hash(file: LockedPython, path: Path) -> None:
     """The user's own wheel, by the hash that her workload names."""
-    if sha256(content) != file.sha256:
+    with path.open("rb") as content:
+        found = "sha256:" + hashlib.file_digest(content, "sha256").hexdigest()
+    if found != file.sha256:
         raise Permanent(
-            f"The staged wheel {file.filename} has {sha256(content)}, not {file.sha256} as the workload says."
+            f"The staged wheel {file.filename} has {found}, not {file.sha256} as the workload says."
         )

@@ -13,6 +13,7 @@ from shared.advisories.api import OsvApi
 from shared.advisories.match import query
 from shared.advisories.zips import ZipAdvisories
 from shared.events import timestamp
+from shared.model.apt_source import AptPin
 from shared.model.case import Case, FactKind, Subject
 from shared.model.case import Facts as Said
 from shared.model.package import Ecosystem, Package, Release
@@ -73,6 +74,8 @@ class Court:
     """What the index says of versions; without it all that the policy asks of it is lacking."""
     needed: Mapping[tuple[Ecosystem, str], Way] = field(default_factory=dict)
     """Ecosystem and name of a package to the way by which the workload needs it; what replaces it has the same."""
+    apt_pins: Mapping[str, AptPin] = field(default_factory=dict)
+    """Name of a Debian package to the repository that it comes from, if that is not the distribution's."""
 
     def case(self, subjects: Sequence[Subject], replaces: Replaced | None = None) -> Case:
         """All that is known of the packages; `replaces` as in `packages`."""
@@ -126,6 +129,7 @@ class Court:
                     package=each,
                     is_sdist=is_source,
                     needed_by=self.needed.get((each.ecosystem, each.name), ()),
+                    apt_source=self.apt_pins.get(each.name) if each.ecosystem == "debian" else None,
                 )
                 for each in packages
             ],

@@ -17,7 +17,7 @@ from shared.creation import KIND_LABEL, RUN_LABEL, Creation, Kind, attempt_name,
 from shared.delivery import ENDED, Outcome, fail
 from shared.errors import DmzError, Permanent, Transient, Untrusted
 from shared.events import Event, InnerInstallCompleted, OuterInstallCompleted, derived_id
-from shared.guest.config import InterpreterConfig, Wheel, WorkloadConfig
+from shared.guest.config import AptSource, InterpreterConfig, Wheel, WorkloadConfig
 from shared.model import costs
 from shared.model.manifest import ClaimedManifest
 from shared.model.value import printable
@@ -263,4 +263,5 @@ def workload_config(workload: Workload) -> WorkloadConfig:
         wheels=tuple(Wheel(wheel.filename, wheel.sha256) for wheel in workload.wheels),
         install_minutes=workload.install_minutes,
         interpreter=InterpreterConfig(python.version, python.url, python.sha256) if python else None,
+        apt_sources=tuple(AptSource(**each.model_dump()) for each in workload.apt_sources),
     )

@@ -14,10 +14,11 @@ from typing import Any, Literal, Protocol
 from shared.errors import Permanent, Transient
 from shared.events import Event
 from shared.model import case
+from shared.model.apt_source import AptPin
 from shared.model.lock import LockedArchive, LockedPython
 from shared.model.package import Package, Release
-from shared.model.value import Digest
 from shared.model.publisher import Publisher
+from shared.model.value import Digest
 from shared.model.verdict import Known
 from shared.model.workload import Provisioning
 
@@ -89,6 +90,20 @@ def checked_id(name: str) -> str:
     return name
 
 
+MAX_INDEXED = 1400
+"""Bytes of a text by which a document can be found. Firestore cuts what it indexes at 1,500, and refuses a query by
+more (https://cloud.google.com/firestore/quotas#indexes)."""
+
+
+def checked_key(equals: Any) -> Any:
+    """What `Store.find` compares with; Permanent if it is text that no index holds whole."""
+    if isinstance(equals, str) and len(equals.encode(errors="surrogatepass")) > MAX_INDEXED:
+        raise Permanent(
+            f"Documents are found by text of at most {MAX_INDEXED} bytes: look for a hash of what is longer."
+        )
+    return equals
+
+
 class Store(Protocol):
     """Documents, claims and the outbox. Every method but `put_many` is atomic on its own.
 
@@ -132,7 +147,9 @@ class Store(Protocol):
         ...
 
     def find(self, collection: str, field: str, equals: Any) -> Sequence[tuple[str, Document]]:
-        """(id, document) of all whose field equals that, by id. `a.b` is the field b of the map a."""
+        """(id, document) of all whose field equals that, by id. `a.b` is the field b of the map a.
+
+        Permanent if it is text of more than `MAX_INDEXED` bytes."""
         ...
 
 
@@ -195,6 +212,8 @@ class IndexFile:
     metadata: str | None = None
     """sha256 of the METADATA that the index serves beside the file (PEP 658), as 64 hexadecimal digits; empty where it
     serves one but gives no hash; None where it does not say that it serves one."""
+    provenance: str = ""
+    """Where the index says that its attestations are (PEP 740), unchecked; empty where it names none."""
 
 
 class PythonIndex(Protocol):
@@ -206,14 +225,20 @@ class PythonIndex(Protocol):
         """Read many projects' pages at once, so that `files` answers from memory."""
         ...
 
+    def provenance(self, filename: str, url: str) -> bytes:
+        """What the index serves at `url` as provenance of one of its files (PEP 740); nothing of it is proved yet.
+
+        Permanent if it is not the index itself that `url` leads to, or if nothing is there; Transient if it cannot be
+        reached.
+        """
+        ...
+
 
 @dataclass(frozen=True)
 class Archive:
     """One stanza of a signed Packages index, with what vouches for it."""
 
     name: str
-    provenance: str = ""
-    """Where the index says that its attestations are (PEP 740), unchecked; empty where it names none."""
     version: str
     architecture: str
     source_name: str
@@ -225,22 +250,24 @@ class Archive:
     depends: str
     """Depends and Pre-Depends, joined by a comma."""
     provides: str
-    def provenance(self, filename: str, url: str) -> bytes:
-        """What the index serves at `url` as provenance of one of its files (PEP 740); nothing of it is proved yet.
-
-        Permanent if it is not the index itself that `url` leads to, or if nothing is there; Transient if it cannot be
-        reached.
-        """
-        ...
-
     priority: str = ""
     """Debian policy 2.5, like `required`; some archives give none."""
+    source: AptPin | None = None
+    """The repository that lists it, if that is not the distribution's."""
 
 
 class AptIndex(Protocol):
     def archives(self, release: Release) -> Mapping[tuple[str, str], tuple[Archive, ...]]:
         """(name, architecture) to its versions over the release's suites, newest first; signatures verified."""
         ...
+
+    def as_of(self, release: Release, moment: float) -> Mapping[tuple[str, str], tuple[Archive, ...]]:
+        """The same of the distribution's own suites as they were at `moment`, in seconds since the epoch."""
+        ...
+
+
+class Gone(Permanent):
+    """The source says that it does not have the file, or does not have it any more."""
 
 
 class Downloads(Protocol):
@@ -249,7 +276,8 @@ class Downloads(Protocol):
     def fetch(
         self, url: str, sha256: Digest, to: Path, size: int | None = None, by_workload: bool = False
     ) -> int:
-        """Bytes written. Permanent if the content has another hash or size; Transient if it cannot be reached.
+        """Bytes written. Permanent if the content has another hash or size, Gone if there is none; Transient if it
+        cannot be reached.
 
         `by_workload`: no index or mirror named the URL, but a workload or a VM; it must lead to the public internet.
         """
@@ -296,6 +324,10 @@ class Proof(Protocol):
         """A wheel or a source distribution."""
         ...
 
+    def publishers(self, file: LockedPython, served: bytes) -> tuple[Publisher, ...]:
+        """Who published it: from the attestations that the index serves."""
+        ...
+
     def archive(self, file: LockedArchive, path: Path) -> None: ...
 
 
@@ -316,6 +348,8 @@ class Upstream:
     """(locked archives, everything installed) to the first dependency that does not hold; empty if all do."""
     facts: Facts
     """Of the same moment as `index`."""
+    snapshot: Callable[[str, float], str] = lambda _url, _moment: ""
+    """(URL of an archive, seconds since the epoch) to where the distribution keeps what lay there at that moment."""
 
 
 # --- machines and repositories ----------------------------------------------------------------------------------
@@ -324,10 +358,6 @@ class Upstream:
 @dataclass(frozen=True)
 class VmSpec:
     """A VM to create."""
-    def publishers(self, file: LockedPython, served: bytes) -> tuple[Publisher, ...]:
-        """Who published it: from the attestations that the index serves."""
-        ...
-
 
     name: str
     kind: Literal["outer", "inner"]

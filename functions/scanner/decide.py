@@ -32,7 +32,9 @@ def subjects(manifest: ClaimedManifest, workload: Workload) -> tuple[Subject, ..
     for debian in manifest.debian:
         package = debian.package(manifest.release)
         way = need.BASE if debian.in_base else need.APT
-        found.setdefault(package.purl, Subject(package=package, in_base=debian.in_base, needed_by=way))
+        source = None if debian.in_base else workload.apt_pin(debian.name)
+        subject = Subject(package=package, in_base=debian.in_base, needed_by=way, apt_source=source)
+        found.setdefault(package.purl, subject)
     needed = _needed(manifest)
     for environment in manifest.environments:
         for python in environment.packages if not environment.managed_by_dpkg else ():

@@ -138,6 +138,12 @@ def sync_id(run_id: str, plan: Digest) -> str:
     return f"{run_id}-{plan[7:19]}"
 
 
+def installed(run: Mapping[str, Any]) -> float:
+    """When the outer VM had installed, in whole seconds since the epoch: what it took was in the archives then."""
+    ended = run.get("stages", {}).get("outer", {}).get("ended")
+    return float(int(ended or run["requested"]))
+
+
 def lock_name(digest: Digest) -> tuple[str, str, str]:
     """(package, version, file name) of a lock in the generic repository."""
     return "lock", digest.removeprefix("sha256:"), "lock.json"

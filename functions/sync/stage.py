@@ -39,7 +39,7 @@ from shared.model.value import Digest
 from shared.model.verdict import Verdict, Verdicts
 from shared.model.workload import Workload
 from shared.policy.judge import judge_all
-from shared.ports import Advisories, Archive, Blobs, Put, Registry, Store, Upstream
+from shared.ports import Advisories, Archive, Blobs, Document, Put, Registry, Store, Upstream
 from shared.settings import Settings
 from shared.upstream.tags import supported
 
@@ -84,8 +84,7 @@ def handle_event(event: Event, ports: Ports) -> Outcome:
     if run.get("state") != "running":
         return Outcome()
     if isinstance(event.data, VerdictsWritten):
-        workload = Workload.read(ports.blobs.get(run["workload_digest"]), "The stored workload")
-        return _plan(event, event.data, workload, ports)
+        return _plan(event, event.data, run, ports)
     if not isinstance(event.data, SyncShardPlanned):
         raise Untrusted(f"The sync stage has nothing to do with {event.type}; check its subscriptions.")
     if ports.store.get("shards", decide.shard_id(event.data)):
@@ -96,14 +95,15 @@ def handle_event(event: Event, ports: Ports) -> Outcome:
 # --- plan ---
 
 
-def _plan(event: Event, data: VerdictsWritten, workload: Workload, ports: Ports) -> Outcome:
+def _plan(event: Event, data: VerdictsWritten, run: Document, ports: Ports) -> Outcome:
+    workload = Workload.read(ports.blobs.get(run["workload_digest"]), "The stored workload")
     manifest = ClaimedManifest.read(ports.blobs.get(data.manifest), f"The manifest {data.manifest}")
     verdicts = Verdicts.read(ports.blobs.get(data.verdicts), f"The verdicts {data.verdicts}")
     decide.check_verdicts(data.manifest, verdicts)
     waivers.check_still(verdicts.verdicts, ports.store, ports.clock())
     held = waivers.in_force(ports.store)
     court = Court(ports.advisories, ports.policy(), manifest.release, ports.clock(), workload.name, held)
-    lock = _lock(event, data.manifest, manifest, verdicts, workload, ports, court)
+    lock = _lock(event, data.manifest, manifest, verdicts, workload, ports, court, run)
     names = ports.settings
     wanted = transfers(lock, names.python_repository, manifest.release.codename, names.generic_repository)
     missing = decide.missing(wanted, _held(wanted, ports), _proved(wanted, ports))
@@ -165,6 +165,7 @@ def _lock(
     workload: Workload,
     ports: Ports,
     court: Court,
+    run: Document,
 ) -> Lock:
     upstream = ports.upstream(workload)
     needed = {(each.package.ecosystem, each.package.name): each.needed_by for each in verdicts.verdicts}
@@ -186,7 +187,9 @@ def _lock(
         # The distribution's indexes are read while PyPI's are.
         index = pool.submit(upstream.apt.archives, manifest.release)
         environments, changes = _lock_python(manifest, workload, upstream, judge, by_purl)
-        archives, moved = _lock_debian(manifest, index.result(), upstream, judge, by_purl)
+        archives, moved = _lock_debian(
+            manifest, index.result(), upstream, judge, by_purl, decide.installed(run)
+        )
     replaced = {change.after.purl for change in (*changes, *moved)}
     chosen = [verdict for purl, verdict in judged.items() if purl in replaced]
     if event.run_id:  # else it is only proposed
@@ -240,8 +243,11 @@ def _lock_debian(
     upstream: Upstream,
     judge: Judge,
     verdicts: Mapping[str, Verdict],
+    installed: float,
 ) -> tuple[tuple[LockedArchive, ...], tuple[Change, ...]]:
-    chosen, changes = DebianLocker(archives, judge, verdicts).lock(manifest)
+    """`installed`: when the outer VM had installed; what has left the pool since is looked for as of then."""
+    earlier = functools.cache(lambda: upstream.apt.as_of(manifest.release, installed))
+    chosen, changes = DebianLocker(archives, judge, verdicts, earlier).lock(manifest)
     locked = tuple(archive for _, archive in chosen)
     if unmet := upstream.unmet([found for found, _ in chosen], installed_after(manifest, locked)):
         raise Permanent(f"The Debian packages do not fit together: {unmet}")
@@ -307,7 +313,10 @@ def _apply(data: SyncShardPlanned, ports: Ports) -> Outcome:
     carrier.tell()
     # What an earlier worker brought before it died counts as well.
     earlier = sum(held[each.repository][each.sha256] for each in set(shard) - set(todo))
-    return Outcome(decide.shard_done(data, len(shard), sum(sizes) + earlier))
+    return Outcome(
+        decide.shard_done(data, len(shard), sum(sizes) + earlier),
+        told={"bytes": sum(sizes), "files": len(todo)},
+    )
 
 
 def _basis(lock: Lock, workload: Workload, sync_id: str, ports: Ports) -> second_look.Basis:
@@ -348,7 +357,7 @@ def _lock_anew(event: Event, each: holdings.Remembered, ports: Ports) -> Lock:
     court = Court(ports.advisories, ports.policy(), manifest.release, ports.clock(), workload.name, held)
     now = replace(court, facts=ports.upstream(workload).facts).judge(case.subjects)
     verdicts = Verdicts(manifest=digest, case=first.case, verdicts=now)
-    return _lock(event, digest, manifest, verdicts, workload, ports, court)
+    return _lock(event, digest, manifest, verdicts, workload, ports, court, each.run)
 
 
 def _once_more(ports: Ports, upload: bool, several: Sequence[Transfer]) -> None:

@@ -44,6 +44,19 @@ class InterpreterConfig:
 
 
 @dataclass(frozen=True)
+class AptSource:
+    """An apt repository of the workload's own, and what is taken from it."""
+
+    name: str
+    url: str
+    suite: str
+    components: tuple[str, ...]
+    packages: tuple[str, ...]
+    key: str
+    """Armored OpenPGP public key."""
+
+
+@dataclass(frozen=True)
 class WorkloadConfig:
     """What to install; the fields of the workload file that a VM needs."""
 
@@ -57,6 +70,7 @@ class WorkloadConfig:
     wheels: tuple[Wheel, ...] = ()
     install_minutes: int = 45
     interpreter: InterpreterConfig | None = None
+    apt_sources: tuple[AptSource, ...] = ()
 
 
 @dataclass(frozen=True)

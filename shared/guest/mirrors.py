@@ -1,13 +1,22 @@
-"""Points an outer VM at mirrors, where its operator names some; else it installs from what its image has."""
+"""Points an outer VM at mirrors, where its operator names some; else it installs from what its image has.
+
+Beside those it has the apt repositories that the workload names, each with its own key and for its own packages alone.
+That keeps an honest machine from taking anything else from there; sync believes none of it (`shared.upstream.apt`).
+"""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from pathlib import Path
+from urllib.parse import urlsplit
 
-from shared.guest.config import Sources
+from shared.guest.config import AptSource, Sources
 from shared.guest.failure import GuestError
 
 _IMAGE_KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
+_PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+/-]*", re.ASCII)
+_URL = re.compile(r"https?://[A-Za-z0-9.-]+(:[0-9]+)?/[!-~]*", re.ASCII)
 _ARMOR = "-----BEGIN PGP PUBLIC KEY BLOCK-----"
 
 
@@ -30,15 +39,7 @@ def debian(sources: Sources, etc: Path = Path("/etc")) -> None:
         return
     keyring = _IMAGE_KEYRING
     if sources.debian_key:
-        if not sources.debian_key.lstrip().startswith(_ARMOR):
-            raise GuestError(
-                f"dmz-config.sources.debian_key must be an armored key, beginning with {_ARMOR}."
-            )
-        # apt tells an armored key from a binary one by the suffix (sources.list(5), Signed-By).
-        path = etc / "apt/keyrings/dmz-mirror.asc"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(sources.debian_key, encoding="utf-8")
-        keyring = str(path)
+        keyring = _keyring(sources.debian_key, "dmz-mirror", "dmz-config.sources.debian_key", etc)
     folder = etc / "apt/sources.list.d"
     for each in (etc / "apt/sources.list", *folder.glob("*.list"), *folder.glob("*.sources")):
         each.unlink(missing_ok=True)
@@ -50,8 +51,50 @@ def debian(sources: Sources, etc: Path = Path("/etc")) -> None:
     (folder / "dmz-mirror.sources").write_text("\n".join(stanzas), encoding="utf-8")
 
 
-def _stanza(url: str, suites: str, keyring: str) -> str:
-    return f"Types: deb\nURIs: {url}\nSuites: {suites}\nComponents: main\nSigned-By: {keyring}\n"
+def more(several: Sequence[AptSource], sources: Sources, etc: Path = Path("/etc")) -> None:
+    """The workload's own repositories, beside the distribution's. GuestError if one cannot be written as it is."""
+    for number, each in enumerate(several):
+        where = f"dmz-config.workload.apt_sources[{number}]"
+        words = (each.name, each.suite, *each.components, *each.packages)
+        if not (_URL.fullmatch(each.url) and all(_PLAIN.fullmatch(word) for word in words)):
+            raise GuestError(f"{where} has an address or a name that apt's configuration cannot hold.")
+        name = f"dmz-source-{each.name}"
+        keyring = _keyring(each.key, name, f"{where}.key", etc)
+        text = _stanza(each.url, each.suite, keyring, " ".join(each.components))
+        _write(etc / f"apt/sources.list.d/{name}.sources", text)
+        host = urlsplit(each.url).hostname
+        # A pin goes by host: one that serves the distribution as well would lose that, too.
+        if host not in (
+            urlsplit(sources.debian_mirror).hostname,
+            urlsplit(sources.debian_security_mirror).hostname,
+        ):
+            _write(etc / f"apt/preferences.d/{name}", _pins(host or "", each.packages))
+
+
+def _pins(host: str, packages: Sequence[str]) -> str:
+    """apt_preferences(5): what is named may come from there, nothing else does; the named form wins."""
+    pairs = ((" ".join(packages), 500), ("*", -1))
+    return "\n".join(
+        f'Package: {names}\nPin: origin "{host}"\nPin-Priority: {rank}\n' for names, rank in pairs
+    )
+
+
+def _keyring(key: str, name: str, where: str, etc: Path) -> str:
+    """Path of the key's own file; apt tells an armored one from a binary one by the suffix (sources.list(5))."""
+    if not key.lstrip().startswith(_ARMOR):
+        raise GuestError(f"{where} must be an armored key, beginning with {_ARMOR}.")
+    path = etc / f"apt/keyrings/{name}.asc"
+    _write(path, key)
+    return str(path)
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+
+
+def _stanza(url: str, suites: str, keyring: str, components: str = "main") -> str:
+    return f"Types: deb\nURIs: {url}\nSuites: {suites}\nComponents: {components}\nSigned-By: {keyring}\n"
 
 
 def _os_release(path: Path) -> dict[str, str]:

@@ -26,6 +26,7 @@ def run(config: Config, metadata: Metadata, console: Console, seconds: dict[str,
     seconds["inventory"] = time.monotonic() - started
     pip, index = mirrors.python(config.sources)
     mirrors.debian(config.sources)
+    mirrors.more(workload.apt_sources, config.sources)
     if workload.wheels:
         console.step(f"fetching {len(workload.wheels)} wheels of the user's own")
         _own_wheels(config, metadata)

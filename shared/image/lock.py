@@ -28,8 +28,9 @@ from shared.model.package import Release
 from shared.model.value import printable, sha256
 from shared.ports import Archive, PythonIndex, Resolver
 from shared.upstream import http
-from shared.upstream.apt import KEYRINGS, AptIndexClient, Mirrors
+from shared.upstream.apt import KEYRINGS, AptIndexClient
 from shared.upstream.closure import closure, newest
+from shared.upstream.mirrors import Mirrors
 from shared.upstream.packages_file import Archives
 from shared.upstream.pypi import PythonIndexClient
 from shared.upstream.resolver import UvResolver

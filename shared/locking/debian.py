@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from shared.errors import Permanent
@@ -28,6 +28,8 @@ class DebianLocker:
     """(name, architecture) to its versions over the release's suites, newest first."""
     judge: Judge
     verdicts: Mapping[str, Verdict]
+    earlier: Callable[[], Mapping[tuple[str, str], tuple[Archive, ...]]] = dict
+    """The same as the distribution had it when the VM installed; asked only for what `archives` has no more."""
 
     def lock(
         self, manifest: ClaimedManifest
@@ -134,15 +136,19 @@ class DebianLocker:
     def _claimed(self, package: DebianPackage) -> Archive:
         """What the signed indexes list for a claim.
 
-        1. They list this version. 2. They list the very hash of the archive that the VM had. 3. It was built from the
-        source that the VM named: the verdict is about that source.
+        1. They list this version, or did when the VM installed it. 2. They list the very hash of the archive that the
+        VM had. 3. It was built from the source that the VM named: the verdict is about that source.
         """
         what = f"{package.name} {package.version} ({package.architecture})"
         versions = self.archives.get((package.name, package.architecture), ())
         same = [archive for archive in versions if archive.version == package.version]
+        if not same:
+            before = self.earlier().get((package.name, package.architecture), ())
+            same = [archive for archive in before if archive.version == package.version]
         if not same:  # 1
             raise Permanent(
-                f"{what}: the release's signed indexes list no such version; run again with a current image."
+                f"{what}: the release's signed indexes list no such version, nor did they when the outer VM installed "
+                "it; run again with a current image."
             )
         archive = next((each for each in same if package.archive in (None, each.sha256)), None)
         if archive is None:  # 2
@@ -264,4 +270,5 @@ def _locked(archive: Archive) -> LockedArchive:
         sha256=archive.sha256,
         size=archive.size,
         suite=archive.suite,
+        source=archive.source,
     )

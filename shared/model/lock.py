@@ -9,6 +9,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from shared.model.apt_source import AptPin
 from shared.model.package import (
     AbsolutePath,
     Architecture,
@@ -42,9 +43,9 @@ class LockedPython(Value):
     """
     build: tuple[LockedPython, ...] = ()
     """For a source distribution: everything that its build needs, pinned like the rest."""
-
     provenance: Annotated[str, Field(max_length=2001)] = ""
     """Where the index said that the file's attestations are (PEP 740); empty if it named none."""
+
     @property
     def is_wheel(self) -> bool:
         return self.filename.endswith(".whl")
@@ -77,6 +78,8 @@ class LockedArchive(Value):
     size: Annotated[int, Field(ge=0)]
     suite: str
     """The suite whose signed Release vouches for it, like trixie-security."""
+    source: AptPin | None = None
+    """The repository whose key vouches for it, if it is not the distribution's."""
 
 
 class LockedGeneric(Value):

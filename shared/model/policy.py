@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 from packaging.licenses import InvalidLicenseExpression, canonicalize_license_expression
 from pydantic import AfterValidator, Field, ValidationInfo, WithJsonSchema, field_validator, model_validator
 
+from shared.model.apt_source import AptPin
 from shared.model.purl_pattern import PurlPattern
 from shared.model.value import Part, Value
 from shared.model.verdict import Decision, Severity
@@ -163,6 +164,7 @@ class PackageRule(Part):
 
 PrivateNames = Annotated[tuple[PrivateName, ...], Field(max_length=1000)]
 PackageRules = Annotated[tuple[PackageRule, ...], Field(max_length=1000)]
+AptPins = Annotated[tuple[AptPin, ...], Field(max_length=100)]
 
 
 class Rules(Part):
@@ -174,6 +176,8 @@ class Rules(Part):
     private_names: PrivateNames
     """Names of our own Python packages: from an index, such a package is a stranger's (dependency confusion)."""
     packages: PackageRules
+    apt_sources: AptPins = ()
+    """Apt repositories that are not the distribution's and that packages may come from."""
 
 
 class _Override(Part):
@@ -227,6 +231,7 @@ class WorkloadRules(_Override):
     generic: GenericOverride | None = None
     private_names: PrivateNames | None = None
     packages: PackageRules | None = None
+    apt_sources: AptPins | None = None
 
 
 class Policy(Value):
@@ -242,6 +247,8 @@ class Policy(Value):
     generic: GenericRules
     private_names: PrivateNames
     packages: PackageRules
+    apt_sources: AptPins = ()
+    """The one list that may be left out: then no such repository is allowed."""
     workloads: Annotated[
         dict[Annotated[str, Field(pattern=_NAME), WithJsonSchema({"type": "string"})], WorkloadRules],
         Field(max_length=1000),
@@ -265,6 +272,7 @@ class Policy(Value):
             generic=self.generic,
             private_names=self.private_names,
             packages=self.packages,
+            apt_sources=self.apt_sources,
         )
         if own is None:
             return mine
@@ -274,6 +282,7 @@ class Policy(Value):
             generic=mine.generic.model_copy(update=_given(own.generic)),
             private_names=mine.private_names if own.private_names is None else own.private_names,
             packages=mine.packages if own.packages is None else own.packages,
+            apt_sources=mine.apt_sources if own.apt_sources is None else own.apt_sources,
         )
 
 

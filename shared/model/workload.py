@@ -10,6 +10,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from shared.model import yaml_file
+from shared.model.apt_source import AptPin, AptSource
 from shared.model.image import ImageName
 from shared.model.package import DebianName, HttpsUrl
 from shared.model.value import Digest, Part, Value
@@ -85,6 +86,8 @@ class Workload(Value):
     """Where Python comes from if the runtime image has none that fits; it is judged and mirrored like the rest."""
     apt: tuple[DebianName, ...] = ()
     """Installed before the script runs, with their dependencies and without recommendations."""
+    apt_sources: Annotated[tuple[AptSource, ...], Field(max_length=20)] = ()
+    """Apt repositories beside the distribution's own, each with its key; the policy must allow each."""
     constraints: tuple[Constraint, ...] = ()
     """pip constraints in the outer VM; in the inner VM the lock takes their place."""
     overrides: tuple[Override, ...] = ()
@@ -117,6 +120,16 @@ class Workload(Value):
             )
         return self
 
+    @field_validator("apt_sources")
+    @classmethod
+    def _sources(cls, sources: tuple[AptSource, ...]) -> tuple[AptSource, ...]:
+        if len({source.name for source in sources}) != len(sources):
+            raise ValueError("two apt sources have one name: give each its own")
+        packages = [package for source in sources for package in source.packages]
+        if len(set(packages)) != len(packages):
+            raise ValueError("a package stands under two apt sources: say which of them it comes from")
+        return sources
+
     @field_validator("zones")
     @classmethod
     def _zones(cls, zones: tuple[str, ...]) -> tuple[str, ...]:
@@ -137,6 +150,10 @@ class Workload(Value):
         if "\x00" in text:
             raise ValueError("a script holds no NUL character")
         return text
+
+    def apt_pin(self, package: str) -> AptPin | None:
+        """Where the Debian package of that name comes from, if not from the distribution."""
+        return next((source.pin for source in self.apt_sources if package in source.packages), None)
 
     @property
     def urls(self) -> frozenset[str]:

@@ -26,7 +26,7 @@ def answers(subject: Subject, found: Sequence[Weighed], bench: Bench) -> list[Ru
         case "pypi":
             own = _pypi(subject, found, bench)
         case "debian":
-            own = _debian(found, bench)
+            own = _debian(subject, found, bench)
         case "generic":
             own = _generic(subject, found, bench)
     return [*own, standing(subject, bench)]
@@ -83,7 +83,7 @@ def _pypi(subject: Subject, found: Sequence[Weighed], bench: Bench) -> list[Rule
     ]
 
 
-def _debian(found: Sequence[Weighed], bench: Bench) -> list[RuleAnswer]:
+def _debian(subject: Subject, found: Sequence[Weighed], bench: Bench) -> list[RuleAnswer]:
     rules = bench.rules.debian
     fixable = [each for each in sure(found) if each.finding.fixed]
     unfixed: list[Graded] = [
@@ -97,12 +97,30 @@ def _debian(found: Sequence[Weighed], bench: Bench) -> list[RuleAnswer]:
         if not each.finding.fixed
     ]
     return [
+        *_apt_source(subject, bench),
         _malicious(found, rules.malicious),
         about("fix_available", same(fixable, rules.fix_available), "no fix is missing"),
         about("unfixed", unfixed, "no advisory without a fix"),
         _undecided(found, rules.undecided),
         _known_exploited(found, rules.known_exploited, bench),
         _exploit_probability(found, rules.exploit_probability, bench),
+    ]
+
+
+def _apt_source(subject: Subject, bench: Bench) -> list[RuleAnswer]:
+    """Of packages that are not the distribution's: no advisory is about them, so the policy must name the key."""
+    pin = subject.apt_source
+    if pin is None:
+        return []
+    allowed = any(each.covers(pin) for each in bench.rules.apt_sources)
+    where = f"{printable(pin.url, 120)} {pin.suite} ({', '.join(pin.components)})"
+    reason = f"it comes from {where} under the key {pin.key}"
+    return [
+        RuleAnswer(
+            rule="apt_sources",
+            answer="allow" if allowed else "block",
+            reason=f"{reason}, which the policy {'lists' if allowed else 'does not list under apt_sources'}",
+        )
     ]
 
 

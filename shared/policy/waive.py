@@ -2,8 +2,8 @@
 
 1. A waiver counts from `granted` until before `expires`, for its workload, for the packages that its pattern means.
 2. One for an advisory answers for that finding alone. With `until_fixed` it ends when the finding has a fix.
-3. One for a package overrules every rule but malicious, advisory_age and advisory_data. With `until_fixed` it ends when
-any finding of the package has a fix.
+3. One for a package overrules every rule but malicious, advisory_age, advisory_data and apt_sources. With `until_fixed`
+it ends when any finding of the package has a fix.
 4. A report of malice is overruled only by a waiver that names the report itself (MAL-…), not a flaw of the same group.
 """
 
@@ -18,7 +18,7 @@ from shared.model.verdict import Finding, RuleAnswer
 from shared.model.waiver import Waiver
 from shared.policy.about import Weighed, overruled
 
-NEVER_WAIVED = frozenset({"malicious", "advisory_age", "advisory_data"})
+NEVER_WAIVED = frozenset({"malicious", "advisory_age", "advisory_data", "apt_sources"})
 """Rules that neither a waiver of a package nor the policy's own `allow` overrules: one by one, or by fetching data."""
 
 _MALICE = "mal-"

@@ -1,10 +1,15 @@
-"""The archives of Debian and Ubuntu: from a pinned key to the stanza of every package.
+"""Apt repositories, the distributions' own and others: from a pinned key to the stanza of every package.
 
 The chain, each link checked before the next is read:
 1. InRelease (or Release with Release.gpg) is signed by a pinned key; only the signed text is used (`openpgp`).
 2. It is the Release of the suite that was asked for, and it is current (`release_file`).
 3. The Packages file has the size and the sha256 that the Release states.
 4. A stanza states the archive's sha256 (`packages_file`); whoever downloads the archive compares it.
+
+Of a repository that is not the distribution's also:
+5. Each has its own key, which the workload gives: no other repository's key counts for it, nor its key for another.
+6. Only the packages that the workload names are taken from it, and none that the distribution has itself.
+7. It is on the public internet, as a workload names it (`public`).
 """
 
 from __future__ import annotations
@@ -13,8 +18,9 @@ import gzip
 import hashlib
 import io
 import lzma
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -24,24 +30,18 @@ from threading import Lock
 import httpx
 
 from shared.errors import Permanent, Transient
+from shared.model import apt_source
+from shared.model.apt_source import AptPin, AptSource
 from shared.model.package import CODENAMES, Release
+from shared.model.value import printable
 from shared.upstream import http, openpgp, release_file
+from shared.upstream.mirrors import Mirrors
 from shared.upstream.packages_file import Archives, PackagesFile
+from shared.upstream.snapshot import Snapshots
 
 KEYRINGS = Path(__file__).parent.parent / "data" / "keyrings"
 _MAX_RELEASE = 8 * 1024**2
 _MAX_PACKAGES = 512 * 1024**2
-
-
-@dataclass(frozen=True)
-class Mirrors:
-    """Base URLs of the archives."""
-
-    debian: str = "https://deb.debian.org/debian"
-    debian_security: str = "https://deb.debian.org/debian-security"
-    ubuntu: str = "http://archive.ubuntu.com/ubuntu"
-    """Ubuntu's archive has no TLS of its own; the signature vouches for it, as for apt itself."""
-    ubuntu_security: str = "http://security.ubuntu.com/ubuntu"
 
 
 @dataclass(frozen=True)
@@ -51,10 +51,17 @@ class Source:
     url: str
     suite: str
     components: tuple[str, ...]
-    origin: str
-    field: str
-    """The Release field that names the suite: Debian serves suites by code name, Ubuntu by suite."""
-    keyring: str
+    origin: str = ""
+    """What the Release must call itself; empty: the key alone says whose it is."""
+    field: str = ""
+    """The Release field that names the suite: Debian serves suites by code name, Ubuntu by suite. Empty: either."""
+    keyring: str = ""
+    """File name of a pinned keyring; empty: `key`."""
+    key: bytes = b""
+    pin: AptPin | None = None
+    """Whose it is, if not the distribution's."""
+    only: frozenset[str] | None = None
+    """Packages that are taken from it; None: all."""
 
 
 class AptIndexClient:
@@ -66,9 +73,19 @@ class AptIndexClient:
         keyrings: Path = KEYRINGS,
         client: httpx.Client | None = None,
         clock: Callable[[], float] = time.time,
+        more: Sequence[AptSource] = (),
+        public: httpx.Client | None = None,
+        snapshots: Snapshots | None = None,
     ) -> None:
-        """`keyrings`: directory with the pinned keys; `clock` gives seconds since the epoch."""
+        """`keyrings`: directory with the pinned keys; `clock` gives seconds since the epoch.
+
+        `more`: the workload's own repositories, which are asked by `public`.
+        """
         self._mirrors = mirrors or Mirrors()
+        self._more = [third_party(each) for each in more]
+        self._public = public or client
+        self._snapshots = snapshots or Snapshots()
+        self._earlier: dict[float, AptIndexClient] = {}
         self._keyrings = keyrings
         self._client = client or http.client()
         self._clock = clock
@@ -82,37 +99,65 @@ class AptIndexClient:
         """
         with self._lock:
             if release not in self._read:
-                wanted = sources(release, self._mirrors)
+                wanted = [*sources(release, self._mirrors), *self._more]
                 with ThreadPoolExecutor(len(wanted), thread_name_prefix="apt") as pool:
                     files = [*pool.map(lambda source: self._suite(source, release.architecture), wanted)]
-                self._read[release] = Archives([file for suite in files for file in suite])
+                read = Archives([file for suite in files for file in suite])
+                for source in self._more:
+                    _check_names(source, read)  # 6
+                self._read[release] = read
             return self._read[release]
 
-    def known(self) -> tuple[Archives, ...]:
-        """What `archives` has read so far."""
+    def as_of(self, release: Release, moment: float) -> Archives:
+        """The same of the distribution's suites as its snapshot service has them; `moment` in whole seconds.
+
+        Date and Valid-Until are held to that moment (`snapshot`). Permanent and Transient as of `archives`.
+        """
         with self._lock:
-            return tuple(self._read.values())
+            if moment not in self._earlier:
+                then = self._snapshots.mirrors(moment)
+                self._earlier[moment] = AptIndexClient(then, self._keyrings, self._client, lambda: moment)
+            earlier = self._earlier[moment]
+        return earlier.archives(release)
+
+    def known(self) -> tuple[Archives, ...]:
+        """What `archives` and `as_of` have read so far."""
+        with self._lock:
+            earlier = [found for each in self._earlier.values() for found in each.known()]
+            return (*self._read.values(), *earlier)
 
     def _suite(self, source: Source, architecture: str) -> list[PackagesFile]:
         base = f"{source.url.rstrip('/')}/"
         root = f"{base}dists/{source.suite}/"
-        text, what = self._signed(root, self._keyrings / source.keyring)
+        text, what = self._vouched(root, source)
         now = datetime.fromtimestamp(self._clock(), UTC)
         release = release_file.read(text, source.origin, source.field, source.suite, now, what)  # 2
         files = []
         for component in source.components:
             listed = release_file.packages(release, component, architecture, what)
-            content = self._listed(root, listed, release.by_hash)
-            files.append(PackagesFile(source.suite, base, content))
+            content = self._listed(self._way(source), root, listed, release.by_hash)
+            files.append(PackagesFile(source.suite, base, content, source.pin, source.only))
         return files
 
-    def _signed(self, root: str, keyring: Path) -> tuple[bytes, str]:
+    def _way(self, source: Source) -> httpx.Client:
+        return self._public or self._client if source.pin else self._client  # 7
+
+    def _vouched(self, root: str, source: Source) -> tuple[bytes, str]:
+        """The signed text of the suite's Release by the source's own keyring, and its address."""
+        if source.keyring:
+            return self._signed(self._client, root, self._keyrings / source.keyring)
+        with tempfile.TemporaryDirectory(prefix="keyring-") as folder:
+            keyring = Path(folder, "key.gpg")
+            keyring.write_bytes(source.key)  # 5
+            return self._signed(self._way(source), root, keyring)
+
+    def _signed(self, client: httpx.Client, root: str, keyring: Path) -> tuple[bytes, str]:
         """The signed text of the suite's Release, and its address (check 1)."""
-        inline = http.get(self._client, f"{root}InRelease", _MAX_RELEASE)
+        inline = http.get(client, f"{root}InRelease", _MAX_RELEASE)
         if inline:
             return openpgp.verify_clear(inline.body, keyring, f"{root}InRelease"), f"{root}InRelease"
-        plain = http.get(self._client, f"{root}Release", _MAX_RELEASE)
-        signature = http.get(self._client, f"{root}Release.gpg", _MAX_RELEASE)
+        plain = http.get(client, f"{root}Release", _MAX_RELEASE)
+        signature = http.get(client, f"{root}Release.gpg", _MAX_RELEASE)
         if plain is None or signature is None:
             raise Permanent(
                 f"{root} has no signed Release; check the mirror's address and the release's code name."
@@ -121,7 +166,7 @@ class AptIndexClient:
             plain.body, signature.body, keyring, f"{root}Release"
         ), f"{root}Release"
 
-    def _listed(self, root: str, listed: release_file.Listed, by_hash: bool) -> bytes:
+    def _listed(self, client: httpx.Client, root: str, listed: release_file.Listed, by_hash: bool) -> bytes:
         """The content of a listed index file, decompressed (check 3)."""
         directory, _, _ = listed.path.rpartition("/")
         path = f"{directory}/by-hash/SHA256/{listed.sha256}" if by_hash else listed.path
@@ -129,7 +174,7 @@ class AptIndexClient:
             raise Permanent(
                 f"{root}{listed.path} is said to have {listed.size} bytes, which is refused as too large."
             )
-        answer = http.get(self._client, root + path, listed.size)
+        answer = http.get(client, root + path, listed.size)
         if answer is None:
             # Between two reads a mirror may have moved on to the next state.
             raise Transient(
@@ -162,6 +207,28 @@ def sources(release: Release, mirrors: Mirrors) -> tuple[Source, ...]:
         Source(mirrors.ubuntu, f"{code}-updates", both, "Ubuntu", "Suite", "ubuntu.gpg"),
         Source(mirrors.ubuntu_security, f"{code}-security", both, "Ubuntu", "Suite", "ubuntu.gpg"),
     )
+
+
+def third_party(source: AptSource) -> Source:
+    """A workload's own repository: its key vouches for nothing else, and for the packages that are named."""
+    return Source(
+        source.url,
+        source.suite,
+        source.components,
+        key=apt_source.packets(source.key),
+        pin=source.pin,
+        only=frozenset(source.packages),
+    )
+
+
+def _check_names(source: Source, read: Archives) -> None:
+    """Permanent if the distribution has a package of that name, whose advisories would be taken for its own."""
+    for name in sorted(source.only or ()):
+        if any(archive.source is None for archive in read.named(name)):
+            raise Permanent(
+                f"The distribution has {printable(name, 100)} itself, so it is not taken from {source.url} "
+                f"{source.suite}: remove it from that source's packages."
+            )
 
 
 def _inflated(body: bytes, path: str, root: str) -> bytes:

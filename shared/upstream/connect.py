@@ -17,12 +17,14 @@ from shared.model.workload import Workload
 from shared.ports import Archive, Downloads, IndexFile, Upstream
 from shared.settings import Settings
 from shared.upstream import depends, http, public, sdist, wheel
-from shared.upstream.apt import KEYRINGS, AptIndexClient, Mirrors
+from shared.upstream.apt import KEYRINGS, AptIndexClient
 from shared.upstream.download import Downloader
 from shared.upstream.facts import PypiFacts
+from shared.upstream.mirrors import Mirrors
 from shared.upstream.proof import Prover
 from shared.upstream.pypi import PYPI, PYPI_FILES, PythonIndexClient, only_as_source, source_distribution
 from shared.upstream.resolver import UvResolver
+from shared.upstream.snapshot import Snapshots
 from shared.upstream.static_metadata import StaticMetadata
 
 _SOURCES_TRIED = 8
@@ -37,7 +39,15 @@ def upstream(settings: Settings, workload: Workload) -> Upstream:
     downloads = Downloader(client, trusted=_configured(settings))
     keyrings = Path(settings.keyrings) if settings.keyrings else KEYRINGS
     mirrors = Mirrors(settings.debian_mirror, settings.debian_security_mirror)
-    apt = AptIndexClient(mirrors, keyrings, client)
+    snapshots = Snapshots(settings.debian_snapshot, settings.ubuntu_snapshot)
+    apt = AptIndexClient(
+        mirrors,
+        keyrings,
+        client,
+        more=workload.apt_sources,
+        public=_public(settings),
+        snapshots=snapshots,
+    )
     index = PythonIndexClient(settings.python_index, client)
     return Upstream(
         index=index,
@@ -54,6 +64,7 @@ def upstream(settings: Settings, workload: Workload) -> Upstream:
         record=_record(downloads),
         unmet=_unmet(apt),
         facts=_facts(settings, index, _public(settings)),
+        snapshot=lambda url, moment: snapshots.address(url, mirrors, moment),
     )
 
 
@@ -76,6 +87,7 @@ def _public(settings: Settings) -> httpx.Client:
 def _configured(settings: Settings) -> frozenset[public.Origin]:
     """The servers that the operator chose: they may be inside her network, all others must be public."""
     chosen = [settings.python_index, settings.debian_mirror, settings.debian_security_mirror]
+    chosen += [settings.debian_snapshot, settings.ubuntu_snapshot]
     found = {public.origin(url) for url in chosen}
     return frozenset(found | {public.origin(PYPI_FILES)} if public.origin(PYPI) in found else found)
 

@@ -25,6 +25,7 @@ import httpx
 
 from shared.errors import Permanent, Transient
 from shared.model.value import Digest
+from shared.ports import Gone
 from shared.upstream import http, public
 
 MAX_SIZE = 16 * 1024**3
@@ -65,9 +66,9 @@ class Downloader:
         """Write the content of `url` to `to` and return its size in bytes.
 
         `size`: what was promised, in bytes. `by_workload`: the URL is no index's and no mirror's, but was named by
-        whoever wrote the workload, or by a VM. Permanent if the content has another hash or size, is too large, is
-        not there or comes too slowly, if the URL does not lead to the public internet although it must, or if the
-        disk is full or closed to us; Transient if the source cannot be reached.
+        whoever wrote the workload, or by a VM. Gone if it is not there; Permanent if the content has another hash or
+        size, is too large or comes too slowly, if the URL does not lead to the public internet although it must, or if
+        the disk is full or closed to us; Transient if the source cannot be reached.
         """
         if size is not None and size > self._max_size:  # 3
             raise Permanent(f"{url} is said to have {size} bytes, which is refused as too large.")
@@ -166,6 +167,8 @@ class _Part:
             self._restart()  # 4
             if response.status_code == 416:
                 raise Transient(f"{self._url} does not resume after a broken connection; starting anew.")
+        if response.status_code in (404, 410):
+            raise Gone(f"{self._url} answers with HTTP status {response.status_code}: the file is not there.")
         http.check_status(response.status_code, self._url)
         if response.status_code != 200:
             raise Permanent(f"{self._url} answers with HTTP status {response.status_code} instead of a file.")

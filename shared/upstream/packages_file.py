@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 from shared.errors import Permanent
 from shared.model import debian_version
+from shared.model.apt_source import AptPin
 from shared.model.value import printable
 from shared.ports import Archive
 
@@ -31,6 +32,10 @@ class PackagesFile:
     base_url: str
     """What `Filename` is relative to, with a slash at its end."""
     text: bytes
+    source: AptPin | None = None
+    """The repository, if it is not the distribution's."""
+    only: frozenset[str] | None = None
+    """Packages that are taken from there; None: all."""
 
 
 class Archives(Mapping[tuple[str, str], tuple[Archive, ...]]):
@@ -40,7 +45,7 @@ class Archives(Mapping[tuple[str, str], tuple[Archive, ...]]):
         self._stanzas: dict[str, list[tuple[PackagesFile, bytes]]] = {}
         for file in files:
             for stanza in file.text.split(b"\n\n"):
-                if name := _name(stanza):
+                if (name := _name(stanza)) and (file.only is None or name in file.only):
                     self._stanzas.setdefault(name, []).append((file, stanza))
         self._provides: dict[str, frozenset[str]] | None = None
 
@@ -130,4 +135,5 @@ def _archive(file: PackagesFile, stanza: bytes) -> Archive:
         depends=", ".join(filter(None, depends)),
         provides=_field(stanza, b"Provides"),
         priority=_field(stanza, b"Priority"),
+        source=file.source,
     )

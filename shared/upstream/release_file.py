@@ -4,6 +4,7 @@ https://wiki.debian.org/DebianRepository/Format#A.22Release.22_files
 
 Checks:
 1. It names the origin and the suite that were asked for: the signed Release of another suite, replayed, is refused.
+   Repositories that are not a distribution's choose their names freely: of those the suite alone is asked.
 2. Its Date is not in the future, and its Valid-Until, where it has one, has not passed.
 3. It lists the component's Packages file with sha256 and size; MD5 and SHA-1 are never read.
 """
@@ -45,13 +46,17 @@ class ReleaseFile:
 
 
 def read(signed_text: bytes, origin: str, field: str, suite: str, now: datetime, what: str) -> ReleaseFile:
-    """`signed_text` as a ReleaseFile; `field` (Suite or Codename) is the one that must say `suite`."""
+    """`signed_text` as a ReleaseFile; `field` (Suite or Codename) is the one that must say `suite`, empty: one of them.
+
+    `origin` empty: whatever it calls itself.
+    """
     try:
         fields, listed = _fields(signed_text.decode("utf-8"))
     except UnicodeDecodeError as error:
         raise Permanent(f"{what} is not UTF-8 text.") from error
-    for name, wanted in (("Origin", origin), (field, suite)):  # 1
-        if fields.get(name) != wanted:
+    named = field or ("Codename" if fields.get("Codename") == suite else "Suite")
+    for name, wanted in (("Origin", origin), (named, suite)):  # 1
+        if wanted and fields.get(name) != wanted:
             found = printable(fields.get(name, "nothing"), 60)
             raise Permanent(
                 f"{what} is a signed Release, but its {name} is {found} and not {wanted}; it is refused."

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from shared.guest import mirrors
-from shared.guest.config import Sources
+from shared.guest.config import AptSource, Sources
 from shared.guest.failure import GuestError
 
 ARMOR = "-----BEGIN PGP PUBLIC KEY BLOCK-----\n\nabc\n-----END PGP PUBLIC KEY BLOCK-----\n"
@@ -75,3 +77,50 @@ def test_pip_and_uv_ask_the_index() -> None:
     pip, uv = mirrors.python(Sources("https://m/simple/"))
     assert pip == {"index-url": "https://m/simple/", "extra-index-url": ""}
     assert uv == {"UV_DEFAULT_INDEX": "https://m/simple/"}
+
+
+# --- the workload's own repositories ---
+
+FUSE = AptSource(
+    "fuse", "https://apt.test/fuse", "fuse-trixie", ("main", "extra"), ("fuse-tool", "libfuse9"), ARMOR
+)
+
+
+def test_a_repository_of_the_workloads_own_stands_beside_the_images(etc: Path) -> None:
+    before = sources(etc)
+    mirrors.more((FUSE,), Sources(debian_mirror="https://m/debian"), etc)
+    keyring = etc / "apt/keyrings/dmz-source-fuse.asc"
+    assert sources(etc) == before | {
+        "dmz-source-fuse.sources": (
+            "Types: deb\nURIs: https://apt.test/fuse\nSuites: fuse-trixie\nComponents: main extra\n"
+            f"Signed-By: {keyring}\n"
+        )
+    }
+    assert keyring.read_text() == ARMOR
+    assert (etc / "apt/preferences.d/dmz-source-fuse").read_text() == (
+        'Package: fuse-tool libfuse9\nPin: origin "apt.test"\nPin-Priority: 500\n\n'
+        'Package: *\nPin: origin "apt.test"\nPin-Priority: -1\n'
+    )
+
+
+def test_a_host_that_serves_the_distribution_as_well_is_not_pinned(etc: Path) -> None:
+    mirrors.more((FUSE,), Sources(debian_mirror="https://apt.test/debian"), etc)
+    assert not (etc / "apt/preferences.d").exists()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"url": "https://apt.test/fuse\nTrusted: yes"},
+        {"suite": "x\nTrusted: yes"},
+        {"name": "../x y"},
+        {"packages": ("a b",)},
+        {"components": ("[trusted=yes]",)},
+        {"key": "none"},
+    ],
+)
+def test_what_apt_could_misread_is_refused(etc: Path, changes: dict[str, Any]) -> None:
+    before = sources(etc)
+    with pytest.raises(GuestError, match=r"dmz-config.workload.apt_sources\[0\]"):
+        mirrors.more((dataclasses.replace(FUSE, **changes),), Sources(), etc)
+    assert sources(etc) == before

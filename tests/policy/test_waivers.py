@@ -106,7 +106,7 @@ def test_what_no_waiver_of_a_package_overrules() -> None:
     old = SOURCE.model_copy(update={"date": "2026-01-01T00:00:00Z"})
     assert judged(THING, waivers=[waiver()], source=old).decision == "hold"
     assert judged(THING, finding(malicious=True), waivers=[waiver()]).decision == "block"
-    assert {"malicious", "advisory_age", "advisory_data"} == NEVER_WAIVED
+    assert {"malicious", "advisory_age", "advisory_data", "apt_sources"} == NEVER_WAIVED
 
 
 def test_a_report_of_malice_is_waived_by_its_name_alone() -> None:

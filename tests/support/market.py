@@ -18,8 +18,9 @@ from shared.model.lock import LockedPython
 from shared.model.package import Package, Release
 from shared.model.value import Digest, sha256
 from shared.model.verdict import AdvisorySource, Finding, Known, Severity
-from shared.ports import Archive, IndexFile, Pin, Upstream
+from shared.ports import Archive, Gone, IndexFile, Pin, Upstream
 from shared.upstream import apt, depends
+from shared.upstream.mirrors import Mirrors
 from shared.upstream.proof import Prover
 from shared.upstream.tags import version_of
 from tests.support import built
@@ -41,6 +42,12 @@ class Market:
     requires: dict[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
     builds: dict[str, tuple[str, ...]] = field(default_factory=dict)
     pool: dict[tuple[str, str], list[Archive]] = field(default_factory=dict)
+    earlier: dict[tuple[str, str], list[Archive]] = field(default_factory=dict)
+    """What the snapshot service has, at whatever moment."""
+    by_workload: set[str] = field(default_factory=set)
+    """URLs that were fetched as a workload's own."""
+    moments: list[float] = field(default_factory=list)
+    """Moments that the snapshot service was asked for."""
     flaws: dict[tuple[str, str, str], Finding] = field(default_factory=dict)
     asked: list[tuple[str, ...]] = field(default_factory=list)
     """Requirements of every question to the resolver."""
@@ -148,7 +155,12 @@ class Market:
             record=self._record,
             unmet=_unmet,
             facts=self,
+            snapshot=self._snapshot,
         )
+
+    def _snapshot(self, url: str, moment: float) -> str:
+        self.moments.append(moment)
+        return url.replace("https://deb.test/", "https://snapshot.test/")
 
     def _record(self, file: LockedPython) -> Digest:
         self.recorded.append(file.filename)
@@ -161,23 +173,29 @@ class Market:
         for name in names:
             self.files(name)
 
-    def archives(self, release: Release) -> Mapping[tuple[str, str], tuple[Archive, ...]]:
-        apt.sources(release, apt.Mirrors())  # refuses what is not supported, as the real one does
-        return {key: tuple(versions) for key, versions in self.pool.items()}
-
-    def fetch(
-        self, url: str, sha256_: str, to: Path, size: int | None = None, by_workload: bool = False
-    ) -> int:
-        if url not in self.contents:
-            raise Permanent(f"{url} is not there.")
-        if sha256(self.contents[url]) != sha256_:
-            raise Permanent(f"{url} has the content {sha256(self.contents[url])}, not {sha256_}.")
-        if size not in (None, len(self.contents[url])):
     def provenance(self, filename: str, url: str) -> bytes:
         if url not in self.contents:
             raise Permanent(f"The index says that attestations of {filename} are at {url}, where nothing is.")
         return self.contents[url]
 
+    def archives(self, release: Release) -> Mapping[tuple[str, str], tuple[Archive, ...]]:
+        apt.sources(release, Mirrors())  # refuses what is not supported, as the real one does
+        return {key: tuple(versions) for key, versions in self.pool.items()}
+
+    def as_of(self, release: Release, moment: float) -> Mapping[tuple[str, str], tuple[Archive, ...]]:
+        self.moments.append(moment)
+        return {key: tuple(versions) for key, versions in self.earlier.items()}
+
+    def fetch(
+        self, url: str, sha256_: str, to: Path, size: int | None = None, by_workload: bool = False
+    ) -> int:
+        if by_workload:
+            self.by_workload.add(url)
+        if url not in self.contents:
+            raise Gone(f"{url} is not there.")
+        if sha256(self.contents[url]) != sha256_:
+            raise Permanent(f"{url} has the content {sha256(self.contents[url])}, not {sha256_}.")
+        if size not in (None, len(self.contents[url])):
             raise Permanent(f"{url} has {len(self.contents[url])} bytes and not the expected {size}.")
         return to.write_bytes(self.contents[url])
 

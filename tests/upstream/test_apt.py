@@ -13,7 +13,8 @@ import pytest
 from shared.errors import Permanent, Transient
 from shared.model.package import Release
 from shared.upstream import apt, http, openpgp
-from shared.upstream.apt import AptIndexClient, Mirrors, sources
+from shared.upstream.apt import AptIndexClient, sources
+from shared.upstream.mirrors import Mirrors
 from tests.upstream.apt_repository import Suite, stanza
 from tests.upstream.conftest import Signer, make_signer, stop_agent
 from tests.upstream.support import Reply, Web

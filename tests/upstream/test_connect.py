@@ -12,8 +12,9 @@ from shared.errors import Permanent
 from shared.model.lock import LockedPython
 from shared.model.package import Release
 from shared.upstream import connect
-from shared.upstream.apt import AptIndexClient, Mirrors
+from shared.upstream.apt import AptIndexClient
 from shared.upstream.download import Downloader
+from shared.upstream.mirrors import Mirrors
 from tests.support import built
 from tests.upstream.apt_repository import Suite, stanza
 from tests.upstream.conftest import Signer

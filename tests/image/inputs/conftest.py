@@ -15,7 +15,8 @@ from shared.image.inputs import Cache
 from shared.image.lock import Sources
 from shared.model.image import LockedInput
 from shared.upstream import http
-from shared.upstream.apt import AptIndexClient, Mirrors
+from shared.upstream.apt import AptIndexClient
+from shared.upstream.mirrors import Mirrors
 from shared.upstream.pypi import PythonIndexClient
 from shared.upstream.resolver import UvResolver
 from tests.image.inputs import debs

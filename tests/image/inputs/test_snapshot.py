@@ -13,7 +13,8 @@ from functions.local.layout import CHECKOUT
 from shared.errors import Permanent
 from shared.image.lock import snapshot_sources
 from shared.model.package import Release
-from shared.upstream.apt import AptIndexClient, Mirrors
+from shared.upstream.apt import AptIndexClient
+from shared.upstream.mirrors import Mirrors
 from tests.chain.goods import publish_suite
 from tests.chain.world import LIBRARY
 from tests.upstream.conftest import make_signer, stop_agent
