@@ -30,7 +30,7 @@ def staying(beside: Iterable[Stored], store: Store, settings: Settings) -> dict[
         fields = store.get(RECORDS, name)
         if fields:
             if not leaves(fields, store):
-                found[name] = recorded(fields)[2]
+                found[name] = _transfer(one, fields)
             continue
         named = by_name(one, settings)
         if named is None or not _refused(named[0].package.purl, store):
@@ -41,9 +41,20 @@ def staying(beside: Iterable[Stored], store: Store, settings: Settings) -> dict[
     return found
 
 
+def _transfer(one: Stored, record: Mapping[str, Any]) -> Transfer:
+    """How it could come in again; CannotReturn if its record cannot be read."""
+    try:
+        return recorded(record)[2]
+    except Permanent as error:
+        raise CannotReturn(
+            f"{one.name} belongs to the same version, and its record cannot be read ({str(error).rstrip('.')}): delete "
+            "it, or the version, yourself."
+        ) from error
+
+
 def leaves(record: Mapping[str, Any], store: Store) -> bool:  # 1
     """Whether a file may not be held any more, by what is decided now."""
-    return bool(record.get("evicted")) or _refused(str(record["purl"]), store)
+    return bool(record.get("evicted")) or _refused(str(record.get("purl")), store)
 
 
 def _refused(purl: str, store: Store) -> bool:

@@ -9,6 +9,8 @@
 5. Record, log, standing and event are one batch. Done twice, it is done once.
 6. Whom it touches is searched after that, within bounds, and keeps no eviction from being recorded; what a death left
    halfway is taken up by the sweep.
+7. A record that cannot be read keeps no other file in, and evicts nothing: an alarm says so. The next refresh finds its
+   file as a stray, and judges it by its name.
 
 A package is kept only where a workload that holds it may have it, where the stage has no right to delete, or where
 something that may be held would be lost with it: with the reason, and with an alarm in the latter cases. That a VM runs
@@ -24,9 +26,9 @@ from dataclasses import dataclass
 from shared import affected, alarms, awaiting, decision_log
 from shared.bringing_back import CannotReturn, leaves, proved, refused_of, staying
 from shared.delivery import Outcome
-from shared.errors import DmzError, Transient
+from shared.errors import DmzError, Permanent, Transient
 from shared.events import Event, PackageEvicted, VerdictChanged, derive
-from shared.held_files import RECORDS, record_id, recorded
+from shared.held_files import RECORDS, package_id, record_id, recorded
 from shared.model.holdings import HeldFile, Holdings
 from shared.model.plan import Transfer
 from shared.model.value import printable, sha256
@@ -106,12 +108,20 @@ def _files(data: VerdictChanged, evictor: Evictor) -> tuple[tuple[HeldFile, ...]
     holdings = Holdings.read(evictor.blobs.get(verdicts.manifest), f"The holdings {verdicts.manifest}")
     held = next((one for one in holdings.held if one.purl == data.purl), None)
     files = {(file.repository, file.sha256): file for file in (held.files if held else ())}
-    for _, fields in evictor.store.find(RECORDS, "purl", data.purl):
-        if not fields.get("evicted"):
-            place = (str(fields["repository"]), str(fields["sha256"]))
-            name = recorded(fields)[2].file
-            known = getattr(name, "filename", "") or f"generic:{place[1][7:]}:file"
-            files.setdefault(place, HeldFile(repository=place[0], name=known, sha256=place[1]))
+    for name, fields in evictor.store.find(RECORDS, "package", package_id(data.purl)):
+        place = (str(fields.get("repository")), str(fields.get("sha256")))
+        if fields.get("evicted") or place in files:
+            continue
+        try:
+            file = recorded(fields)[2].file
+            known = getattr(file, "filename", "") or f"generic:{place[1][7:]}:file"
+            files[place] = HeldFile.check(
+                {"repository": place[0], "name": known, "sha256": place[1]}, "A held file"
+            )
+        except Permanent as error:  # 7
+            words = f"The record {name} of a file in {place[0]} cannot be read, so the file is not evicted before "
+            words += f"the next refresh lists it, although {data.purl[:500]} is refused: {error}"
+            alarms.sound(evictor.store, "stray", f"record {name}", words, evictor.clock(), "sync")
     return tuple(files[place] for place in sorted(files)), held.workloads if held else ()
 
 

@@ -142,6 +142,11 @@ def _release(stored: Stored) -> Release | None:
 # --- records ---
 
 
+def package_id(purl: str) -> str:
+    """By which a package is looked up: a purl may be longer than what the store finds."""
+    return sha256(purl.encode())[7:39]
+
+
 def record_id(repository: str, digest: str) -> str:
     return sha256(f"{repository} {digest}".encode())[7:39]
 
@@ -161,6 +166,7 @@ def records(
             "repository": transfer.repository,
             "sha256": transfer.sha256,
             "purl": about.package.purl,
+            "package": package_id(about.package.purl),
             "subject": about.model_dump(mode="json"),
             "release": lock.release.model_dump(mode="json"),
             "transfer": transfer.model_dump(mode="json"),
@@ -175,8 +181,11 @@ def records(
 def recorded(document: Mapping[str, Any]) -> tuple[Subject, Release, Transfer]:
     """What a record says; Permanent if it cannot be read."""
     what = "The record of a held file"
+    transfer = Transfer.check(document.get("transfer"), what)
+    if not (transfer.python or transfer.archive or transfer.generic):
+        raise Permanent(f"{what} names no file.")
     return (
         Subject.check(document.get("subject"), what),
         Release.check(document.get("release"), what),
-        Transfer.check(document.get("transfer"), what),
+        transfer,
     )

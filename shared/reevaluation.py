@@ -26,7 +26,7 @@ from shared import alarms, awaiting, decision_log
 from shared.delivery import Outcome
 from shared.errors import DmzError, Transient
 from shared.events import Event, HoldingsListed, VerdictChanged, derive
-from shared.held_files import RECORDS, record_id
+from shared.held_files import RECORDS, package_id, record_id
 from shared.judgement import Court
 from shared.model.case import Case
 from shared.model.holdings import Held, Holdings
@@ -338,7 +338,7 @@ def _came_back(stood: Mapping[str, Any], now: float) -> bool:  # 4
 
 
 def standing_id(purl: str) -> str:
-    return sha256(purl.encode())[7:39]
+    return package_id(purl)
 
 
 def _standing(store: Store) -> dict[str, Document]:

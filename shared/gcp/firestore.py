@@ -28,7 +28,7 @@ from shared.errors import Permanent, Transient
 from shared.events import TYPES, Event
 from shared.gcp.errors import translated
 from shared.model.value import Digest, sha256
-from shared.ports import Claim, Create, Document, Increment, Write, checked_id
+from shared.ports import Claim, Create, Document, Increment, Write, checked_id, checked_key
 
 _CHUNK = 900_000
 """Bytes of a blob in one document; Firestore ends at 1 MiB (https://cloud.google.com/firestore/quotas)."""
@@ -144,7 +144,9 @@ class FirestoreStore(_Client):
 
     def find(self, collection: str, field: str, equals: Any) -> Sequence[tuple[str, Document]]:
         with translated(f"Searching {collection}"):
-            query = self._db.collection(collection).where(filter=FieldFilter(field, "==", equals))
+            query = self._db.collection(collection).where(
+                filter=FieldFilter(field, "==", checked_key(equals))
+            )
             return sorted(
                 ((document_name(found.id), seen(found.to_dict())) for found in query.stream()),
                 key=lambda found: found[0],

@@ -14,7 +14,7 @@ from shared.errors import Permanent, Transient
 from shared.events import Event
 from shared.memory.documents import lookup, merge, same, stored
 from shared.model.value import Digest, sha256
-from shared.ports import Claim, Create, Document, Increment, Write, checked_id
+from shared.ports import Claim, Create, Document, Increment, Write, checked_id, checked_key
 
 
 @dataclass
@@ -122,6 +122,7 @@ class MemoryStore:
                 self._write((collection, checked_id(id)), stored(fields))
 
     def find(self, collection: str, field: str, equals: Any) -> Sequence[tuple[str, Document]]:
+        checked_key(equals)
         with self._lock:
             return [
                 (id, copy.deepcopy(fields))

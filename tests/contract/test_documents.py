@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from shared.errors import DmzError, Permanent, Transient
-from shared.ports import Create, Document, Increment, Put, Store
+from shared.ports import MAX_INDEXED, Create, Document, Increment, Put, Store
 
 ODD_IDS = [
     "pkg:pypi/some%2Fthing@1.0?x=y#z",
@@ -235,6 +235,13 @@ def test_find_gives_ids_and_documents_in_order(store: Store) -> None:
 def test_find_compares_as_json_does(store: Store, value: Any, asked: Any, found: bool) -> None:
     store.put([Put("things", "t", {"value": value}), Put("things", "other", {"x": 1})])
     assert [id for id, _ in store.find("things", "value", asked)] == (["t"] if found else [])
+
+
+def test_find_takes_no_text_that_is_longer_than_an_index_holds(store: Store) -> None:
+    store.put([Put("things", "t", {"value": "é" * (MAX_INDEXED // 2)})])
+    assert [id for id, _ in store.find("things", "value", "é" * (MAX_INDEXED // 2))] == ["t"]
+    with pytest.raises(Permanent, match="at most 1400 bytes"):
+        store.find("things", "value", "é" * (MAX_INDEXED // 2) + "x")
 
 
 def test_find_looks_into_maps_by_a_dotted_path(store: Store) -> None:

@@ -10,16 +10,18 @@ from typing import Any
 import pytest
 
 from shared import affected
-from shared.held_files import record_id
+from shared.held_files import package_id, record_id
 from shared.memory.machines import MemoryRegistry
 from shared.model.case import Subject
 from shared.model.holdings import HeldFile
 from shared.model.lock import LockedArchive
-from shared.ports import Document, Put, Stored
+from shared.model.manifest import GenericFile
+from shared.model.value import sha256
+from shared.ports import MAX_INDEXED, Document, Put, Stored
 from shared.reevaluation import standing_id
 from tests.stages.faults import Death
 from tests.stages.test_reevaluation import TOOL, alarms, changes, evictions, refresh, standing
-from tests.stages.world import World
+from tests.stages.world import GENERIC, WORKLOAD, World
 
 
 class Broken:
@@ -251,13 +253,21 @@ def test_a_neighbour_comes_back_when_its_run_is_forgotten(world: World) -> None:
 
 
 @pytest.mark.parametrize(
-    ("record", "reason"), [(True, "cannot be had again"), (False, "no record says how it could come in")]
+    ("record", "reason"),
+    [
+        (True, "cannot be had again"),
+        (False, "no record says how it could come in"),
+        ("broken", "its record cannot be read"),
+    ],
 )
-def test_what_could_not_come_back_keeps_the_version(record: bool, reason: str, world: World) -> None:
+def test_what_could_not_come_back_keeps_the_version(record: bool | str, reason: str, world: World) -> None:
     """The source of libjq1 is jq; what is known by its name alone is no part of that source."""
     world.request()
-    other = neighbour(world, "jq-other", "libjq1", record)
+    other = neighbour(world, "jq-other", "libjq1", bool(record))
     world.market.contents[other.url] = b"other bytes"
+    if record == "broken":
+        broken = {"transfer": {"another": "format"}}
+        world.store.put([Put("holdings", record_id("trixie", other.sha256), broken, merge=True)])
     world.market.flaw("jq", "1.7-1", "debian")
     refresh(world, "one")
     assert sum(name.startswith("libjq1_") for name in world.repositories()["trixie"]) == 2
@@ -268,6 +278,34 @@ def test_what_could_not_come_back_keeps_the_version(record: bool, reason: str, w
     (alarm,) = alarms(world, "kept")
     assert reason in alarm["message"]
     assert world.bus.dead == []
+
+
+# --- what comes in while it is judged ---
+
+
+@pytest.mark.parametrize("readable", [True, False])
+def test_a_file_that_came_in_since_the_judgement_goes_too(world: World, readable: bool) -> None:
+    """Of a package whose name is longer than any index of the store."""
+    url = "https://files.test/" + "%" * 600
+    file = GenericFile(url=url, sha256=sha256(GENERIC), size=len(GENERIC), path="/opt/w/data.bin")
+    world.generic, world.market.contents[url] = file, GENERIC
+    workload = WORKLOAD.model_copy(update={"install": f"dmz-fetch {url} /opt/w/data.bin"})
+    assert world.run(world.request(workload))["state"] == "completed"
+    purl = file.package().purl
+    assert len(purl) > MAX_INDEXED
+    ((name, fields),) = world.store.find("holdings", "package", package_id(purl))
+    late = {**fields, "sha256": sha256(b"other bytes")} | ({} if readable else {"transfer": {"v": 2}})
+    world.store.put([Put("holdings", "late", late)])
+    rules = world.policy.generic.model_copy(update={"fetched_by_url": "block"})
+    world.policy = world.policy.model_copy(update={"generic": rules})
+    refresh(world, "one")
+    assert [files for of, files, _ in evictions(world) if of == purl] == [2 if readable else 1]
+    assert (world.store.get("holdings", name) or {})["evicted"]
+    assert world.bus.dead == []
+    told = [(each["subject"], purl[:300] in each["message"]) for each in alarms(world, "stray")]
+    assert told == ([] if readable else [("record late", True)])
+    refresh(world, "two")
+    assert alarms(world, "stray") == []
 
 
 # --- what was left halfway ---

@@ -139,7 +139,7 @@ def test_a_package_that_cannot_be_told_keeps_no_other_in(
 @pytest.mark.parametrize("broken", [{"newfield": 1}, None], ids=["another format", "nothing"])
 def test_a_record_that_cannot_be_read_makes_a_stray(held: World, broken: Any) -> None:
     held.store.expire(held.clock() + 500 * 86_400)
-    ((name, fields),) = held.store.find("holdings", "purl", "pkg:pypi/app@1.0")
+    ((name, fields),) = held.store.find("holdings", "package", standing_id("pkg:pypi/app@1.0"))
     about = {"subject": {**fields["subject"], **broken}} if broken else {"subject": None, "release": None}
     held.store.put_many("holdings", {name: {**fields, **about}})
     held.market.flaw("tool", "1.0")
