@@ -28,6 +28,8 @@ from typing import Literal
 
 from shared.errors import Permanent, Transient
 from shared.events import Event, report_id
+from shared.handling import vm_span
+from shared.model.trace import Place
 from shared.model.value import Part, printable
 from shared.model.workload import Provisioning, Workload
 from shared.ports import Blobs, Create, Document, NoCapacity, Put, Store, Vms, VmSpec
@@ -50,9 +52,10 @@ def attempt_name(kind: Kind, record: Document) -> str:
     return f"{name}@{number}" if number else name
 
 
-def carried(event: Event) -> dict[str, str]:
+def carried(event: Event, kind: Kind) -> dict[str, str]:
     """What travels down the chain through the VM."""
-    pairs = {"replay-id": event.replay_id, "traceparent": event.traceparent}
+    place = Place(event.trace, vm_span(f"{kind}-install-completed", event.run_id))
+    pairs = {"replay-id": event.replay_id, "traceparent": str(place)}
     return {key: value for key, value in pairs.items() if value}
 
 
@@ -99,7 +102,8 @@ class Creation:
         record: Document = {
             "run_id": event.run_id,
             "kind": self.kind,
-            "carried": carried(event),
+            "carried": carried(event, self.kind),
+            "span": event.handled_by(self.kind),
             "lock": lock,
             "workers": workers,
             "minutes": workload.install_minutes,

@@ -10,20 +10,27 @@ A stage's `main` hands every delivery to `Desk.deliver`, which
 
 A stage that dies at any point leaves either a claim whose lease runs out, or an outbox that the next duplicate or the
 sweep publishes.
+
+Each try at an event is a span of its run's trace (`shared.handling`); what cannot be noted of it fails nothing.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
 
+from shared import handling, logs
+from shared.creation import Kind, vm_name
 from shared.decision_log import witnessed
 from shared.errors import DmzError, Permanent, Transient, Untrusted
 from shared.events import REPORTS, Delivery, Event, RunFailed, decode, derive, kept
+from shared.handling import Handling
+from shared.model import trace as tracing
 from shared.model.attestation_payloads import hidden
+from shared.model.trace import Attribute, Place, Span
 from shared.model.value import printable
 from shared.ports import Bus, Claim, Create, Put, Store, Write
 
@@ -32,6 +39,8 @@ ATTEMPTS = 6
 ENDED = ("completed", "failed")
 """States of a run in which nothing more happens to it."""
 _MAX_REASON = 20_000
+_ASIDE = (*REPORTS, "attestation-appraised", "run-failed")
+"""Types that do not come down the chain by themselves: from a VM, a token's answer, what the watchdog found."""
 _STALE_OUTBOX = 30.0
 """Seconds after which an unpublished outbox was left behind by a death, not by work under way."""
 
@@ -42,6 +51,8 @@ class Outcome:
 
     writes: Sequence[Write] = ()
     events: Sequence[Event] = ()
+    told: Mapping[str, Attribute] = field(default_factory=dict)
+    """What the work came to in numbers, for the log and the trace: bytes, files."""
 
 
 Handle = Callable[[Event], Outcome]
@@ -89,6 +100,8 @@ class Desk:
     lease: float = 20.0
     clock: Callable[[], float] = time.time
     sleep: Callable[[float], None] = time.sleep
+    export: handling.Export = handling.nowhere
+    """Takes what has ended to where traces are looked at."""
 
     def deliver(self, delivery: Delivery) -> None:
         """Returns when the delivery may be acknowledged; raises Transient if it must come again."""
@@ -96,15 +109,23 @@ class Desk:
             event = decode(delivery)
         except Permanent as error:
             attributes = {} if delivery.topic in REPORTS else delivery.attributes
-            self.bus.dead_letter(kept(delivery), {**attributes, "topic": delivery.topic}, str(error))
+            self._dead_letter(kept(delivery), {**attributes, "topic": delivery.topic}, str(error))
             return
         if event.type == "sweep-requested":
             self._sweep(event)
             return
+        event = self._placed(event)
+        with Handling(self.stage, event, 0, self.clock()).lines():
+            self._handled(event)
+
+    def _handled(self, event: Event) -> None:
         key = f"{self.stage}:{event.type}:{event.id}"  # senders choose the ids of some types
         claim = self._claim(key)
+        handled = Handling(self.stage, event, claim.attempt, self.clock())
         if claim.state == "won":
-            self._work(event, claim)
+            self._work(handled, claim)
+        else:
+            handled.duplicate(self.clock())
         for waiting in self.store.outbox(key):
             self._send(key, waiting)
         for following in self._settled(event):
@@ -121,36 +142,92 @@ class Desk:
                 raise Transient(f"{key} is still being handled by another worker.")
             self.sleep(min(0.5, self.lease / 10))
 
-    def _work(self, event: Event, claim: Claim) -> None:
+    def _work(self, handled: Handling, claim: Claim) -> None:
+        event = handled.event
         if claim.attempt > ATTEMPTS:
             died = f"The {self.stage} stage died over this event again and again, {claim.attempt - 1} times."
-            return self._give_up(event, claim, Permanent(died))
+            return self._give_up(handled, claim, Permanent(died))
         try:
-            with self._renewed(claim):
+            with self._renewed(claim, handled):
                 outcome = self.handle(event)
-            self.store.finish(claim, outcome.writes, outcome.events, self.clock())
+            handled.told.update(outcome.told)
+            self._finish(handled, claim, outcome, "done")
             witnessed(outcome.writes)
         except Permanent as error:
-            self._give_up(event, claim, error)
+            self._give_up(handled, claim, error)
         except Transient as error:
             if claim.attempt < ATTEMPTS:
-                self.store.release(claim, str(error))
+                self._release(handled, claim, str(error))
                 raise
-            self._give_up(event, claim, Permanent(f"{str(error).rstrip('.')}, {claim.attempt} times."))
+            self._give_up(handled, claim, Permanent(f"{str(error).rstrip('.')}, {claim.attempt} times."))
         except Exception as error:
             # A mistake of ours: the same event would fail for ever, and silence is the enemy.
             if claim.attempt < ATTEMPTS:
-                self.store.release(claim, repr(error))
+                self._release(handled, claim, repr(error))
                 raise
             name = type(error).__name__
-            self._give_up(event, claim, Permanent(f"The {self.stage} stage has a defect: {name}: {error}."))
+            defect = Permanent(f"The {self.stage} stage has a defect: {name}: {error}.")
+            self._give_up(handled, claim, defect)
 
-    def _give_up(self, event: Event, claim: Claim, error: Permanent) -> None:
+    def _finish(
+        self, handled: Handling, claim: Claim, outcome: Outcome, how: handling.Ended, reason: str = ""
+    ) -> None:
+        """The result and its spans, in one batch."""
+        now = self.clock()
+        ended = handled.ended(now, how, reason, outcome.events)
+        spans = (ended, *(self._of_vm(handled.event, now) if how == "done" else ()))
+        noted = [handling.put(each) for each in spans if each.run_id]
+        self.store.finish(claim, (*outcome.writes, *noted), outcome.events, now)
+        self._told(handled, spans)
+
+    def _release(self, handled: Handling, claim: Claim, reason: str) -> None:
+        self.store.release(claim, reason)
+        span = handled.ended(self.clock(), "retried", reason)
+        self._note(span)
+        self._told(handled, (span,))
+
+    def _told(self, handled: Handling, spans: Sequence[Span]) -> None:
+        handled.tell(spans[0])
+        self.export(spans)
+
+    def _note(self, span: Span) -> None:
+        """What stands in no result's batch."""
+        with suppress(DmzError):
+            if span.run_id:
+                self.store.put([handling.put(span)])
+
+    def _placed(self, event: Event) -> Event:
+        """The event in its run's trace, where its sender does not know that one, or may say what it likes."""
+        if event.type not in _ASIDE or not event.run_id:
+            return event
+        with suppress(DmzError):
+            known = (self.store.get("runs", event.run_id) or {}).get("trace")
+            trace = str(known or tracing.trace_id(event.run_id))
+            span = handling.vm_span(event.type, event.run_id) if event.type in REPORTS else event.parent
+            return replace(event, traceparent=str(Place(trace, span)) if span else "")
+        return event
+
+    def _of_vm(self, event: Event, now: float) -> Iterator[Span]:
+        """What a report that was believed says of its VM."""
+        if event.type not in REPORTS:
+            return
+        with suppress(DmzError):
+            kind: Kind = "outer" if event.type == REPORTS[0] else "inner"
+            if record := self.store.get("vms", vm_name(kind, event.run_id)):
+                yield from handling.of_vm(event, record, now)
+
+    def _dead_letter(self, body: bytes, attributes: Mapping[str, str], reason: str) -> None:
+        """Kept for an operator; and a line of the log, which a metric counts."""
+        self.bus.dead_letter(body, attributes, reason)
+        topic = printable(str(attributes.get("topic", "")), 60)
+        logs.line("dead-lettered", "ERROR", f"{topic}: {printable(reason, 2000)}", self.stage, topic=topic)
+
+    def _give_up(self, handled: Handling, claim: Claim, error: Permanent) -> None:
         """Ends the event with its reason, unless another worker has taken over: then its result counts alone."""
         if not self.store.renew(claim, self.clock() + self.lease):
             raise Transient(f"Another worker has taken over {claim.key}; its result counts.") from error
-        outcome = self._failure(event, error)
-        self.store.finish(claim, outcome.writes, outcome.events, self.clock())
+        outcome = self._failure(handled.event, error)
+        self._finish(handled, claim, outcome, "failed", str(error))
 
     def _settled(self, event: Event) -> Iterator[Event]:
         """One by one: a stage may note that an event was published once it asks for the next."""
@@ -170,7 +247,7 @@ class Desk:
         if isinstance(error, Untrusted) and event.type in REPORTS:
             body = hidden(event.body())
             attributes = {name: attributes[name] for name in ("ce-id", "ce-type", "ce-specversion")}
-        self.bus.dead_letter(body, {**attributes, "topic": event.type}, reason)
+        self._dead_letter(body, {**attributes, "topic": event.type}, reason)
         if not event.run_id or event.type == "run-failed" or isinstance(error, Untrusted):
             return Outcome()
         if (self.store.get("runs", event.run_id) or {}).get("state") in ENDED:
@@ -188,7 +265,7 @@ class Desk:
         try:
             for name, outcome in self.sweep(event):
                 try:
-                    self._commit(f"{self.stage}:sweep:{name}", outcome)
+                    self._commit(f"{self.stage}:sweep:{name}", outcome, event)
                 except DmzError as error:
                     unwritten.append(
                         error
@@ -202,11 +279,15 @@ class Desk:
         if troubles:
             raise Transient(" ".join(str(error) for error in troubles))
 
-    def _commit(self, key: str, outcome: Outcome) -> None:
-        """An outcome that no delivery waits for, once per key."""
-        claim = self.store.claim(key, self.clock(), self.lease)
+    def _commit(self, key: str, outcome: Outcome, tick: Event | None = None) -> None:
+        """An outcome that no delivery waits for, once per key. `tick`: the watchdog's, whose finding it is."""
+        now = self.clock()
+        claim = self.store.claim(key, now, self.lease)
         if claim.state == "won":
-            self.store.finish(claim, outcome.writes, outcome.events, self.clock())
+            found = [handling.found_by_sweep(self.stage, tick, each, now) for each in outcome.events if tick]
+            noted = [handling.put(each) for each in found if each.run_id]
+            self.store.finish(claim, (*outcome.writes, *noted), outcome.events, self.clock())
+            self.export(found)
             witnessed(outcome.writes)
             for waiting in self.store.outbox(key):
                 self._send(key, waiting)
@@ -231,11 +312,13 @@ class Desk:
         self.store.sent(key, event.id)
 
     @contextmanager
-    def _renewed(self, claim: Claim) -> Iterator[None]:
+    def _renewed(self, claim: Claim, handled: Handling) -> Iterator[None]:
         """Keeps the lease alive while the body runs, so that a lease can be short and a death is noticed soon."""
         stop = threading.Event()
 
         def renew() -> None:
+            if not stop.wait(min(handling.SLOW, self.lease / 4)):
+                self._note(handled.begun())  # who is killed leaves this
             while not stop.wait(self.lease / 4):
                 try:
                     if not self.store.renew(claim, self.clock() + self.lease):

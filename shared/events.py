@@ -19,6 +19,7 @@ from typing import Any
 from cloudevents.abstract import CloudEvent
 
 from shared.errors import Permanent
+from shared.model import trace as tracing
 from shared.model.attestation_payloads import (
     AttestationAppraised as AttestationAppraised,
 )
@@ -187,6 +188,25 @@ class Event:
             return ""
         return str(getattr(self.data, "run_id", ""))
 
+    @property
+    def trace(self) -> str:
+        """The trace that it belongs to: the one that it brings; else its run's, or its own.
+
+        A tick of the watchdog belongs to none: what it leads to belongs to the run that it finds.
+        """
+        given = None if self.type == "sweep-requested" else tracing.read(self.traceparent)
+        return given.trace if given else tracing.trace_id(self.run_id or f"{self.type} {self.id}")
+
+    @property
+    def parent(self) -> str:
+        """The span that sent it; empty if nobody knows."""
+        given = tracing.read(self.traceparent)
+        return given.span if given else ""
+
+    def handled_by(self, stage: str) -> str:
+        """The span in which a stage handles it to its end."""
+        return tracing.span_id(self.trace, stage, self.type, self.id)
+
     def body(self) -> bytes:
         return self.data.canonical()
 
@@ -243,6 +263,8 @@ def report_id(run_id: str, topic: str, report_token: str, replay_id: str = "") -
 def derive(cause: Event, topic: str, data: Payload, *, stage: str, now: float) -> Event:
     """The event that `cause` leads to: same run, same replay id, same trace."""
     run_id = str(getattr(data, "run_id", cause.run_id))
+    of_its_own = not cause.run_id and not cause.traceparent
+    followed = tracing.trace_id(run_id) if run_id and of_its_own else cause.trace
     return Event(
         type=topic,
         id=derived_id(run_id, topic, data.subject, cause.replay_id),
@@ -250,7 +272,7 @@ def derive(cause: Event, topic: str, data: Payload, *, stage: str, now: float) -
         time=timestamp(now),
         data=data,
         replay_id=cause.replay_id,
-        traceparent=cause.traceparent,
+        traceparent=str(tracing.Place(followed, cause.handled_by(stage))),
     )
 
 
@@ -330,8 +352,14 @@ def decode(delivery: Delivery) -> Event:
         time=printable(names.get("ce-time", delivery.publish_time), 40),
         data=data,
         replay_id=replay_id,
-        traceparent=printable(names.get("traceparent", ""), 64),
+        traceparent=_traceparent(topic, names.get("traceparent", "")),
     )
+
+
+def _traceparent(topic: str, given: str) -> str:
+    """As this system writes it. Whoever brings a token, or ticks, speaks for no run, and has no place in its trace."""
+    place = None if topic in (WITH_TOKENS, "sweep-requested") else tracing.read(given)
+    return str(place) if place else ""
 
 
 def kept(delivery: Delivery) -> bytes:

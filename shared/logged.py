@@ -179,4 +179,4 @@ def dropped(event: Event, data: DeadLetterDropped, now: float) -> Create:
 
 def with_end(outcome: Outcome, ending: Iterable[Create]) -> Outcome:
     """The outcome, and the entry that belongs into its batch."""
-    return Outcome((*outcome.writes, *ending), outcome.events)
+    return Outcome((*outcome.writes, *ending), outcome.events, outcome.told)

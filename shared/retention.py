@@ -66,6 +66,7 @@ EXPIRING: Mapping[str, Kept] = {
     "runs": Kept(RUN_DAYS, "what happened, and by which documents"),
     "shards": Kept(REPLAY_DAYS, "a shard counts once, while its event may come again"),
     "slices": Kept(REPLAY_DAYS, "counts the workers of a slice whose run goes on"),
+    "spans": Kept(REPLAY_DAYS, "a run's trace is looked at while its log is"),
     "syncs": Kept(REPLAY_DAYS, "counts the shards of a run that goes on"),
     "token-uses": Kept(REPLAY_DAYS, "a token counts once; it lives for an hour at the most"),
     "verdicts": Kept(WITH_RUN_DAYS, "every package of a run with its reasons"),

@@ -80,7 +80,9 @@ def handle_event(event: Event, ports: Ports) -> Outcome:
     leaning = Put("runs", run_id, {"waivers": waivers.leaned_on(verdicts, held)}, merge=True)
     log = logged.judged(event, case, judged, stored, ports.store, now)
     return Outcome(
-        (learned, leaning, *log), (derive(event, "verdicts-written", written, stage="scanner", now=now),)
+        (learned, leaning, *log),
+        (derive(event, "verdicts-written", written, stage="scanner", now=now),),
+        told={"packages": len(verdicts), "refused": counts["hold"] + counts["block"]},
     )
 
 

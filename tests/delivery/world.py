@@ -25,6 +25,7 @@ from shared.events import (
 )
 from shared.memory.store import MemoryStore
 from shared.ports import Bus, Create, Increment, Put, Store
+from tests.stages.faults import noted
 from tests.support.samples import SOME
 
 SHARDS = 2
@@ -73,7 +74,11 @@ class Mortal:
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         method = getattr(self._port, name)
-        return lambda *given, **named: self._fuse.run(lambda: method(*given, **named))
+        return lambda *given, **named: (
+            method(*given, **named)
+            if name == "put" and noted(given)
+            else self._fuse.run(lambda: method(*given, **named))
+        )
 
 
 @dataclass

@@ -191,6 +191,9 @@ WATCHES = (
     ),
     Fault("every appraisal alarms", "outer/metrics.tf", " AND jsonPayload.accepted=false", "", "log_metrics"),
     Fault(
+        "seconds are counted, not measured", "outer/metrics.tf", 'value       = "seconds"', "", "log_metrics"
+    ),
+    Fault(
         "the inner project's money is nobody's",
         "outer/budget.tf",
         "compact([local.number, try(var.inner.number, null)])",

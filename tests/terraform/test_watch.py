@@ -14,24 +14,32 @@ from werkzeug.exceptions import ServiceUnavailable
 
 import shared.data.advisories
 from shared import logs, serving
-from shared.delivery import Desk
+from shared.delivery import Desk, Outcome
 from shared.errors import Permanent, Transient
 from shared.events import SUBSCRIBERS
 from shared.judgement import advisories
 from shared.model.package import Package, Release
+from shared.model.trace import Attribute
 from shared.settings import Settings
 from tests.attestation.world import SERVICE, Attested, silent, token
+from tests.delivery.test_desk import Office, raising
+from tests.stages.world import World
 from tests.terraform import entries, watch_checks
 from tests.terraform.plans import resources
 
 Captured = pytest.CaptureFixture[str]
 METRICS = [
+    "dmz/bytes",
+    "dmz/dead_letters",
     "dmz/decisions",
     "dmz/lacking_data",
+    "dmz/lost_notifications",
     "dmz/misconfigured",
     "dmz/package_alarms",
     "dmz/refused_attestations",
+    "dmz/refused_packages",
     "dmz/retries",
+    "dmz/stage_seconds",
 ]
 
 
@@ -181,9 +189,50 @@ def _message() -> CloudEvent:
 def test_every_field_that_metrics_ask_for_is_written(filters: dict[str, str], capsys: Captured) -> None:
     """And `watch_checks` knows no field that a line does not have."""
     logs.line("attestation-appraised", "INFO", "words", "attestation", accepted=True)
-    (line,) = written(capsys, "attestation-appraised")
-    assert set(json.loads(line)) == watch_checks.WRITTEN
+    told: dict[str, Attribute] = {"bytes": 1, "refused": 2}
+    office = Office(lambda _: Outcome(told=told))
+    office.deliver()
+    lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    assert set().union(*lines) >= watch_checks.WRITTEN
     assert set().union(*(entries.fields(words) for words in filters.values())) <= watch_checks.WRITTEN
+
+
+def test_an_event_that_is_handled_is_measured(
+    filters: dict[str, str], inner_filters: dict[str, str], capsys: Captured
+) -> None:
+    """Its seconds once it has ended, whatever became of it; its bytes and its refusals where it has some."""
+    office = Office(raising(Transient("The index is away.")))
+    with pytest.raises(Transient):
+        office.deliver()
+    office.handle = lambda _: Outcome(told={"bytes": 1788, "files": 2})
+    office.deliver()
+    office.deliver()
+    retried, done, duplicate = written(capsys, "event-handled")
+    assert counted(filters, done, "sync") == {"dmz/bytes", "dmz/stage_seconds"}
+    assert counted(inner_filters, done, "inner") == {"dmz/stage_seconds"}
+    assert counted(filters, retried, "sync") == counted(filters, duplicate, "sync") == set()
+    assert (json.loads(done)["bytes"], type(json.loads(done)["seconds"])) == (1788, float)
+
+
+def test_what_the_scanner_refuses_is_measured(
+    tmp_path: Path, filters: dict[str, str], capsys: Captured
+) -> None:
+    world = World(tmp_path)
+    world.request()
+    world.bus.close()
+    (line,) = [each for each in written(capsys, "event-handled") if '"refused"' in each]
+    assert counted(filters, line, "scanner") == {"dmz/refused_packages", "dmz/stage_seconds"}
+    (told,) = world.events("verdicts-written")
+    assert json.loads(line)["refused"] == told.hold + told.block > 0
+
+
+def test_a_dead_letter_is_counted(
+    filters: dict[str, str], inner_filters: dict[str, str], capsys: Captured
+) -> None:
+    office = Office(raising(Permanent("It is no manifest.")))
+    office.deliver()
+    (line,) = written(capsys, "dead-lettered")
+    assert counted(filters, line, "sync") == counted(inner_filters, line, "inner") == {"dmz/dead_letters"}
 
 
 def test_the_reader_of_filters_tells_apart() -> None:

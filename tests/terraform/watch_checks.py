@@ -29,8 +29,10 @@ TROUBLES: dict[Root, tuple[str, ...]] = {
         "stuck inner runs",
     ),
 }
-WRITTEN = {"accepted", "event", "message", "severity", "stage"}
+WRITTEN = {"accepted", "bytes", "event", "message", "outcome", "refused", "seconds", "severity", "stage"}
 """Fields of stages' log lines that metrics may ask for (shared/logs.py); `test_watch` holds them against it."""
+MEASURED = {"dmz/bytes": "bytes", "dmz/refused_packages": "refused", "dmz/stage_seconds": "seconds"}
+"""Metrics that measure a field of the line, and do not count lines."""
 
 
 def alerts(plan: Plan) -> Iterator[str]:  # 1
@@ -52,7 +54,10 @@ def alerts(plan: Plan) -> Iterator[str]:  # 1
 
 def log_metrics(plan: Plan) -> Iterator[str]:  # 2
     for one in resources(plan, "google_logging_metric"):
-        asked = set(re.findall(r"jsonPayload\.(\w+)", str(one.values["filter"])))
+        measured = str(one.values.get("value_extractor") or "")
+        asked = set(re.findall(r"jsonPayload\.(\w+)", f"{one.values['filter']} {measured}"))
+        if measured != _extractor(MEASURED.get(str(one.values["name"]))):
+            yield f"{one.address} measures {measured or 'nothing'}"
         for field in sorted(asked - WRITTEN):
             yield f"{one.address} counts by {field}, which no log line has"
         for name in re.findall(r'jsonPayload\.event="([^"]*)"', str(one.values["filter"])) or ["anything"]:
@@ -60,6 +65,10 @@ def log_metrics(plan: Plan) -> Iterator[str]:  # 2
                 yield f"{one.address} counts {name}, which no stage logs"
         if one.values["name"] == "dmz/refused_attestations" and "accepted" not in asked:
             yield f"{one.address} counts accepted attestations too"
+
+
+def _extractor(field: str | None) -> str:
+    return f"EXTRACT(jsonPayload.{field})" if field else ""
 
 
 def money(plan: Plan) -> Iterator[str]:  # 3
