@@ -9,9 +9,9 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
-from functions.ctl.documents import Connection
+from functions.ctl.documents import Contents, Documents
 from functions.ctl.progress import Seen
 from shared.errors import Permanent, Transient
 from shared.machines import Kind, vm_name
@@ -52,17 +52,28 @@ _STEP = re.compile(r"[0-9TZ:-]{20} dmz: (.+)", re.ASCII)
 """As the guest's console writes a step: the time, then its words."""
 
 
+class Reads(Protocol):
+    """What a run is followed through."""
+
+    @property
+    def documents(self) -> Documents: ...
+    @property
+    def blobs(self) -> Contents: ...
+
+
 @dataclass
 class Follower:
     """One run on one platform. What it has read once and cannot change it keeps."""
 
-    connection: Connection
+    connection: Reads
     run_id: str
     machines: Path
     """State directory of the TPU emulator."""
     run: Document = field(default_factory=dict)
     judged: Verdicts | None = None
     """What `verdicts` has read."""
+    pause: float = _PAUSE
+    """Seconds between two readings."""
     _steps: dict[str, str] = field(default_factory=dict)
 
     def follow(self, show: Callable[[Seen], None], trouble: Callable[[], str]) -> None:
@@ -77,7 +88,7 @@ class Follower:
                 pass  # a store that does not answer is asked again, unless the platform has ended
             if why := trouble():
                 raise Permanent(why)
-            time.sleep(_PAUSE)
+            time.sleep(self.pause)
 
     def look(self) -> Seen:
         """One reading of everything that is shown."""

@@ -14,15 +14,13 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from functions.ctl.inputs import BadInput
-from functions.local import platform
+from functions.ctl.publishing import Publish, publisher
 from functions.local.layout import Layout
-from functions.local.project import bypass
-from functions.local.pubsub import PubSub
 from shared.appraisal import statement
 from shared.appraisal.signer import FileSigner, Signer, new_key, signed
 from shared.errors import Permanent
@@ -34,12 +32,9 @@ from shared.image.revision import revision, tree
 from shared.model.provenance import Build
 from shared.model.value import printable
 
-LOCAL = "local"
 KMS_ENDPOINT = "DMZ_KMS_ENDPOINT"
 """http://127.0.0.1:PORT of another Cloud KMS than Google's, for tests."""
 _TOPIC = "image-built"
-
-Publish = Callable[[Event], None]
 
 
 def rebuild(arguments: argparse.Namespace, layout: Layout, inputs: Cache | None = None) -> int:
@@ -154,20 +149,6 @@ def _given(
         if file and (file.is_dir() or not os.access(file.parent, os.W_OK | os.X_OK)):
             raise Permanent(f"{file} cannot be written: name a file in a directory that you may write to.")
     return path, signer, publisher(arguments.publish, layout) if arguments.publish else None, named
-
-
-def publisher(to: str, layout: Layout) -> Publish:
-    """Publishes to the Google Cloud project `to`, or to the local platform; Permanent if that is not up."""
-    if to != LOCAL:
-        from shared.gcp.pubsub import PubSubBus
-
-        return PubSubBus(to).publish
-    up = platform.read(layout.platform)
-    if not up:
-        raise Permanent("The local platform is not up, so nothing can be published to it: ./dmz up.")
-    os.environ.update(bypass(os.environ))
-    local = PubSub(up.addresses["pubsub"], up.project)
-    return lambda event: local.publish(event.type, event.body(), event.attributes())
 
 
 def _new_key(path: Path) -> int:

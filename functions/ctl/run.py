@@ -111,7 +111,7 @@ class _Run:
                     follower = Follower(connection, self._run_id, self._request.layout.machines)
                 except KeyboardInterrupt:
                     return self._interrupted()
-                why = self._follow(up, follower, display)
+                why = self._follow(up, connection, follower, display)
             made = self._report(up, follower, why)
             width = self._console.width if self._console.is_terminal else 0
             tail = str(follower.run.get("tail", ""))
@@ -160,20 +160,18 @@ class _Run:
                 "end it with ./dmz down to run with another policy or other advisories."
             )
 
-    def _follow(self, up: Platform, follower: Follower, display: Display) -> str:
+    def _follow(self, up: Platform, connection: Connection, follower: Follower, display: Display) -> str:
         """Why there is no end of the run's own; empty if there is one."""
         state = f"{up.name}, {up.advisories_name or up.advisories}, policy {Path(up.policy).stem}"
         first = Line("platform", "done", self._platform_seconds, state)
         try:
-            self._say(f"cost: {bill.estimate(self._workload, follower.connection.settings, _PAID)}.")
+            self._say(f"cost: {bill.estimate(self._workload, connection.settings, _PAID)}.")
             display.show((first, *self._waiting()))
             self._services.start(Services(self._request.layout, up))
             for wheel, path in zip(self._workload.wheels, self._wheels, strict=True):
-                repository = follower.connection.settings.staging_repository
+                repository = connection.settings.staging_repository
                 version = wheel.sha256.removeprefix("sha256:")
-                follower.connection.registry.upload_generic(
-                    repository, "wheels", version, wheel.filename, path
-                )
+                connection.registry.upload_generic(repository, "wheels", version, wheel.filename, path)
             PubSub(up.addresses["pubsub"], up.project).publish(
                 self._event.type, self._event.body(), self._event.attributes()
             )

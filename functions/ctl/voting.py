@@ -11,7 +11,8 @@ from pathlib import Path
 import yaml
 
 from functions.ctl.appraise import read_file
-from functions.ctl.rebuild import event, publisher, signer_of
+from functions.ctl.publishing import publisher
+from functions.ctl.rebuild import event, signer_of
 from functions.local.layout import Layout
 from shared.appraisal import statement
 from shared.appraisal.builders import Builders

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from functions.ctl import waive_shown as shown
 from functions.ctl.inputs import BadInput
+from functions.ctl.publishing import LOCAL, Publish, publisher
 from functions.ctl.stored import UNREACHABLE, Records, Unreachable, records
 from functions.local.layout import Layout
 from shared import waivers
@@ -35,8 +36,6 @@ _DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _ID = re.compile(r"waiver-[0-9a-f]{12}", re.ASCII)
 WAIT = 60.0
 """Seconds for the scanner to record what was published; its service may have to start first."""
-
-Publish = Callable[[Event], None]
 
 
 @dataclass(frozen=True)
@@ -125,8 +124,6 @@ def _waiver(arguments: argparse.Namespace, now: float) -> Waiver:
 
 def _publisher(project: str, layout: Layout) -> Publish:
     def publish(event: Event) -> None:
-        from functions.ctl.rebuild import LOCAL, publisher  # with Google's clients; a list needs none
-
         publisher(project or LOCAL, layout)(event)
 
     return publish
