@@ -24,8 +24,7 @@ from functions.ctl import (
 )
 from functions.ctl.dispatch import dispatch
 from functions.ctl.inputs import BadInput
-from functions.local.__main__ import explained
-from functions.local.backing import KINDS
+from functions.local.layout import KINDS, explained
 from shared.errors import DmzError
 from shared.model.workload import built_in
 

@@ -6,7 +6,6 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from functions.local import platform, supervisor
 from functions.local.layout import Layout
 from shared.errors import Permanent
 
@@ -23,7 +22,8 @@ def check(
     1. The policy and the advisories can be read. 2. The report can be written. 3. The state directory can be made and
     written to. 4. The DMZ_ variables are right, and the ports that they name are free.
     """
-    from functions.local import advisories  # takes half a second, which ./dmz status need not wait for
+    # They take a second, which ./dmz match need not wait for.
+    from functions.local import advisories, platform, supervisor
 
     try:
         advisories.check(policy, source)  # 1

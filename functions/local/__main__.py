@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import errno
 import os
 import signal
 import sys
 import threading
 from pathlib import Path
 
-from functions.local.backing import KINDS
-from functions.local.layout import layout
+from functions.local.layout import KINDS, explained, layout
 from functions.local.supervisor import Choice, Supervisor
 from shared.errors import DmzError
 
@@ -46,17 +44,6 @@ def main() -> int:
         print(explained(error), file=sys.stderr)
         return 1
     return 0
-
-
-def explained(error: OSError) -> str:
-    """The operating system's refusal as one sentence."""
-    where = f" ({error.filename})" if error.filename else ""
-    what = error.strerror or str(error)
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return (
-            f"The disk is full{where}: free some space, or name another place in DMZ_HOME and XDG_CACHE_HOME."
-        )
-    return f"The operating system refused{where}: {what}."
 
 
 def _hold_leash(supervisor: Supervisor) -> None:

@@ -8,10 +8,8 @@ from dataclasses import dataclass, field
 
 from functions.local import docker, memory, metadata, programs, sdk
 from functions.local.children import Program
-from functions.local.layout import Layout
+from functions.local.layout import KINDS, Layout
 from shared.errors import Permanent
-
-KINDS = ("sdk", "docker", "memory")
 
 
 def _nothing() -> None: ...

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from collections.abc import Mapping
@@ -11,6 +12,8 @@ from pathlib import Path
 from shared.errors import Permanent
 
 CHECKOUT = Path(__file__).resolve().parent.parent.parent
+KINDS = ("sdk", "docker", "memory")
+"""What may stand behind Pub/Sub and Firestore: see `functions.local.backing`."""
 _LEAST_FREE = 256 * 1024 * 1024
 """Bytes: with less, an emulator would fail halfway into its first file."""
 
@@ -102,3 +105,14 @@ def layout(environment: Mapping[str, str], home: Path | None = None) -> Layout:
     cache = environment.get("XDG_CACHE_HOME") or os.fspath(Path.home() / ".cache")
     state = home or Path(environment.get("DMZ_HOME") or CHECKOUT / ".dmz")
     return Layout(home=state.absolute(), cache=Path(cache).absolute() / "package-dmz")
+
+
+def explained(error: OSError) -> str:
+    """The operating system's refusal as one sentence."""
+    where = f" ({error.filename})" if error.filename else ""
+    what = error.strerror or str(error)
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return (
+            f"The disk is full{where}: free some space, or name another place in DMZ_HOME and XDG_CACHE_HOME."
+        )
+    return f"The operating system refused{where}: {what}."

@@ -32,7 +32,14 @@ def sdk_emulators(sdk: Sdk, pubsub: int, firestore: int) -> tuple[Program, ...]:
 
 
 def emulator(
-    name: str, log: str, module: str, config: Path, port: int, *, patience: float = 1.0, seconds: float = 180.0
+    name: str,
+    log: str,
+    module: str,
+    config: Path,
+    port: int,
+    *,
+    patience: float = 1.0,
+    seconds: float = 180.0,
 ) -> Program:
     """One of the project's own emulators."""
     command = (sys.executable, "-P", "-m", module, "--config", os.fspath(config))
