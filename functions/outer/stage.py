@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 
 from functions.outer import decide
-from shared import logged, machines
+from shared import logged, machines, notices
 from shared.delivery import ENDED, Outcome, fail, in_turn
-from shared.errors import Permanent, Untrusted
+from shared.errors import DmzError, Permanent, Untrusted
 from shared.events import (
+    AttestationAppraised,
     CancelRequested,
     DeadLetterDropped,
     Event,
@@ -16,6 +18,7 @@ from shared.events import (
     OuterInstallCompleted,
     RunFailed,
     RunRequested,
+    VerdictChanged,
     derive,
 )
 from shared.model import prices
@@ -33,15 +36,25 @@ def handle_event(event: Event, ports: Ports) -> Outcome:
         return _cancel(event, event.data, ports)
     if isinstance(event.data, DeadLetterDropped):
         return Outcome((logged.dropped(event, event.data, ports.clock()),))
-    if not isinstance(event.data, RunFailed):
+    if isinstance(event.data, RunFailed):
+        ports.machines("outer").end(event.run_id)
+    elif not isinstance(event.data, VerdictChanged | AttestationAppraised):
         raise Untrusted(f"The outer stage has nothing to do with {event.type}; check its subscriptions.")
-    ports.machines("outer").end(event.run_id)
-    return Outcome()
+    return Outcome(notices.about(event, ports.settings.console, ports.clock()) if ports.sink else ())
+
+
+def settle(event: Event, ports: Ports) -> Sequence[Event]:
+    """After the batch: who wants to be told is told, if the sink takes it; else the watchdog goes on."""
+    if ports.sink:
+        with suppress(DmzError):
+            notices.send(event, ports.store, ports.sink, ports.clock())
+    return ()
 
 
 def sweep(event: Event, ports: Ports) -> Iterator[tuple[str, Outcome]]:
-    """Runs that hang, wherever they do, and runs whose outer VM will not report."""
-    yield from in_turn(_overdue(event, ports), ports.machines("outer").sweep(event, "outer"))
+    """Runs that hang, wherever they do, and runs whose outer VM will not report; last, who was not told yet."""
+    untold = notices.again(ports.store, ports.sink, ports.clock()) if ports.sink else ()
+    yield from in_turn(_overdue(event, ports), ports.machines("outer").sweep(event, "outer"), untold)
 
 
 def _cancel(event: Event, data: CancelRequested, ports: Ports) -> Outcome:
@@ -83,7 +96,7 @@ def _start(event: Event, request: RunRequested, ports: Ports) -> Outcome:
     if not existing:
         stored = ports.blobs.put(workload.canonical())
         cost = decide.cost(workload, prices.read(ports.settings.prices), ports.settings)
-        new = decide.new_run(workload, stored, cost, now)
+        new = decide.new_run(workload, stored, cost, now) | {"request": event.id}
         if event.traceparent:
             new["trace"] = event.trace  # a caller's; else it follows from the run's id
         # Never over an existing one: a worker that was thought dead would set a run back that has gone on.
