@@ -23,6 +23,8 @@ _CARRIES = ("manifest", "verdicts", "lock", "report")
 """What passes from each stage to the next."""
 WIDTH, HEIGHT = 1080, 176
 _BOX, _GAP, _TOP, _TALL = 172, 55, 26, 96
+_WIDE = 24
+"""Characters that a box has room for."""
 _SQUARES = 22
 """Shards that are drawn one by one."""
 
@@ -132,11 +134,15 @@ def _stage(
         place=PLACES[name],
         state=state,
         seconds=seconds,
-        detail=_detail(name, state, run, synced, verdicts)[:60],
+        detail=_cut(_detail(name, state, run, synced, verdicts)),
         x=(_BOX + _GAP) * place,
         start=min(1.0, max(0.0, start)),
         share=min(1.0, (seconds or 0.0) / whole) if whole else 0.0,
     )
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _WIDE else text[: _WIDE - 1] + "…"
 
 
 def _state(name: str, run: Mapping[str, Any], started: float | None, ended: float | None) -> State:
@@ -163,7 +169,7 @@ def _detail(
             return words.plural(total, "package") if total else "installs" if state == "running" else ""
         case "scanner":
             refused = verdicts.get("hold", 0) + verdicts.get("block", 0)
-            return f"{words.grouped(verdicts.get('allow', 0))} allowed, {refused} refused" if verdicts else ""
+            return f"{refused} of {words.grouped(sum(verdicts.values()))} refused" if verdicts else ""
         case "sync":
             if synced:
                 return f"{synced.files_done} of {words.plural(synced.files, 'file')}"
@@ -171,12 +177,9 @@ def _detail(
             return words.plural(files, "file") if files is not None else ""
         case "inner":
             inner = part(run, "inner")
-            egress = f", egress {inner.get('egress')}" if inner.get("egress") else ""
-            return (
-                f"{words.grouped(number(inner.get('installed')))} installed{egress}"
-                if inner.get("installed")
-                else ""
-            )
+            installed = words.grouped(number(inner.get("installed")))
+            sealed = "" if inner.get("egress") == "denied" else ", egress open"
+            return f"{installed} installed{sealed}" if installed else ""
     answers: Sequence[Any] = list(part(run, "attestation").values())
     waiting = str(part(run, "attesting").get("service", "")) if state == "running" else ""
     said = [str(each.get("decision", "")) for each in answers if isinstance(each, Mapping)]
@@ -189,17 +192,20 @@ def synced(
     """The shards of the run's newest plan; None before there is one."""
     if not syncs:
         return None
-    # A run that is planned again has a further document; the one whose files the run names is the one that counts.
-    planned = run.get("planned")
-    known = next((each for _, each in syncs if each.get("artifacts") == planned), syncs[-1][1])
+    known = syncs[-1][1]
 
     def count(document: Mapping[str, Any] | None, name: str) -> int:
         return int(number((document or {}).get(name)) or 0)
 
-    done_all = count(known, "done") >= count(known, "shards")
-    files = count(known, "artifacts")
-    files_done = files if done_all else min(files, count(progress, "done"))
-    return Synced(count(known, "shards"), count(known, "done"), files, files_done, count(known, "bytes"))
+    files = count(run, "planned")
+    done = min(files, max(count(known, "artifacts"), count(progress, "done")))
+    return Synced(
+        count(known, "shards"),
+        count(known, "done"),
+        files,
+        done,
+        max(count(known, "bytes"), count(progress, "bytes")),
+    )
 
 
 def tried(run: Mapping[str, Any]) -> list[str]:

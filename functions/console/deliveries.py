@@ -62,21 +62,26 @@ def _sent(readings: Readings, run_id: str, run: Mapping[str, Any]) -> Iterator[S
             yield Sent(f"{vm.get('kind')}-install-completed", str(vm["report"]), f"{vm.get('kind')} VM")
     for topic in _ON_THE_WAY:
         yield Sent(topic, derived_id(run_id, topic), "")
-    for id, sync in _of_run(readings, "syncs", run_id, ("shards", "lock")):
-        plan = id.removeprefix(f"{run_id}-")
+    for _, sync in _of_run(readings, "syncs", run_id, ("shards", "plan")):
+        plan = str(sync.get("plan", ""))
         for shard in range(min(int(number(sync.get("shards")) or 0), _MOST)):
             yield Sent(
                 "sync-shard-planned",
                 derived_id(run_id, "sync-shard-planned", f"{plan} {shard}"),
                 f"shard {shard}",
             )
-    yield from _attested(readings, run_id, run)
+    yield from _attested(readings, run_id)
     yield Sent("run-failed", derived_id(run_id, "run-failed"), "")
 
 
-def _attested(readings: Readings, run_id: str, run: Mapping[str, Any]) -> Iterator[Sent]:
-    for service in run.get("data_services") or ():
-        yield Sent("nonce-requested", derived_id(run_id, "nonce-requested", str(service)), str(service))
+def _attested(readings: Readings, run_id: str) -> Iterator[Sent]:
+    nonces = {
+        id: str(nonce.get("service", "")) for id, nonce in _of_run(readings, "nonces", run_id, ("service",))
+    }
+    asked = readings.among("nonce-requests", "nonce_id", list(nonces)[:30], 30) if nonces else ()
+    for id, request in asked:  # asked for under a secret, so the id follows from nothing that is stored
+        service = nonces.get(str(request.get("nonce_id")), "")
+        yield Sent("nonce-requested", id, service)
     fields = ("service", "nonce_id", "token", "result")
     for id, appraisal in _of_run(readings, "appraisals", run_id, fields):
         service = str(appraisal.get("service", ""))

@@ -124,7 +124,13 @@ def images(readings: Readings, _shelf: Shelf, asked: Asked) -> Mapping[str, Any]
             {
                 "fields": each,
                 "over": (number(each.get("expires")) or 0) <= asked.now,
-                "votes": [vote for vote in votes if vote["image"] == each.get("image")],
+                "votes": list(
+                    {
+                        (vote["builder"], vote["manifest"], vote["revision"]): vote
+                        for vote in votes
+                        if vote["image"] == each.get("image")
+                    }.values()
+                ),
             }
             for each in found
         ],

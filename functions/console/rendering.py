@@ -63,6 +63,7 @@ def _environment() -> jinja2.Environment:
         "segment": lambda text: quote(str(text), safe=""),
         "short": words.short,
         "size": words.size,
+        "unix": words.unix,
     }
     made.globals |= {"static": address, "query": _query}
     return made

@@ -28,7 +28,7 @@ from shared.errors import Permanent
 from shared.model.value import printable
 from shared.readings import Readings
 
-PAGE = 100
+PAGE = 50
 """Rows of packages on one page."""
 REFUSED = 50
 """Refused packages that the run's first page shows with every rule."""

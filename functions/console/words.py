@@ -83,7 +83,8 @@ def unix(text: Any) -> float | None:
 def short(digest: Any) -> str:
     """Enough of a digest to tell it from others: `8363c8605cbf`."""
     text = str(digest or "")
-    return text.removeprefix("sha256:")[:12] if text.startswith("sha256:") else text
+    kind, _, value = text.rpartition("sha256:")
+    return f"{kind}{value[:12]}" if "sha256:" in text else text
 
 
 def plural(count: float, one: str, many: str = "") -> str:
