@@ -317,14 +317,15 @@ class Desk:
         stop = threading.Event()
 
         def renew() -> None:
-            if not stop.wait(min(handling.SLOW, self.lease / 4)):
-                self._note(handled.begun())  # who is killed leaves this
-            while not stop.wait(self.lease / 4):
-                try:
+            pause, begun = min(handling.SLOW, self.lease / 4), False
+            while not stop.wait(pause):
+                pause = self.lease / 4
+                with suppress(DmzError):  # the next try may succeed; if none does, the fence keeps the result out
                     if not self.store.renew(claim, self.clock() + self.lease):
                         return
-                except DmzError:
-                    continue  # the next try may succeed; if none does, the fence keeps the result out
+                if not begun:
+                    self._note(handled.begun())  # who is killed leaves this
+                begun = True
 
         thread = threading.Thread(target=renew, name=f"lease {claim.key}", daemon=True)
         thread.start()
