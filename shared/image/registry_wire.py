@@ -15,6 +15,7 @@ from typing import Self
 import httpx
 import orjson
 
+from shared import patience
 from shared.errors import Permanent, Transient
 from shared.image.registry_auth import Login, RegistryClient, is_same_origin, read_all
 from shared.image.registry_reference import Reference, is_loopback
@@ -114,7 +115,7 @@ class Wire:
                 check(answer, what, self._reference)
             return answer
 
-        return http.persist(once, self._attempts)
+        return patience.persist(once, self._attempts)
 
     def send(
         self,

@@ -3,7 +3,9 @@
 1. The bytes go to a temporary file beside the destination; it gets its name by an atomic rename, or is removed.
 2. The sha256 covers every byte from the first, whatever the number of connections that brought them.
 3. More bytes than were promised, or than `max_size`, are refused as soon as they are seen; fewer at the end.
-4. A resumed answer must continue exactly where the last one broke (206 and its Content-Range); else all starts anew.
+4. A resumed answer must continue exactly where the last one broke (206 and its Content-Range), and be of the same
+   file by its ETag and length, as far as the server tells them (RFC 9110, section 13.1.5); else all starts anew. Two
+   halves that do not make the expected whole are fetched anew once, in one state: a mirror moves on between two reads.
 5. A server that drips is left: each file has `patience` seconds and the time that SLOWEST takes, one hour at most.
 6. A URL that a workload names leads to the public internet alone (`public`).
 """
@@ -23,6 +25,7 @@ from typing import IO
 
 import httpx
 
+from shared import patience
 from shared.errors import Permanent, Transient
 from shared.model.value import Digest
 from shared.ports import Gone
@@ -32,7 +35,7 @@ MAX_SIZE = 16 * 1024**3
 _ROUNDS = 20
 _LONGEST = 3600.0
 """Seconds: a request to a service ends then (https://cloud.google.com/run/docs/configuring/request-timeout)."""
-_RANGE = re.compile(r"bytes ([0-9]+)-[0-9]+/(?:[0-9]+|\*)", re.ASCII)
+_RANGE = re.compile(r"bytes ([0-9]+)-[0-9]+/([0-9]+|\*)", re.ASCII)
 
 
 class Downloader:
@@ -84,6 +87,9 @@ class Downloader:
                     self._public if by_workload else self._client, url, file, limit, self._patience
                 )  # 6
                 self._complete(part)
+                if part.pieced and part.digest != sha256:  # 4
+                    part.restart()
+                    self._complete(part)
             if size is not None and part.size != size:  # 3
                 raise Permanent(
                     f"{url} has {part.size} bytes and not the expected {size}; nothing of it was kept."
@@ -105,11 +111,11 @@ class Downloader:
         for _ in range(_ROUNDS - 1):
             before = part.size
             try:
-                return http.persist(part.proceed, self._attempts)
+                return patience.persist(part.proceed, self._attempts)
             except Transient:
                 if part.size <= before:
                     raise
-        return http.persist(part.proceed, self._attempts)
+        return patience.persist(part.proceed, self._attempts)
 
 
 class _Part:
@@ -124,10 +130,14 @@ class _Part:
         self._max_size = max_size
         self._patience = patience
         self._begun = time.monotonic()
-        self._restart()
+        self.restart()
 
-    def _restart(self) -> None:
+    def restart(self) -> None:
+        """Forget what has arrived."""
         self.size = 0
+        self.pieced = False
+        self._etag = ""
+        self._total = ""
         self._hash = hashlib.sha256()
         self._file.seek(0)
         self._file.truncate()
@@ -142,6 +152,8 @@ class _Part:
         headers = {"Accept-Encoding": "identity"}
         if self.size:
             headers["Range"] = f"bytes={self.size}-"
+            if self._etag:
+                headers["If-Range"] = self._etag
         try:
             with http.stream(self._client, self._url, headers) as response:
                 self._check(response)
@@ -157,21 +169,34 @@ class _Part:
     def _check(self, response: httpx.Response) -> None:
         if self.size and response.status_code == 206:
             start = _RANGE.fullmatch(response.headers.get("content-range", ""))
-            if start is None or int(start[1]) != self.size:  # 4
-                self._restart()
+            if start is None or int(start[1]) != self.size or self._changed(response, start[2]):  # 4
+                self.restart()
                 raise Transient(
-                    f"{self._url} resumes at another place than where it broke off; starting anew."
+                    f"{self._url} resumes at another place than where it broke off, or another file; starting anew."
                 )
+            self.pieced = True
             return
         if self.size and response.status_code in (200, 416):
-            self._restart()  # 4
+            self.restart()  # 4
             if response.status_code == 416:
                 raise Transient(f"{self._url} does not resume after a broken connection; starting anew.")
         if response.status_code in (404, 410):
             raise Gone(f"{self._url} answers with HTTP status {response.status_code}: the file is not there.")
-        http.check_status(response.status_code, self._url)
+        http.check_status(response.status_code, self._url, response.headers)
         if response.status_code != 200:
             raise Permanent(f"{self._url} answers with HTTP status {response.status_code} instead of a file.")
+
+        etag = response.headers.get("etag", "")
+        self._etag = (
+            "" if etag.startswith("W/") else etag
+        )  # a weak one does not say that the bytes are the same
+        self._total = response.headers.get("content-length", "")
+
+    def _changed(self, response: httpx.Response, total: str) -> bool:
+        """True if the server says that this is not the file whose beginning is here."""
+        etag = response.headers.get("etag", "")
+        lengths = {self._total, total} - {"", "*"}
+        return len(lengths) > 1 or bool(self._etag and etag and etag != self._etag)
 
     def _append(self, chunk: bytes) -> None:
         self.size += len(chunk)

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import random
 import ssl
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TypeVar
 
 import httpx
 
+from shared import patience
 from shared.errors import Permanent, Transient
 from shared.upstream import public
-
-T = TypeVar("T")
 
 CONNECTIONS = 32
 _TIMEOUT = httpx.Timeout(30.0, connect=15.0, pool=300.0)
@@ -64,23 +60,14 @@ def get(
     redirects: int = _REDIRECTS,
 ) -> Answer | None:
     """The content at `url`, None on 404 or 410. Transient if the server cannot be reached, Permanent otherwise."""
-    return persist(lambda: _get_once(client, url, limit, accept, redirects), attempts)
+    return patience.persist(lambda: _get_once(client, url, limit, accept, redirects), attempts)
 
 
-def persist(work: Callable[[], T], attempts: int) -> T:
-    """`work` until it succeeds; after a Transient again, with growing and random pauses, `attempts` times in all."""
-    for attempt in range(1, attempts):
-        try:
-            return work()
-        except Transient:
-            time.sleep(random.uniform(0.5, 1.0) * min(0.2 * 2**attempt, 10.0))  # noqa: S311 - spreads retries
-    return work()
-
-
-def check_status(status: int, url: str) -> None:
+def check_status(status: int, url: str, headers: Mapping[str, str] | None = None) -> None:
     """Transient for what passes, Permanent for every other answer that is not a success."""
     if status in _PASSING:
-        raise Transient(f"{url} answers with HTTP status {status} at the moment.")
+        words = f"{url} answers with HTTP status {status} at the moment."
+        raise patience.passing(words, (headers or {}).get("retry-after"))
     if not 200 <= status < 300:
         raise Permanent(f"{url} answers with HTTP status {status}; check the address and the access to it.")
 
@@ -119,7 +106,7 @@ def _get_once(client: httpx.Client, url: str, limit: int, accept: str, redirects
         with stream(client, url, {"Accept": accept}, redirects) as response:
             if response.status_code in (404, 410):
                 return None
-            check_status(response.status_code, url)
+            check_status(response.status_code, url, response.headers)
             body = bytearray()
             for chunk in response.iter_bytes():
                 body += chunk

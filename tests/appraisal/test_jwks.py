@@ -46,7 +46,7 @@ def web() -> Iterator[Web]:
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    monkeypatch.setattr(http.time, "sleep", lambda _: None)  # type: ignore[attr-defined]
+    monkeypatch.setattr("shared.patience.time.sleep", lambda _: None)
     return Clock()
 
 

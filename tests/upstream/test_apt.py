@@ -12,7 +12,7 @@ import pytest
 
 from shared.errors import Permanent, Transient
 from shared.model.package import Release
-from shared.upstream import apt, http, openpgp
+from shared.upstream import apt, openpgp
 from shared.upstream.apt import AptIndexClient, sources
 from shared.upstream.mirrors import Mirrors
 from tests.upstream.apt_repository import Suite, stanza
@@ -28,7 +28,7 @@ Repository = Callable[..., AptIndexClient]
 @pytest.fixture
 def repository(web: Web, signer: Signer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Repository:
     """Publishes trixie and its two companions; arguments spoil the first."""
-    monkeypatch.setattr(http.time, "sleep", lambda _: None)
+    monkeypatch.setattr("shared.patience.time.sleep", lambda _: None)
     keyrings = tmp_path / "keyrings"
     keyrings.mkdir()
     shutil.copy(signer.keyring, keyrings / "debian-13.gpg")

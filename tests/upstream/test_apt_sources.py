@@ -54,7 +54,7 @@ def client(
     web: Web, signer: Signer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., AptIndexClient]:
     """The distribution's suites on loopback, and any repositories below https://apt.fuse.example on the same server."""
-    monkeypatch.setattr(http.time, "sleep", lambda _: None)
+    monkeypatch.setattr("shared.patience.time.sleep", lambda _: None)
     keyrings = tmp_path / "keyrings"
     keyrings.mkdir()
     shutil.copy(signer.keyring, keyrings / "debian-13.gpg")

@@ -15,9 +15,11 @@ from types import SimpleNamespace
 
 import pytest
 
+from shared import patience
 from shared.errors import Permanent, Transient
-from shared.upstream import download, http, public
+from shared.upstream import download, public
 from shared.upstream.download import Downloader
+from tests.support.pauses import noted
 from tests.upstream.support import Reply, Request, Web, digest, ranged
 
 CONTENT = random.Random(1).randbytes(300_000)  # noqa: S311 - test data, repeatable
@@ -25,7 +27,7 @@ CONTENT = random.Random(1).randbytes(300_000)  # noqa: S311 - test data, repeata
 
 @pytest.fixture(autouse=True)
 def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http, "time", SimpleNamespace(sleep=lambda _: None))
+    monkeypatch.setattr(patience, "time", SimpleNamespace(sleep=lambda _: None, time=time.time))
 
 
 def only(folder: Path) -> list[str]:
@@ -75,7 +77,7 @@ def test_a_connection_that_keeps_breaking_may_go_on_while_it_gets_further(web: W
 
 def test_what_was_sent_before_the_break_counts_for_the_hash(web: Web, tmp_path: Path) -> None:
     def lies(request: Request) -> Reply:
-        if request.number == 1:
+        if "range" not in request.headers:
             return Reply(b"\x00" * len(CONTENT), cut=100_000)
         return ranged(CONTENT)(request)
 
@@ -102,6 +104,55 @@ def test_a_resumption_elsewhere_starts_anew(web: Web, tmp_path: Path, span: str)
     web.routes["/f"] = elsewhere
     assert Downloader().fetch(f"{web.url}/f", digest(CONTENT), tmp_path / "f") == len(CONTENT)
     assert (tmp_path / "f").read_bytes() == CONTENT
+
+
+def test_two_halves_of_two_states_are_fetched_anew_in_one(web: Web, tmp_path: Path) -> None:
+    before = b"\x00" * len(CONTENT)
+
+    def moves_on(request: Request) -> Reply:
+        return Reply(before, cut=100_000) if request.number == 1 else ranged(CONTENT)(request)
+
+    web.routes["/f"] = moves_on
+    assert Downloader().fetch(f"{web.url}/f", digest(CONTENT), tmp_path / "f") == len(CONTENT)
+    assert ["range" in each.headers for each in web.asked("/f")] == [False, True, False]
+
+
+def test_a_whole_that_is_wrong_is_not_fetched_again(web: Web, tmp_path: Path) -> None:
+    web.routes["/f"] = Reply(b"\x00" * len(CONTENT))
+    with pytest.raises(Permanent, match="not the expected"):
+        Downloader().fetch(f"{web.url}/f", digest(CONTENT), tmp_path / "f")
+    assert len(web.asked("/f")) == 1
+
+
+@pytest.mark.parametrize(("etag", "sent"), [('"one"', '"one"'), ('W/"one"', None), ("", None)])
+def test_what_is_resumed_is_asked_for_by_its_strong_name(
+    web: Web, tmp_path: Path, etag: str, sent: str | None
+) -> None:
+    def named(request: Request) -> Reply:
+        whole = ranged(CONTENT, first_cut=100_000)(request)
+        return Reply(whole.body, whole.status, headers={**whole.headers, "ETag": etag}, cut=whole.cut)
+
+    web.routes["/f"] = named
+    Downloader().fetch(f"{web.url}/f", digest(CONTENT), tmp_path / "f")
+    assert [each.headers.get("if-range") for each in web.asked("/f")] == [None, sent]
+
+
+@pytest.mark.parametrize("told", ["etag", "length"])
+def test_a_resumption_of_another_file_starts_anew_at_once(web: Web, tmp_path: Path, told: str) -> None:
+    """A server that ignores If-Range: what it says of the rest shows that it is the rest of something else."""
+
+    def other(request: Request) -> Reply:
+        whole = ranged(CONTENT, first_cut=100_000)(request)
+        headers = {**whole.headers, "ETag": '"one"'}
+        if whole.status == 206 and told == "etag":
+            headers["ETag"] = '"two"'
+        elif whole.status == 206:
+            headers["Content-Range"] = headers["Content-Range"].replace(f"/{len(CONTENT)}", "/9999999")
+        return Reply(whole.body, whole.status, headers=headers, cut=whole.cut)
+
+    web.routes["/f"] = other
+    assert Downloader().fetch(f"{web.url}/f", digest(CONTENT), tmp_path / "f") == len(CONTENT)
+    assert ["range" in each.headers for each in web.asked("/f")] == [False, True, False]
 
 
 def test_a_file_that_shrank_starts_anew(web: Web, tmp_path: Path) -> None:
@@ -133,6 +184,21 @@ def test_a_server_that_is_not_there_is_transient(tmp_path: Path) -> None:
 def test_a_busy_server_is_asked_again(web: Web, tmp_path: Path, status: int) -> None:
     web.routes["/f"] = lambda request: Reply(status=status) if request.number < 3 else Reply(CONTENT)
     assert Downloader().fetch(f"{web.url}/f", digest(CONTENT), tmp_path / "f") == len(CONTENT)
+
+
+def test_a_busy_server_is_left_alone_for_as_long_as_it_asks(
+    web: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses = noted(monkeypatch)
+    web.routes["/f"] = lambda request: (
+        Reply(status=503, headers={"Retry-After": "9"}) if request.number == 1 else Reply(CONTENT)
+    )
+    Downloader().fetch(f"{web.url}/f", digest(CONTENT), tmp_path / "f")
+    assert [pause > 9 for pause in pauses] == [True]
+    web.routes["/g"] = Reply(status=429, headers={"Retry-After": "3600"})
+    with pytest.raises(Transient, match=r"asks to be left alone for 3600 s\.$"):
+        Downloader().fetch(f"{web.url}/g", digest(CONTENT), tmp_path / "g")
+    assert len(web.asked("/g")) == 1
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 204])

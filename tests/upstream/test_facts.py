@@ -50,7 +50,7 @@ WHEEL = "demo-1.0-py3-none-any.whl"
 
 @pytest.fixture
 def facts(web: Web, monkeypatch: pytest.MonkeyPatch) -> PypiFacts:
-    monkeypatch.setattr("shared.upstream.http.time.sleep", lambda _: None)
+    monkeypatch.setattr("shared.patience.time.sleep", lambda _: None)
     return made(web)
 
 
@@ -116,6 +116,39 @@ def test_where_no_file_could_be_installed_all_count(web: Web, facts: PypiFacts) 
     wheel = "demo-1.0-cp313-cp313-win_amd64.whl"
     web.routes["/simple/demo/"] = listing("demo", entry(wheel, "2026-11-22T00:00:00Z"))
     assert asked(facts, "uploaded").uploaded == "2026-11-22T00:00:00Z"
+
+
+HELD, ADDED = "sha256:" + "a" * 64, "b" * 64
+OTHER = "demo-1.0-cp313-cp313-manylinux_2_28_x86_64.whl"
+
+
+@pytest.mark.parametrize(
+    ("only", "uploaded", "yanked"),
+    [
+        ((HELD,), "2020-01-04T00:00:00Z", None),
+        ((f"sha256:{ADDED}",), "2026-11-22T00:00:00Z", "stolen"),
+        ((HELD, f"sha256:{ADDED}"), "2026-11-22T00:00:00Z", "stolen"),
+        ((HELD, "sha256:" + "c" * 64), "2020-01-04T00:00:00Z", None),
+        ((), "2026-11-22T00:00:00Z", "stolen"),
+    ],
+    ids=["held", "added", "both", "one is gone", "all"],
+)
+def test_where_files_are_named_they_alone_count(
+    web: Web, facts: PypiFacts, only: tuple[str, ...], uploaded: str, yanked: str | None
+) -> None:
+    late = entry(OTHER, "2026-11-22T00:00:00Z", yanked="stolen") | {"hashes": {"sha256": ADDED}}
+    web.routes["/simple/demo/"] = listing("demo", entry(WHEEL, "2020-01-04T00:00:00Z"), late)
+    everything = facts.of([package()], ["uploaded", "yanked"])  # what was asked of all is no answer of some
+    assert everything["pkg:pypi/demo@1.0"].uploaded == "2026-11-22T00:00:00Z"
+    (found,) = facts.of([package()], ["uploaded", "yanked"], {"pkg:pypi/demo@1.0": only}).values()
+    assert found == Facts(uploaded=uploaded, yanked=yanked)
+
+
+def test_of_a_held_file_that_is_not_offered_any_more_nothing_is_known(web: Web, facts: PypiFacts) -> None:
+    web.routes["/simple/demo/"] = listing("demo", entry(WHEEL))
+    gone = {"pkg:pypi/demo@1.0": ["sha256:" + "c" * 64]}
+    (found,) = facts.of([package()], ["uploaded"], gone).values()
+    assert found == Facts(lacking="the index has files of that version, but none that is held")
 
 
 @pytest.mark.parametrize("unsaid", [None, 5, "2026-13-01T00:00:00Z", "0001-01-01T00:00:00+23:59"])

@@ -19,7 +19,7 @@ from shared.model.plan import Transfer
 from shared.model.workload import Workload
 from shared.ports import IndexFile
 from shared.settings import Settings
-from shared.upstream import connect, http
+from shared.upstream import connect
 from shared.upstream.publishers import MAX_SIZE
 from shared.upstream.pypi import PythonIndexClient
 from shared.upstream.simple_page import HTML, JSON
@@ -36,7 +36,7 @@ NOBODY = Workload(
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http.time, "sleep", lambda _: None)
+    monkeypatch.setattr("shared.patience.time.sleep", lambda _: None)
 
 
 @pytest.fixture
@@ -132,7 +132,7 @@ def test_another_place_is_never_asked(web: Web, index: PythonIndexClient, elsewh
 def test_a_redirect_is_not_followed(web: Web, index: PythonIndexClient, there: str) -> None:
     web.routes["/integrity/other"] = Reply(CIRCLECI.served)
     serve(web, "unused", Reply(status=302, headers={"Location": there}))
-    with pytest.raises(Permanent, match="redirects.*which is refused"):
+    with pytest.raises(Permanent, match=r"redirects.*which is refused"):
         index.provenance(CIRCLECI.filename, f"{web.url}{WHERE}")
     assert [request.path for request in web.requests] == [WHERE]
 

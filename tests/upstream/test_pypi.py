@@ -10,7 +10,7 @@ import pytest
 from shared.errors import Permanent, Transient
 from shared.model.manifest import DirectUrl, PythonPackage
 from shared.ports import IndexFile
-from shared.upstream import http, pypi
+from shared.upstream import pypi
 from shared.upstream.pypi import PythonIndexClient, select
 from shared.upstream.simple_page import JSON
 from tests.upstream.support import Reply, Request, Web
@@ -27,7 +27,7 @@ def listing(name: str, *filenames: str) -> Reply:
 
 @pytest.fixture
 def index(web: Web, monkeypatch: pytest.MonkeyPatch) -> PythonIndexClient:
-    monkeypatch.setattr(http.time, "sleep", lambda _: None)
+    monkeypatch.setattr("shared.patience.time.sleep", lambda _: None)
     return PythonIndexClient(f"{web.url}/simple")
 
 

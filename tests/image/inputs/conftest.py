@@ -14,7 +14,6 @@ import pytest
 from shared.image.inputs import Cache
 from shared.image.lock import Sources
 from shared.model.image import LockedInput
-from shared.upstream import http
 from shared.upstream.apt import AptIndexClient
 from shared.upstream.mirrors import Mirrors
 from shared.upstream.pypi import PythonIndexClient
@@ -31,7 +30,7 @@ NOW = float(calendar.timegm((2026, 11, 21, 20, 0, 0)))
 
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http.time, "sleep", lambda _: None)
+    monkeypatch.setattr("shared.patience.time.sleep", lambda _: None)
 
 
 @dataclass

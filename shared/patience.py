@@ -1,0 +1,71 @@
+"""Trying again what may pass: with growing random pauses, with what the server asks for, and with an end.
+
+1. A pause is random, so that many who failed together do not come back together.
+2. Retry-After is kept (RFC 9110, section 10.2.3), and never shortened: whoever comes early is turned away again.
+3. All pauses of one piece of work have a budget. What would exceed it fails at once: its event comes again later, which
+   costs nothing meanwhile, and whoever waits here would be waiting inside a request that ends at 600 s.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import TypeVar
+
+from shared.errors import Transient
+
+T = TypeVar("T")
+
+BUDGET = 60.0
+"""Seconds of pauses that one piece of work may take."""
+_LONGEST = 10.0
+"""Seconds of a pause that nobody has asked for."""
+
+
+class Busy(Transient):
+    """The server has asked to be left alone for a while."""
+
+    def __init__(self, message: str, seconds: float) -> None:
+        super().__init__(message)
+        self.seconds = seconds
+
+
+def passing(message: str, retry_after: str | None) -> Transient:
+    """What to raise for an answer that may pass: `message` is a sentence, `retry_after` the header if there is one."""
+    seconds = wanted(retry_after)
+    if not seconds:
+        return Transient(message)
+    return Busy(f"{message.removesuffix('.')}, and asks to be left alone for {seconds:.0f} s.", seconds)
+
+
+def wanted(retry_after: str | None) -> float:
+    """Seconds that the header asks for, as a number or as a date; 0 if it says nothing that can be read."""
+    text = (retry_after or "").strip()
+    if text.isascii() and text.isdigit():
+        return float(text[:9])
+    try:
+        moment = parsedate_to_datetime(text)
+    except ValueError:
+        return 0.0
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return max(0.0, (moment - datetime.fromtimestamp(time.time(), UTC)).total_seconds())
+
+
+def persist(work: Callable[[], T], attempts: int, budget: float = BUDGET) -> T:
+    """`work` until it succeeds; after a Transient again, `attempts` times in all and within `budget` seconds."""
+    left = budget
+    for attempt in range(1, attempts):
+        try:
+            return work()
+        except Transient as error:
+            pause = random.uniform(0.5, 1.0) * min(0.2 * 2**attempt, _LONGEST)  # noqa: S311 - 1
+            if isinstance(error, Busy):
+                pause += error.seconds  # 2
+            if pause > left:  # 3
+                raise
+            left -= pause
+            time.sleep(pause)
+    return work()
