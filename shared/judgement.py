@@ -100,9 +100,13 @@ class Court:
 
         1. It is asked only for what came from it: of a wheel of one's own it must not even hear the name, and what it
         has under the name of something from elsewhere is something else. 2. Nobody there to ask is lacking, not good.
+        3. Of what is held it is asked for the very files: a wheel that is added to a version of years ago is none of
+        them, and what was admitted is not as young as that.
         """
-        asked = [each.package for each in subjects if wanted and _from_index(each)]  # 1
-        found = self.facts.of(asked, wanted) if self.facts and asked else {}
+        indexed = [each for each in subjects if wanted and _from_index(each)]  # 1
+        asked = [each.package for each in indexed]
+        files = {each.package.purl: each.files for each in indexed if each.files}  # 3
+        found = self.facts.of(asked, wanted, files) if self.facts and asked else {}
 
         def about(subject: Subject) -> Said:
             if _from_index(subject) and wanted:

@@ -189,8 +189,16 @@ class Advisories(Protocol):
 class Facts(Protocol):
     """What an index itself says of versions: when they were uploaded, whether they were withdrawn, their licences."""
 
-    def of(self, packages: Sequence[Package], wanted: Collection[FactKind]) -> Mapping[str, case.Facts]:
-        """By purl, for packages of PyPI; of other ecosystems nothing is known. Never raises: `lacking` says why."""
+    def of(
+        self,
+        packages: Sequence[Package],
+        wanted: Collection[FactKind],
+        files: Mapping[str, Collection[Digest]] = ...,
+    ) -> Mapping[str, case.Facts]:
+        """By purl, for packages of PyPI; of other ecosystems nothing is known. Never raises: `lacking` says why.
+
+        `files`: by purl, the sha256 of those of the version's files that count; without an entry all of them do.
+        """
         ...
 
 

@@ -28,7 +28,7 @@ from shared.errors import DmzError, Transient
 from shared.events import Event, HoldingsListed, VerdictChanged, derive
 from shared.held_files import RECORDS, package_id, record_id
 from shared.judgement import Court
-from shared.model.case import Case
+from shared.model.case import Case, Subject
 from shared.model.holdings import Held, Holdings
 from shared.model.package import Package, Release
 from shared.model.value import printable, sentence, sha256
@@ -217,7 +217,7 @@ def _sessions(shelf: tuple[Release, list[Held]], bench: Bench) -> Iterator[_Sess
     first: Court | None = None
     dark = ""
     for workload in sorted({name for held in all_held for name in held.workloads or ("",)}):
-        subjects = [held.subject for held in all_held if workload in (held.workloads or ("",))]
+        subjects = [_very(held) for held in all_held if workload in (held.workloads or ("",))]
         try:
             court = bench.court(release, workload)
             # Neither advisories nor facts are asked for twice: workloads differ in rules alone.
@@ -232,6 +232,13 @@ def _sessions(shelf: tuple[Release, list[Held]], bench: Bench) -> Iterator[_Sess
             yield _Session(workload, case, judge_all(case))
         except DmzError as error:  # 2
             yield _Unheard(workload, tuple(each.package.purl for each in subjects), str(error).rstrip("."))
+
+
+def _very(held: Held) -> Subject:
+    """The package as the very files that are held; what a stray's name says that it is may be none of the index's."""
+    indexed = held.subject.package.ecosystem == "pypi" and not (held.stray or held.subject.own_wheel)
+    files = {file.sha256 for file in held.files if indexed}
+    return held.subject.model_copy(update={"files": tuple(sorted(files))})
 
 
 def _answers(sessions: Sequence[_Session | _Unheard]) -> dict[str, _Answers]:

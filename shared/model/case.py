@@ -7,7 +7,7 @@ from typing import Literal
 from shared.model.apt_source import AptPin
 from shared.model.package import Package
 from shared.model.policy import Policy
-from shared.model.value import Part, Value
+from shared.model.value import Digest, Part, Value
 from shared.model.verdict import AdvisorySource, Finding
 from shared.model.waiver import Moment, Waiver
 
@@ -57,6 +57,8 @@ class Subject(Part):
     """The way by which the workload needs it: names from what the workload asks for to what asks for this package."""
     mends: tuple[str, ...] = ()
     """Advisories for which the policy refuses what it is to replace, and which name this very version as the fix."""
+    files: tuple[Digest, ...] = ()
+    """Of a package that is held: its files, of which alone the index is asked; empty: any of the version may come."""
     facts: Facts = Facts()
 
 

@@ -6,6 +6,7 @@
 4. Whatever fails leaves facts that say why; they are never good facts, and never an exception.
 5. A version is as young as the youngest of its files that a machine of ours could install, and as yanked as any of
    them: whoever steals an account can add a wheel to a release of years ago, and nobody says here which file enters.
+6. Where files are named, they alone count, by hash. Of those that the index does not offer any more nothing is known.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from packaging.version import InvalidVersion, Version
 from shared.errors import DmzError, Permanent
 from shared.model.case import Facts
 from shared.model.package import Package
-from shared.model.value import printable, sha256
+from shared.model.value import Digest, printable, sha256
 from shared.ports import FactKind, IndexFile, PythonIndex
 from shared.upstream import http, public
 from shared.upstream.licences import licences
@@ -32,7 +33,9 @@ DEADLINE = 120.0
 """Seconds for all that one question asks for: a stage has 600 for its whole event."""
 _MAX_METADATA = 4 * 1024**2
 _MAX_REASON = 200
-_Task = tuple[str, str]
+_Task = tuple[str, str, frozenset[Digest]]
+"""Name, version, and the files that count; none: all."""
+_ALL: Mapping[str, Collection[Digest]] = {}
 
 
 class PypiFacts:
@@ -53,10 +56,16 @@ class PypiFacts:
         self._known: dict[tuple[_Task, frozenset[FactKind]], Facts] = {}
         self._lock = threading.Lock()
 
-    def of(self, packages: Sequence[Package], wanted: Collection[FactKind]) -> Mapping[str, Facts]:
+    def of(
+        self,
+        packages: Sequence[Package],
+        wanted: Collection[FactKind],
+        files: Mapping[str, Collection[Digest]] = _ALL,
+    ) -> Mapping[str, Facts]:
         """By purl, for packages of PyPI; nothing if nothing is wanted."""
         kinds = frozenset(wanted)
-        asked = {(p.name, p.version): p.purl for p in packages if p.ecosystem == "pypi"} if kinds else {}
+        ours = [each for each in packages if each.ecosystem == "pypi"] if kinds else []
+        asked = {(p.name, p.version, frozenset(files.get(p.purl, ()))): p.purl for p in ours}
         with self._lock:
             open_ = [task for task in asked if (task, kinds) not in self._known]
         found = self._all(open_, kinds)
@@ -70,7 +79,7 @@ class PypiFacts:
         ends = time.monotonic() + self._deadline
         pool = ThreadPoolExecutor(min(public.CONNECTIONS, len(tasks)), thread_name_prefix="facts")
         try:
-            futures = {task: pool.submit(self._safe, *task, kinds, ends) for task in sorted(tasks)}
+            futures = {task: pool.submit(self._safe, *task, kinds, ends) for task in tasks}
             wait(futures.values(), self._deadline)  # 2
             return {task: self._outcome(future) for task, future in futures.items()}
         finally:
@@ -79,17 +88,19 @@ class PypiFacts:
     def _outcome(self, future: Future[Facts]) -> Facts:
         return future.result() if future.done() else _late(self._deadline)
 
-    def _safe(self, name: str, version: str, kinds: frozenset[FactKind], ends: float) -> Facts:
+    def _safe(
+        self, name: str, version: str, only: frozenset[Digest], kinds: frozenset[FactKind], ends: float
+    ) -> Facts:
         if time.monotonic() > ends:
             return _late(self._deadline)
         try:
-            return self._one(name, version, kinds)
+            return self._one(name, version, only, kinds)
         except DmzError as error:
             return Facts(lacking=_part(error))
         except Exception as error:  # 4: one package's page must not keep the others from a verdict
             return Facts(lacking=f"what the index sent could not be read ({type(error).__name__})")
 
-    def _one(self, name: str, version: str, kinds: frozenset[FactKind]) -> Facts:
+    def _one(self, name: str, version: str, only: frozenset[Digest], kinds: frozenset[FactKind]) -> Facts:
         try:
             wanted = Version(version)
         except InvalidVersion:
@@ -102,6 +113,8 @@ class PypiFacts:
         same = of_version(files, wanted)
         if not same:
             return Facts(lacking="the index has files of it, but none of that version")
+        if only and not (same := [file for file in same if file.sha256 in only]):  # 6
+            return Facts(lacking="the index has files of that version, but none that is held")
         # What stands on the page is told in any case: who knows the upload knows that the page was read.
         usable = [file for file in same if _installable(file.filename)] or same
         uploaded = _uploaded(usable)

@@ -125,7 +125,9 @@ def test_what_the_index_says_decides(make: Make, facts: Facts, decision: str, wh
 
 def test_an_index_out_of_reach_holds_every_package_of_it_and_no_other(make: Make) -> None:
     class Down:
-        def of(self, packages: Sequence[Package], wanted: Collection[FactKind]) -> Mapping[str, Facts]:
+        def of(
+            self, packages: Sequence[Package], wanted: Collection[FactKind], files: Any = None
+        ) -> Mapping[str, Facts]:
             return {package.purl: Facts(lacking="the index cannot be reached") for package in packages}
 
     world = make(policy=strict(), through=lambda name, port: Down() if name == "facts" else port)
@@ -171,7 +173,9 @@ def test_nobody_there_to_ask_is_lacking() -> None:
 
 def test_a_port_that_leaves_a_package_out_leaves_it_lacking() -> None:
     class Silent:
-        def of(self, packages: Sequence[Package], wanted: Collection[FactKind]) -> Mapping[str, Facts]:
+        def of(
+            self, packages: Sequence[Package], wanted: Collection[FactKind], files: Any = None
+        ) -> Mapping[str, Facts]:
             return {}
 
     (subject,) = court(Market(), facts=Silent()).case([Subject(package=LIB)]).subjects

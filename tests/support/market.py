@@ -199,8 +199,13 @@ class Market:
             raise Permanent(f"{url} has {len(self.contents[url])} bytes and not the expected {size}.")
         return to.write_bytes(self.contents[url])
 
-    def of(self, packages: Sequence[Package], wanted: Collection[FactKind]) -> Mapping[str, Facts]:
-        """Everything was uploaded long ago, is yanked if all its files are, and free."""
+    def of(
+        self,
+        packages: Sequence[Package],
+        wanted: Collection[FactKind],
+        files: Mapping[str, Collection[Digest]] | None = None,
+    ) -> Mapping[str, Facts]:
+        """Everything was uploaded long ago, is yanked if all its files are, and free: of every file the same."""
         self.questions.append((frozenset(p.name for p in packages), frozenset(wanted)))
         return {p.purl: self._said(p, wanted) for p in packages if p.ecosystem == "pypi"}
 
