@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 
 from shared import alarms
@@ -22,7 +23,7 @@ from shared.model.holdings import Holdings
 from shared.model.lock import LockedPython
 from shared.model.plan import Transfer
 from shared.model.publisher import Publisher
-from shared.model.value import sha256
+from shared.model.value import Digest, sha256
 from shared.ports import Document, Put, PythonIndex, Store
 
 _PARALLEL = 8
@@ -51,6 +52,19 @@ def publishers(record: Document) -> tuple[Publisher, ...]:
     """Whom a record names; Permanent if it cannot be read."""
     named = record.get("publishers") or ()
     return tuple(Publisher.check(each, "The record of a held file") for each in named)
+
+
+def named(wanted: Iterable[Transfer], store: Store) -> dict[Digest, tuple[Publisher, ...]]:
+    """By sha256: the noted publishers of those files that the index says it has attestations of."""
+
+    def of(one: Transfer) -> tuple[Digest, tuple[Publisher, ...]]:
+        with suppress(Permanent):  # of a record that cannot be read, an alarm says so
+            return one.sha256, publishers(store.get(RECORDS, record_id(one.repository, one.sha256)) or {})
+        return one.sha256, ()
+
+    asked = [one for one in wanted if one.python is not None and one.python.provenance]
+    with ThreadPoolExecutor(_PARALLEL, thread_name_prefix="attested") as pool:
+        return {digest: found for digest, found in pool.map(of, asked) if found}
 
 
 # --- while it is held ---

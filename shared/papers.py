@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from shared.bom.approved import ApprovedSet
@@ -18,13 +18,22 @@ from shared.errors import Permanent
 from shared.model.case import Case
 from shared.model.lock import Lock
 from shared.model.manifest import ClaimedManifest
+from shared.model.publisher import Publisher
 from shared.model.value import Digest
 from shared.model.verdict import Verdicts
 from shared.ports import Blobs, Document, Registry
 
 
-def approved(lock: Lock, judged: Sequence[Digest], blobs: Blobs) -> ApprovedSet:
-    """`judged`: the stored verdicts about the manifest, then those of what was looked at to replace some of it."""
+def approved(
+    lock: Lock,
+    judged: Sequence[Digest],
+    blobs: Blobs,
+    publishers: Mapping[Digest, tuple[Publisher, ...]],
+) -> ApprovedSet:
+    """`judged`: the stored verdicts about the manifest, then those of what was looked at to replace some of it.
+
+    `publishers`: by sha256, of the files whose attestations were verified.
+    """
     if not judged:
         raise Permanent(
             f"Nobody says by which verdicts the lock {lock.digest} was made; run the workload again."
@@ -34,7 +43,7 @@ def approved(lock: Lock, judged: Sequence[Digest], blobs: Blobs) -> ApprovedSet:
     for digest in judged:
         verdicts = Verdicts.read(blobs.get(digest), f"The verdicts {digest}")
         found.append((Case.read(blobs.get(verdicts.case), f"The case {verdicts.case}"), verdicts))
-    return ApprovedSet(lock, manifest, tuple(found))
+    return ApprovedSet(lock, manifest, tuple(found), publishers)
 
 
 def publish(made: ApprovedSet, blobs: Blobs, registry: Registry, repository: str, scratch: Path) -> Document:

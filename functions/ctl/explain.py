@@ -7,6 +7,7 @@ import json
 import shutil
 import sys
 import time
+from contextlib import suppress
 
 from functions.ctl.explanation import Bearing, Explanation, by_purl, lines
 from functions.ctl.inputs import BadInput
@@ -14,8 +15,9 @@ from functions.ctl.sought import Sought, choose, read
 from functions.ctl.stored import UNREACHABLE, Judgement, Records, Unreachable, records
 from functions.ctl.summary import wrap
 from functions.local.layout import Layout
-from shared import decision_log, waivers
+from shared import attested, decision_log, waivers
 from shared.errors import Permanent, Transient
+from shared.held_files import RECORDS, package_id
 from shared.model.case import Case
 from shared.model.decision import LoggedDecision
 from shared.model.package import Package
@@ -71,6 +73,7 @@ def explanation(stored: Records, sought: Sought, run_id: str, now: float) -> Exp
         only_looked_at=not (claimed or here),
         waivers=tuple(_bearing(stored, held, id, now) for id in verdict.waivers),
         logged=_logged(stored, package.purl),
+        publishers=_publishers(stored, package.purl),
     )
 
 
@@ -104,6 +107,14 @@ def _bearing(stored: Records, case: Case, id: str, now: float) -> Bearing:
     if waiver is None:
         return Bearing(id, "unknown", "unknown", "unknown", "unknown", ended)
     return Bearing(id, waivers.words(waiver), waiver.approver, waiver.reason, waiver.expires, ended)
+
+
+def _publishers(stored: Records, purl: str) -> tuple[str, ...]:
+    named = set()
+    for _, record in stored.documents.find(RECORDS, "package", package_id(purl)):
+        with suppress(Permanent):
+            named |= {str(publisher) for publisher in attested.publishers(record)}
+    return tuple(sorted(named))
 
 
 def _logged(stored: Records, purl: str) -> tuple[LoggedDecision, ...]:

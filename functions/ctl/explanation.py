@@ -47,6 +47,8 @@ class Explanation:
     waivers: tuple[Bearing, ...]
     logged: tuple[LoggedDecision, ...]
     """What the decision log says of the package, in any run, oldest first."""
+    publishers: tuple[str, ...] = ()
+    """Who published its files, in words: as their attestations proved when they came in, in whatever run."""
 
     def document(self) -> dict[str, Any]:
         """As JSON."""
@@ -64,6 +66,7 @@ class Explanation:
             "advisories": verdict.advisories.model_dump(mode="json"),
             "policy": {"name": self.policy.name, "digest": verdict.policy},
             "needed_by": list(verdict.needed_by),
+            "publishers": list(self.publishers),
             "replaced_by": [_change(each) for each in self.replaced_by],
             "replaces": [_change(each) for each in self.replaces],
             "only_looked_at": self.only_looked_at,
@@ -105,6 +108,8 @@ def _parts(found: Explanation) -> Iterator[tuple[str, str]]:
         yield "and", f"{also.name} of {also.date}, {also.digest}"
     yield from _advisories(verdict)
     yield "needed by", needed(found)
+    for publisher in found.publishers:
+        yield "publisher", f"{publisher}, as its attestations prove"
     yield from _changes(found)
     for waiver in found.waivers:
         still = f"; it {waiver.ended}" if waiver.ended else ""

@@ -12,7 +12,7 @@ from pathlib import Path
 from packaging.utils import canonicalize_name
 
 from functions.sync import decide
-from shared import affected, eviction, held_files, holdings, logged, papers, second_look, waivers
+from shared import affected, attested, eviction, held_files, holdings, logged, papers, second_look, waivers
 from shared.carrier import Carrier
 from shared.creation import vm_name
 from shared.delivery import Outcome, fail, in_turn
@@ -434,7 +434,8 @@ def _closing(cause: Event, run_id: str, sync_id: str, ports: Ports) -> Outcome:
     completed = (decide.completed(cause, run_id, counted["lock"], now),)
     if not ships:
         return Outcome((), completed)
-    approved = papers.approved(lock, counted.get("judged", ()), ports.blobs)
+    publishers = attested.named(wanted, ports.store)
+    approved = papers.approved(lock, counted.get("judged", ()), ports.blobs, publishers)
     written = papers.publish(approved, ports.blobs, ports.registry, names.generic_repository, ports.scratch)
     learned = Put("runs", run_id, decide.synced(counted, run, now) | written, merge=True)
     return Outcome((learned,), completed)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 
 from shared.model.case import Case, Facts
 from shared.model.lock import Lock
 from shared.model.manifest import ClaimedManifest
+from shared.model.publisher import Publisher
 from shared.model.value import Digest
 from shared.model.verdict import Verdict, Verdicts
 from shared.model.waiver import Waiver
@@ -23,6 +24,8 @@ class ApprovedSet:
     manifest: ClaimedManifest
     judged: tuple[tuple[Case, Verdicts], ...]
     """The manifest's own case first, then those of the replacements."""
+    publishers: Mapping[Digest, tuple[Publisher, ...]] = field(default_factory=dict)
+    """By sha256 of a file whose attestations were verified (PEP 740)."""
 
     @property
     def case(self) -> Case:

@@ -143,6 +143,7 @@ def component(item: Item, approved: ApprovedSet) -> Json:
             ("environment", item.environments),
             ("file", item.filename),
             ("suite", item.suite),
+            ("publisher", approved.publishers.get(item.sha256, ())),
             ("uploaded", facts.uploaded if facts else ""),
             ("yanked", (facts.yanked or "without a reason") if facts and facts.yanked is not None else ""),
             ("decision", verdict.decision if verdict else ""),

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import io
+import json
 import zipfile
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from functions.ctl import explain
+from functions.ctl.explanation import lines
+from functions.ctl.sought import read
+from functions.ctl.stored import Records
 from shared.attested import publishers
 from shared.errors import Transient
 from shared.guest import record
-from shared.holdings import RECORDS, record_id
+from shared.held_files import RECORDS, record_id
 from shared.ports import Document, IndexFile
 from tests.stages.test_reevaluation import alarms, evictions, offer, refresh
 from tests.stages.world import World
@@ -65,6 +70,23 @@ def test_the_publisher_is_noted_with_the_file(held: World) -> None:
     refresh(held, "one")
     assert alarms(held, "attestation") == []
     assert alarms(held, "no-data") == []
+
+
+def test_the_bill_of_materials_and_explain_name_the_publisher(held: World) -> None:
+    ((run_id, run),) = held.store.find("runs", "state", "completed")
+    bill = json.loads(held.blobs.get(run["sbom"]))
+    said = {
+        component["name"]: each["value"]
+        for component in bill["components"]
+        for each in component["properties"]
+        if each["name"].endswith(":publisher")
+    }
+    assert said == {NAME: str(CIRCLECI.publisher)}
+    found = explain.explanation(Records(held.store, held.blobs), read(NAME), run_id, held.clock())
+    assert f"  publisher   {CIRCLECI.publisher}, as its attestations prove" in lines(found)
+    assert found.document()["publishers"] == [str(CIRCLECI.publisher)]
+    other = explain.explanation(Records(held.store, held.blobs), read("tool"), run_id, held.clock())
+    assert other.publishers == ()
 
 
 def test_a_file_without_attestations_comes_in_as_before(world: World) -> None:
