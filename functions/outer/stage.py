@@ -96,7 +96,7 @@ def _start(event: Event, request: RunRequested, ports: Ports) -> Outcome:
     if not existing:
         stored = ports.blobs.put(workload.canonical())
         cost = decide.cost(workload, prices.read(ports.settings.prices), ports.settings)
-        new = decide.new_run(workload, stored, cost, now) | {"request": event.id}
+        new = decide.new_run(workload, stored, cost, now)
         if event.traceparent:
             new["trace"] = event.trace  # a caller's; else it follows from the run's id
         # Never over an existing one: a worker that was thought dead would set a run back that has gone on.

@@ -157,7 +157,7 @@ def planned(
     That is nothing once the inner VM was `begun`: it installs the lock of its own record, whatever a replay plans.
     """
     digest = made.digest
-    counter = {"run_id": run_id, "plan": digest, "lock": lock.digest, "shards": len(made.shards)}
+    counter = {"run_id": run_id, "lock": lock.digest, "shards": len(made.shards)}
     counted = Put("syncs", sync_id(run_id, digest), counter, merge=True)
     if begun:
         return (counted,)
