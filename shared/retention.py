@@ -60,6 +60,7 @@ EXPIRING: Mapping[str, Kept] = {
         REPLAY_DAYS, "a value is registered once; a token that carries it lives for an hour"
     ),
     "nonces": Kept(REPLAY_DAYS, "asked for by their use, an hour later at the most"),
+    "notices": Kept(REPLAY_DAYS, "who was told of what, while its event may come again"),
     "progress": Kept(REPLAY_DAYS, "of use while the run goes on"),
     "proved": Kept(RUN_DAYS, "a file by URL is fetched again when its proof is old"),
     "reevaluations": Kept(REPLAY_DAYS, "how the last judging again went"),

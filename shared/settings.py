@@ -128,6 +128,12 @@ class Settings:
     """host:port of another TPU API than Google's, without TLS."""
     registry_endpoint: Annotated[str, forms.LOOSE_ADDRESS] = ""
     """http://host:port of another Artifact Registry than Google's."""
+    console: Annotated[str, forms.ADDRESS] = ""
+    """Address of the console, for the links of notifications."""
+    notify: Annotated[str, forms.SINK] = ""
+    """CloudEvents sink that is told of failed runs, changed verdicts, refused attestations; empty: nobody is told."""
+    traces: Annotated[str, forms.SINK] = ""
+    """Where spans are sent to, by OTLP over HTTP, …/v1/traces; empty: they are in the database alone."""
     shard_bytes: Annotated[int, forms.Whole(1, 1 << 40)] = 64 << 20
     """A sync shard holds at most so many bytes, unless one file is larger."""
     lease_seconds: Annotated[int, forms.Whole(1, 600)] = 20

@@ -79,6 +79,17 @@ class Stored:
         return "" if there else f"names '{_shown(given)}', which is no {self.kind}{or_else}."
 
 
+@dataclass(frozen=True)
+class Guarded:
+    """Matches a pattern as a whole; what was given is never shown, as it may be what lets in."""
+
+    expected: str
+    pattern: re.Pattern[str]
+
+    def complaint(self, given: str, _: str, /) -> str:
+        return "" if self.pattern.fullmatch(given) else f"must be {self.expected}; it is another text."
+
+
 def _must(expected: str, given: str) -> str:
     return f"must be {expected}, not '{_shown(given)}'."
 
@@ -100,6 +111,12 @@ ZONE = _text("a zone, us-central1-a say", r"[a-z]+-[a-z]+[0-9]+-[a-z]")
 NAME = _text("a name of small letters, digits and hyphens", r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?")
 ACCOUNT = _text("the e-mail address of a service account", r"[^@\s]+@[a-z0-9.-]+\.gserviceaccount\.com")
 ADDRESS = _text("an address that begins with https:// or http://", r"https?://[^/\s]+(/\S*)?")
+SINK = Guarded(
+    "an address that begins with https://, or with http:// on this machine",
+    re.compile(
+        r"(https://[^/\s@?#]+|http://(127\.0\.0\.1|localhost|\[::1\])(:[0-9]{1,5})?)([/?][!-~]*)?", re.ASCII
+    ),
+)
 LOOSE_ADDRESS = _text("http://host:port or https://host:port", r"https?://[^/\s@:]+(:[0-9]{1,5})?/?")
 HOST_PORT = _text("host:port", r"[^/\s@:]+:[0-9]{1,5}")
 WORDS = _text("one line of text", r"[^\x00-\x1f\x7f]{0,500}")

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import get_type_hints
 
 from shared.settings import OTHERS, Settings, variable
-from shared.settings_forms import Stored, Text, Whole
+from shared.settings_forms import Guarded, Stored, Text, Whole
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "settings.md"
@@ -82,13 +82,13 @@ def _row(name: str) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _value(form: Text | Whole | Stored) -> str:
+def _value(form: Text | Guarded | Whole | Stored) -> str:
     match form:
         case Whole():
             return f"{form.low} to {form.high}"
         case Stored():
             return f"path of a {form.kind}" + (f", or {form.instead.expected}" if form.instead else "")
-        case Text():
+        case Text() | Guarded():
             return form.expected
 
 

@@ -8,13 +8,15 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from shared.creation import Creation, Kind
-from shared.delivery import Desk, Outcome
+from shared.delivery import Desk, Outcome, Settle, nothing_to_settle
 from shared.events import Event
 from shared.gcp.firestore import FirestoreBlobs, FirestoreStore
 from shared.gcp.tpu import TpuVms
 from shared.machines import Machines
+from shared.notices import Sink
 from shared.ports import Blobs, Bus, Store, Vms
 from shared.settings import Settings
+from shared.upstream.sink import HttpSink
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,8 @@ class Ports:
     settings: Settings
     clock: Callable[[], float]
     secret: Callable[[], str]
+    sink: Sink | None = None
+    """Who is told of what people wait for; None: nobody."""
 
     def machines(self, kind: Kind) -> Machines:
         grace = float(self.settings.report_grace_seconds)
@@ -46,6 +50,7 @@ def google(settings: Settings, kind: Kind) -> Ports:
         settings=settings,
         clock=time.time,
         secret=lambda: secrets.token_hex(24),
+        sink=HttpSink(settings.notify) if settings.notify and kind == "outer" else None,
     )
 
 
@@ -55,12 +60,14 @@ def desk(
     sweep: Callable[[Event, Ports], Iterable[tuple[str, Outcome]]],
     ports: Ports,
     bus: Bus,
+    settle: Settle = nothing_to_settle,
 ) -> Desk:
     return Desk(
         stage=stage,
         store=ports.store,
         bus=bus,
         handle=lambda event: handle(event, ports),
+        settle=settle,
         sweep=lambda event: sweep(event, ports),
         clock=ports.clock,
         lease=float(ports.settings.lease_seconds),

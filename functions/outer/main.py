@@ -5,7 +5,7 @@ from __future__ import annotations
 import functions_framework
 from cloudevents.http import CloudEvent
 
-from functions.outer.stage import handle_event, sweep
+from functions.outer.stage import handle_event, settle, sweep
 from shared import vm_stages
 from shared.delivery import Desk
 from shared.gcp.pubsub import PubSubBus
@@ -22,7 +22,7 @@ def wire(settings: Settings) -> Desk:
 
 
 def desk(ports: vm_stages.Ports, bus: Bus) -> Desk:
-    return vm_stages.desk("outer", handle_event, sweep, ports, bus)
+    return vm_stages.desk("outer", handle_event, sweep, ports, bus, lambda event: settle(event, ports))
 
 
 _handle = entry_point("outer", wire)

@@ -7,6 +7,8 @@ SUBSCRIBERS: dict[str, tuple[str, ...]] = {
         "run-requested",
         "outer-install-completed",
         "run-failed",
+        "verdict-changed",
+        "attestation-appraised",
         "cancel-requested",
         "dead-letter-dropped",
         "sweep-requested",

@@ -15,7 +15,7 @@ locals {
   # what is kept for ever, is shared/retention.py; tests/terraform/test_retention.py compares.
   expiring = toset([
     "affected", "alarms", "appraisals", "blobs", "chunks", "claims", "endings", "nonce-requests", "nonce-uses",
-    "nonce-values", "nonces", "progress", "proved", "reevaluations", "runs", "shards", "slices", "spans", "syncs", "token-uses",
+    "nonce-values", "nonces", "notices", "progress", "proved", "reevaluations", "runs", "shards", "slices", "spans", "syncs", "token-uses",
     "verdicts", "vms", "workers",
   ])
 

@@ -14,12 +14,13 @@ locals {
     outer_service_account   = local.outer_vm
     outer_subnetwork        = google_compute_subnetwork.outer.name
     staging_repository      = google_artifact_registry_repository.staging.repository_id
+    traces                  = "https://telemetry.googleapis.com/v1/traces"
     zone                    = var.zone
   }
 
   tunable = toset([
-    "attestation_keys", "attestation_root", "debian_mirror", "debian_security_mirror", "epss", "kev", "keyrings",
-    "lease_seconds", "nonce_seconds", "outer_debian_key", "outer_debian_mirror", "outer_debian_security_mirror", "outer_python_index",
+    "attestation_keys", "attestation_root", "console", "debian_mirror", "debian_security_mirror", "epss", "kev", "keyrings",
+    "lease_seconds", "nonce_seconds", "notify", "outer_debian_key", "outer_debian_mirror", "outer_debian_security_mirror", "outer_python_index",
     "policy", "prices", "python_index", "report_grace_seconds", "shard_bytes",
   ])
 

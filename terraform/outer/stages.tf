@@ -4,7 +4,7 @@
 locals {
   stage_topics = {
     attestation = ["attestation-requested", "image-built", "nonce-registered", "nonce-requested", "reference-revoked", "sweep-requested"]
-    outer       = ["cancel-requested", "dead-letter-dropped", "outer-install-completed", "run-failed", "run-requested", "sweep-requested"]
+    outer       = ["attestation-appraised", "cancel-requested", "dead-letter-dropped", "outer-install-completed", "run-failed", "run-requested", "sweep-requested", "verdict-changed"]
     scanner     = ["holdings-listed", "manifest-published", "sweep-requested", "waiver-granted", "waiver-revoked"]
     sync        = ["advisories-refreshed", "sweep-requested", "sync-shard-planned", "verdict-changed", "verdicts-written"]
   }

@@ -56,6 +56,11 @@ def test_all_mistakes_are_said_at_once() -> None:
             ["My Project", "p", "-project", "project-"],
             ["example.com:my-project", "dmz-inner"],
         ),
+        (
+            "notify",
+            ["http://hooks.test/x", "https://", "https://user:pass@hooks.test", "https://a b", "file:///x"],
+            ["https://hooks.test/services/T0/B0?x=1", "http://127.0.0.1:8080/", "http://localhost"],
+        ),
         ("location", ["us", "us-central1-a", "us-central1\n"], ["europe-west4"]),
         ("zone", ["us-central1", "us-central1-a,us-central1-b"], ["europe-west4-b"]),
         ("inner_network", ["Net", "projects/p/global/networks/n", "a" * 64], ["n", "a" * 63]),

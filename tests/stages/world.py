@@ -31,6 +31,7 @@ from shared.model.manifest import ClaimedManifest, DebianPackage, Environment, G
 from shared.model.policy import Policy
 from shared.model.value import sha256
 from shared.model.workload import OwnWheel, Workload
+from shared.notices import Sink
 from shared.policy.read import find
 from shared.ports import Document, VmSpec
 from shared.settings import Settings
@@ -68,6 +69,7 @@ class World:
     through: Through = lambda _name, port: port
     outer: Play | None = None
     inner: Play | None = None
+    sink: Sink | None = None
     ahead: float = 0.0
     """Seconds by which the world's clock is ahead of ours."""
     policy: Policy = field(
@@ -148,6 +150,7 @@ class World:
             "settings": self.settings,
             "clock": self.clock,
             "secret": lambda: secrets.token_hex(24),
+            "sink": self.sink,
         }
         judging: dict[str, Any] = {
             "store": store,

@@ -1,0 +1,151 @@
+"""Notifications of what people wait for: a run that failed, a verdict that changed, a refused attestation.
+
+A notice is `notices/<id>`, written by the batch that finishes the event which it is about, so that no death loses it;
+its id follows from that event, so that a duplicate makes no second one, and a sink that hears it twice can tell. It is
+sent after that batch, and by the watchdog as long as the sink has not taken it; a day later it is given up with a line
+of the log. No run waits for a sink, whatever that does.
+
+`notices/<id>`: {state: waiting|sent|lost, since, tries, next, said, attributes, data}.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, Protocol
+from urllib.parse import quote
+
+from shared import logs
+from shared.delivery import Outcome
+from shared.errors import DmzError, Transient
+from shared.events import AttestationAppraised, Event, RunFailed, VerdictChanged, derived_id, timestamp
+from shared.model.trace import Place
+from shared.model.value import canonical, printable
+from shared.ports import Create, Document, Put, Store
+from shared.upstream.sink import Unanswered
+
+TYPE = "package-dmz.notification.v1"
+COLLECTION = "notices"
+GIVE_UP = 86_400.0
+"""Seconds after which nobody is told any more."""
+AT_ONCE = 20
+"""Notices that one round of the watchdog sends."""
+_LONGEST_PAUSE = 3600.0
+_WORDS = 500
+_SECRETS = re.compile(
+    r"eyJ[\w-]{8,}\.[\w-]{8,}(\.[\w-]*)?|(?<=//)[^/@\s]+@|\b(ya29\.|gh[ps]_|AKIA)[\w.-]{8,}"
+)
+"""Tokens, and credentials in addresses: a reason may quote what somebody else has said."""
+
+
+class Sink(Protocol):
+    """Who is told."""
+
+    def send(self, attributes: Mapping[str, str], body: bytes) -> None:
+        """Transient unless the event was taken."""
+        ...
+
+
+def about(event: Event, console: str, now: float) -> tuple[Create, ...]:
+    """The notice of an event, for the batch that finishes it; none if nobody has to be told.
+
+    `console`: address of the console, for the link; empty for none.
+    """
+    told = _told(event)
+    if told is None:
+        return ()
+    sentence, path = told
+    name = derived_id(event.run_id, "notification", f"{event.type} {event.id}")
+    data: dict[str, Any] = {
+        "event": event.type,
+        "event_id": event.id,
+        "run_id": event.run_id,
+        "sentence": _safe(sentence),
+        "link": f"{console.rstrip('/')}{path}" if console else "",
+    }
+    attributes = {
+        "id": name,
+        "source": "/package-dmz/outer",
+        "specversion": "1.0",
+        "type": TYPE,
+        "time": timestamp(now),
+        "traceparent": str(Place(event.trace, event.handled_by("outer"))),
+    }
+    fields: Document = {
+        "state": "waiting",
+        "since": now,
+        "tries": 0,
+        "next": now,
+        "said": "",
+        "attributes": attributes,
+        "data": data,
+    }
+    return (Create(COLLECTION, name, fields),)
+
+
+def _told(event: Event) -> tuple[str, str] | None:
+    """(sentence, path in the console)."""
+    run = f"/runs/{quote(event.run_id, safe='')}"
+    match event.data:
+        case RunFailed() as failed:
+            return f"{failed.run_id} failed in the stage {failed.stage}: {failed.reason}", run
+        case VerdictChanged() as changed:
+            words = f"{changed.purl} was {changed.before} and is {changed.after} now: {changed.reason}"
+            return words, "/watch"
+        case AttestationAppraised() as answer if answer.decision == "refused":
+            failed_first = answer.failed_checks[0] if answer.failed_checks else "no check says why"
+            words = f"The token of the data service {answer.service} was refused: {failed_first}"
+            return words, f"{run}/attestation" if event.run_id else "/images"
+    return None
+
+
+def send(event: Event, store: Store, sink: Sink, now: float) -> None:
+    """Right after the batch, and at a duplicate if that died before it. What fails now is the watchdog's."""
+    for write in about(event, "", now):
+        found = store.get(COLLECTION, write.id)
+        if found and found["state"] == "waiting" and not found["tries"]:
+            _try(write.id, found, store, sink, now)
+
+
+def again(store: Store, sink: Sink, now: float) -> Iterator[tuple[str, Outcome]]:
+    """The watchdog's round: what waits and is due, the oldest first. It finds nothing of its own."""
+    waiting = sorted(store.find(COLLECTION, "state", "waiting"), key=lambda each: float(each[1]["since"]))
+    due = [each for each in waiting if now >= float(each[1]["next"])]
+    for name, fields in due[:AT_ONCE]:
+        if not _try(name, fields, store, sink, now):
+            break
+    yield from ()
+
+
+def _try(name: str, fields: Document, store: Store, sink: Sink, now: float) -> bool:
+    """Whether it is worth while to go on with the next one."""
+    tries, sentence = int(fields["tries"]) + 1, str(fields["data"]["sentence"])
+    try:
+        sink.send(fields["attributes"], canonical(fields["data"]))
+    except Transient as error:
+        lost = now >= float(fields["since"]) + GIVE_UP
+        pause = min(60.0 * 2 ** min(tries - 1, 10), _LONGEST_PAUSE)
+        left: Document = {
+            "state": "lost" if lost else "waiting",
+            "tries": tries,
+            "next": now + pause,
+            "said": printable(str(error), _WORDS),
+        }
+        store.put([Put(COLLECTION, name, left, merge=True)])
+        words = (
+            f"Nobody was told that {sentence} {error}" if lost else f"Not told yet, {tries} times: {error}"
+        )
+        logs.line("notification", "ERROR" if lost else "WARNING", words, "outer", id=name, told=False)
+        return not isinstance(error, Unanswered)
+    sent: Document = {"state": "sent", "tries": tries, "said": ""}
+    try:
+        store.put([Put(COLLECTION, name, sent, merge=True)])
+    except DmzError:
+        return False  # told once more, under the same id
+    logs.line("notification", "INFO", f"Told: {sentence}", "outer", id=name, told=True)
+    return True
+
+
+def _safe(sentence: str) -> str:
+    """One line, without what must not leave."""
+    return printable(_SECRETS.sub("…", " ".join(sentence.split())), _WORDS)
