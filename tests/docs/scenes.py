@@ -232,7 +232,7 @@ PROJECTS = Scene(
         Arrow(((534, 126), (678, 126)), ("6 images",), (600, 118)),
         Arrow(((826, 538), (826, 572)), (), (0, 0)),
     ),
-    footer="Red: hostile. Green: no way out but to Google's interfaces. 6: by whom image_pushers names, by default nobody.",
+    footer="Red: hostile. Green: no way out but to Google's interfaces. 6: by image_pushers, who are nobody at first.",
 )
 
 DRAWN = {"overview.svg": OVERVIEW, "projects.svg": PROJECTS}
