@@ -4,6 +4,10 @@ Listing and versions go through the client; uploads through the endpoints that p
 https://cloud.google.com/artifact-registry/docs/python/store-python (twine's form),
 https://cloud.google.com/artifact-registry/docs/reference/rest/v1/projects.locations.repositories.aptArtifacts/upload,
 https://cloud.google.com/artifact-registry/docs/reference/rest/v1/projects.locations.repositories.genericArtifacts/upload.
+
+What may pass is tried again here within a budget, with what Retry-After asks for (`shared.patience`): a shard that
+comes again lists and looks at everything once more. An upload may be sent twice: what is there already is compared by
+its hash, never assumed.
 """
 
 from __future__ import annotations
@@ -12,7 +16,7 @@ import base64
 import hashlib
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent import futures
 from functools import cached_property
 from pathlib import Path
@@ -27,6 +31,7 @@ from google.auth.credentials import Credentials
 from google.auth.transport.requests import Request
 from google.cloud import artifactregistry_v1
 
+from shared import patience
 from shared.errors import Permanent, Transient
 from shared.gcp.errors import translated
 from shared.model.lock import LockedArchive, LockedPython
@@ -39,8 +44,12 @@ _SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 _BOUNDARY = "package-dmz-7MA4YWxkTrZu0gW"
 _CHUNK = 1 << 20
 _OPERATION_SECONDS = 300
+_ATTEMPTS = 5
 _ALREADY_EXISTS = 6
 """https://github.com/googleapis/googleapis/blob/master/google/rpc/code.proto"""
+_FINAL = {3, 7, 9, 11, 12}
+"""INVALID_ARGUMENT, PERMISSION_DENIED, FAILED_PRECONDITION, OUT_OF_RANGE, UNIMPLEMENTED: the same content would fail
+again (https://google.aip.dev/194)."""
 
 
 class _TokenOnly(Credentials):
@@ -89,8 +98,12 @@ class ArtifactRegistry:
 
     def stored(self, repository: str) -> Sequence[Stored]:
         request = {"parent": self._name(repository), "page_size": 1000}
-        with translated(f"Listing the repository {repository}"):
-            return [_stored(repository, file) for file in self._client.list_files(request=request)]
+
+        def listed() -> Sequence[Stored]:
+            with translated(f"Listing the repository {repository}"):
+                return [_stored(repository, file) for file in self._client.list_files(request=request)]
+
+        return patience.persist(listed, _ATTEMPTS)
 
     def delete_version(self, owner: str) -> None:
         """https://cloud.google.com/artifact-registry/docs/reference/rest/v1/projects.locations.repositories.packages.versions/delete
@@ -124,47 +137,61 @@ class ArtifactRegistry:
             "pyversion": "py3" if file.is_wheel else "source",
             "sha256_digest": file.sha256.removeprefix("sha256:"),
         }
-        with path.open("rb") as content:
-            answer = self._post(
-                f"{base}/{self._settings.holder(repository)}/{repository}/",
-                f"Uploading {file.filename}",
-                data=form,
-                files={"content": (file.filename, content, "application/octet-stream")},
-            )
+        url, what = f"{base}/{self._settings.holder(repository)}/{repository}/", f"Uploading {file.filename}"
+
+        def upload() -> httpx.Response:
+            with path.open("rb") as content:
+                part = (file.filename, content, "application/octet-stream")
+                return self._post(url, what, data=form, files={"content": part})
+
+        answer = patience.persist(upload, _ATTEMPTS)
         # An existing file is answered 400; whether it has the same bytes is what the caller's listing tells.
         if answer.status_code == 400 and "already exists" in answer.text:
             return self._same(repository, file.filename, file.sha256)
-        return _accepted(answer, f"Uploading {file.filename}")
+        return _accepted(answer, what)
 
     def upload_apt(self, repository: str, file: LockedArchive, path: Path) -> None:
         url = f"{self._api}/upload/v1/{self._name(repository)}/aptArtifacts:create?uploadType=multipart"
         what = f"Uploading {file.filename}"
-        # What is there already is ignored by the service; whether it has the same bytes is what the listing tells.
-        self._multipart(url, {}, "application/vnd.debian.binary-package", path, what)
+        taken = self._multipart(url, {}, "application/vnd.debian.binary-package", path, what)
+        # What is there already is ignored by the service, which then names no artifact.
+        if not (taken or {}).get("aptArtifacts"):
+            self._same_archive(repository, file)
 
     def upload_generic(self, repository: str, package: str, version: str, filename: str, path: Path) -> None:
         url = f"{self._api}/upload/v1/{self._name(repository)}/genericArtifacts:create?uploadType=multipart"
         names = {"packageId": package, "versionId": version, "filename": filename}
         what = f"Uploading {filename}"
-        if not self._multipart(url, names, "application/octet-stream", path, what):
+        if self._multipart(url, names, "application/octet-stream", path, what) is None:
             self._same(repository, f"{package}:{version}:{filename}", _digest_of(path))
 
     def download_generic(self, repository: str, package: str, version: str, filename: str, to: Path) -> None:
         name = quote(f"{package}:{version}:{filename}", safe=":")
         url = f"{self._api}/v1/{self._name(repository)}/files/{name}:download?alt=media"
-        try:
-            with self._http.stream("GET", url, headers=self._headers()) as answer:
-                if answer.status_code != 200:
-                    answer.read()
-                    _accepted(answer, f"Downloading {filename}")
-                with to.open("wb") as file:
-                    for chunk in answer.iter_bytes(_CHUNK):
-                        file.write(chunk)
-        except httpx.HTTPError as error:
-            raise Transient(f"Downloading {filename} broke off: {error}.") from error
 
-    def _multipart(self, url: str, names: dict[str, str], kind: str, path: Path, what: str) -> bool:
-        """Upload and wait for the end of the operation; False if the service holds such a file already."""
+        def download() -> None:
+            try:
+                with self._http.stream("GET", url, headers=self._headers()) as answer:
+                    if answer.status_code != 200:
+                        answer.read()
+                        _accepted(answer, f"Downloading {filename}")
+                    with to.open("wb") as file:
+                        for chunk in answer.iter_bytes(_CHUNK):
+                            file.write(chunk)
+            except httpx.HTTPError as error:
+                raise Transient(f"Downloading {filename} broke off: {error}.") from error
+
+        patience.persist(download, _ATTEMPTS)
+
+    def _multipart(
+        self, url: str, names: dict[str, str], kind: str, path: Path, what: str
+    ) -> dict[str, Any] | None:
+        """Upload and wait for the end of the operation: its response; None if the service holds such a file already."""
+        return patience.persist(lambda: self._multipart_once(url, names, kind, path, what), _ATTEMPTS)
+
+    def _multipart_once(
+        self, url: str, names: dict[str, str], kind: str, path: Path, what: str
+    ) -> dict[str, Any] | None:
         head = (
             f"--{_BOUNDARY}\r\nContent-Type: application/json; charset=UTF-8\r\n\r\n{json.dumps(names)}\r\n"
             f"--{_BOUNDARY}\r\nContent-Type: {kind}\r\n\r\n"
@@ -176,18 +203,20 @@ class ArtifactRegistry:
         }
         answer = self._post(url, what, content=_body(head, path, end), headers=headers)
         if answer.status_code == 409:
-            return False
+            return None
         _accepted(answer, what)
         operation = self._finished(answer.json().get("operation", {}), what)
         error = operation.get("error") or {}
         # A conflict is told by the operation, not by the answer to the upload.
         if error.get("code") == _ALREADY_EXISTS:
-            return False
+            return None
         if error:
-            raise Transient(
-                f"{what} failed in Artifact Registry: {printable(str(error.get('message')), 300)}."
-            )
-        return True
+            words = printable(str(error.get("message")), 300).removesuffix(".")
+            if error.get("code") in _FINAL:
+                raise Permanent(f"{what} was refused by Artifact Registry after the upload: {words}.")
+            raise Transient(f"{what} failed in Artifact Registry after the upload: {words}.")
+        response: dict[str, Any] = operation.get("response", {})
+        return response
 
     def _finished(self, operation: dict[str, Any], what: str) -> dict[str, Any]:
         """Follow a long-running operation to its end (https://google.aip.dev/151)."""
@@ -202,13 +231,23 @@ class ArtifactRegistry:
             operation = self._get(f"{self._api}/v1/{operation['name']}", what).json()
         return operation
 
+    def _same_archive(self, repository: str, file: LockedArchive) -> None:
+        """Permanent if the repository has other bytes of this very package, version and architecture."""
+        listed = self.stored(repository)
+        if any(one.sha256 == file.sha256 for one in listed):
+            return
+        for one in listed:
+            name, _, version = (
+                unquote(part) for part in one.owner.rpartition("/packages/")[2].partition("/versions/")
+            )
+            architecture = one.name.removesuffix(".deb").split("_")[2:3]
+            if (name, version, architecture) == (file.name, file.version, [file.architecture]):
+                raise _other_bytes(repository, file.filename, one.sha256, file.sha256)
+
     def _same(self, repository: str, filename: str, sha256: str) -> None:
         held = [one for one in self.stored(repository) if one.name == filename]
         if any(one.sha256 != sha256 for one in held):
-            raise Permanent(
-                f"{repository} already holds {filename} with {held[0].sha256}, not the judged {sha256}: somebody put "
-                "other bytes under this name; delete that version and run again."
-            )
+            raise _other_bytes(repository, filename, held[0].sha256, sha256)
 
     def _headers(self) -> dict[str, str]:
         with translated("Artifact Registry"):
@@ -219,27 +258,48 @@ class ArtifactRegistry:
     def _post(
         self, url: str, what: str, *, headers: dict[str, str] | None = None, **content: Any
     ) -> httpx.Response:
-        try:
-            return self._http.post(url, headers=self._headers() | (headers or {}), **content)
-        except httpx.HTTPError as error:
-            raise Transient(f"{what} broke off: {error or type(error).__name__}.") from error
+        """The answer, unless it is one that may pass: that is Transient."""
+        answer = self._asked(
+            lambda: self._http.post(url, headers=self._headers() | (headers or {}), **content), what
+        )
+        if _passes(answer):
+            _accepted(answer, what)
+        return answer
 
     def _get(self, url: str, what: str) -> httpx.Response:
+        def get() -> httpx.Response:
+            answer = self._asked(lambda: self._http.get(url, headers=self._headers()), what)
+            _accepted(answer, what)
+            return answer
+
+        return patience.persist(get, _ATTEMPTS)
+
+    def _asked(self, ask: Callable[[], httpx.Response], what: str) -> httpx.Response:
         try:
-            answer = self._http.get(url, headers=self._headers())
+            return ask()
         except httpx.HTTPError as error:
             raise Transient(f"{what} broke off: {error or type(error).__name__}.") from error
-        _accepted(answer, what)
-        return answer
 
 
 def _accepted(answer: httpx.Response, what: str) -> None:
     if answer.is_success:
         return
     words = printable(" ".join(answer.text.split()), 300)
-    if answer.status_code in (408, 429) or answer.status_code >= 500:
-        raise Transient(f"{what} did not succeed for now ({answer.status_code}): {words}.")
+    if _passes(answer):
+        passing = f"{what} did not succeed for now ({answer.status_code}): {words}."
+        raise patience.passing(passing, answer.headers.get("retry-after"))
     raise Permanent(f"{what} was refused ({answer.status_code}): {words}.")
+
+
+def _passes(answer: httpx.Response) -> bool:
+    return answer.status_code in (408, 429) or answer.status_code >= 500
+
+
+def _other_bytes(repository: str, filename: str, there: str, judged: str) -> Permanent:
+    return Permanent(
+        f"{repository} already holds {filename} with {there}, not the judged {judged}: somebody put other bytes under "
+        "this name; delete that version and run again."
+    )
 
 
 def _body(head: bytes, path: Path, end: bytes) -> Iterator[bytes]:
