@@ -1,4 +1,4 @@
-"""The services' one entry point: runs, under functions-framework, the stage that the environment names.
+"""The services' one entry point: runs, under functions-framework, the stage or the console that the environment names.
 
 `FUNCTION_SOURCE` is `functions/STAGE/main.py`, as functions-framework and Terraform call it; `FUNCTION_TARGET`, if
 given, is `handle`; `PORT` is where Cloud Run asks (8080 otherwise).
@@ -36,6 +36,11 @@ class Service:
     source: Path
     port: int
 
+    @property
+    def signature(self) -> str:
+        """As functions-framework calls it: people look at the console, events come to all others."""
+        return "http" if self.stage == "console" else "cloudevent"
+
 
 def stages() -> tuple[str, ...]:
     """Those that are here."""
@@ -72,7 +77,7 @@ def main() -> int:
     from functions_framework import create_app
     from functions_framework._http import create_server
 
-    app = create_app(TARGET, str(wanted.source), "cloudevent")  # type: ignore[no-untyped-call]
+    app = create_app(TARGET, str(wanted.source), wanted.signature)  # type: ignore[no-untyped-call]
     server = create_server(app, debug=False)  # type: ignore[no-untyped-call]
     server.run("0.0.0.0", wanted.port)  # noqa: S104 - the container's one port
     return 0

@@ -8,10 +8,9 @@ from typing import Any
 
 import orjson
 
-from functions.console import chain, words
+from functions.console import chain, traces, words
 from functions.console.asked import Asked, BadQuestion, NotHere
 from functions.console.chain import Chain
-from functions.console.deliveries import deliveries
 from functions.console.packages import (
     DECISIONS,
     ECOSYSTEMS,
@@ -130,12 +129,16 @@ def package(readings: Readings, shelf: Shelf, asked: Asked) -> Mapping[str, Any]
 
 def events(readings: Readings, shelf: Shelf, asked: Asked) -> Mapping[str, Any]:
     run = _run(readings, shelf, asked)
+    spans = readings.among("spans", "run_id", [run.id], traces.MOST)
+    found = traces.steps((each for _, each in spans), run.ended, asked.now)
     log = readings.among(
         "decisions", "run_id", [run.id], 200, only=("kind", "subject", "reason", "actor", "at", "cause")
     )
     return {
         "run": run,
-        "deliveries": deliveries(readings, run.id, run.fields),
+        "steps": found,
+        "events": traces.events(found),
+        "more": len(spans) == traces.MOST,
         "log": sorted((each for _, each in log), key=lambda each: str(each.get("at", ""))),
     }
 

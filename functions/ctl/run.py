@@ -27,6 +27,7 @@ from functions.ctl.report import STAGES, Facts, Report, report
 from functions.local import advisories, platform
 from functions.local.layout import Layout
 from functions.local.platform import Platform
+from functions.local.project import CONSOLE
 from functions.local.pubsub import PubSub
 from functions.local.services import Services
 from shared.errors import DmzError, Permanent
@@ -286,6 +287,7 @@ def kept(up: Platform, vm: str) -> str:
     enter = f"  enter the inner VM    ./dmz enter {vm}\n" if vm else ""
     return (
         f"The platform stays up.\n{enter}"
+        f"  look at it            http://{up.addresses[CONSOLE]}/\n"
         f"  point gcloud at it    export {settings}\n"
         "  start another run     gcloud pubsub topics publish run-requested"
         """ --message='{"workload":"quickstart"}'\n"""

@@ -87,5 +87,5 @@ def _docker(environment: Mapping[str, str], layout: Layout, ports: Mapping[str, 
 def _memory(ports: Mapping[str, int]) -> Backing:
     address = f"127.0.0.1:{ports['pubsub']}"
     # One process for all stages has one service account: the one that may write what they write.
-    twins = memory.program(ports["pubsub"], metadata.environment(ports["metadata-sync"]))
+    twins = memory.program(ports["pubsub"], ports["console"], metadata.environment(ports["metadata-sync"]))
     return Backing("memory", address, address, (twins,), {memory.ADDRESS: address}, serves_functions=False)

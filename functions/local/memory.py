@@ -22,12 +22,12 @@ ADDRESS = "DMZ_MEMORY"
 """Environment variable of the command line: HOST:PORT of the twins."""
 
 
-def program(port: int, environment: Mapping[str, str]) -> Program:
-    """The twins and the stages in one process, which is not restarted: it holds everything in memory."""
+def program(port: int, console: int, environment: Mapping[str, str]) -> Program:
+    """The twins, the stages and the console in one process, which is not restarted: it holds everything in memory."""
     return Program(
         name="the in-memory broker",
         log="memory",
-        command=(sys.executable, "-P", "-m", "functions.local.twins", str(port)),
+        command=(sys.executable, "-P", "-m", "functions.local.twins", str(port), str(console)),
         ready=lambda: answers(port),
         environment={"PYTHONPATH": os.fspath(CHECKOUT), **environment},
         restart=False,

@@ -49,7 +49,7 @@ def emulator(
 
 
 def function(stage: str, source: Path, port: int, metadata_port: int, run: Path, scratch: Path) -> Program:
-    """A stage under functions-framework, as Cloud Run's buildpacks start it. `run` is for its control socket."""
+    """A stage or the console under functions-framework, as on Cloud Run. `run` is for its control socket."""
     framework = (sys.executable, "-P", "-m", "functions.local.under", "functions-framework")
     listen = ("--host", "127.0.0.1", "--port", str(port))
     return Program(

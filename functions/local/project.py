@@ -23,6 +23,8 @@ from shared.settings import Settings, read
 PROJECT = "dmz-local"
 STAGES = tuple(SUBSCRIBERS)
 OPERATOR = "operator"
+CONSOLE = "console"
+"""Serves pages, and takes no event."""
 _DOWNLOADS = "artifactregistry.googleapis.com"
 _RESERVATION = re.compile(r"([a-z]+-[a-z]+[0-9]+-[a-z])/([a-z][a-z0-9-]{0,62})=([1-9][0-9]{0,3})", re.ASCII)
 _LOOPBACK = re.compile(r"http://127\.0\.0\.1:[0-9]{1,5}", re.ASCII)

@@ -176,7 +176,7 @@ def check(environment: Mapping[str, str], *, is_up: bool) -> None:
 
 
 def _accounts() -> tuple[str, ...]:
-    return (*project.STAGES, project.OPERATOR)
+    return (*project.STAGES, project.OPERATOR, project.CONSOLE)
 
 
 def _names() -> list[str]:
@@ -189,6 +189,7 @@ def _names() -> list[str]:
         "issuer",
         *project.STAGES,
         *(f"metadata-{a}" for a in _accounts()),
+        project.CONSOLE,
     ]
 
 
@@ -258,7 +259,7 @@ def _functions(choice: Choice, ports: dict[str, int], broker: backing.Backing) -
             choice.layout.home / "run" / stage,
             choice.layout.scratch,
         )
-        for stage in project.STAGES
+        for stage in (*project.STAGES, project.CONSOLE)
     ]
 
 

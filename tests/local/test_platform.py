@@ -65,6 +65,13 @@ def test_the_scheduler_ticks_to_every_stage(up: Up) -> None:
     eventually(lambda: all(up.seen(stage, "sweep-requested") for stage in project.STAGES))
 
 
+def test_the_console_shows_what_the_store_holds(up: Up) -> None:
+    address = f"http://{up.running().addresses[project.CONSOLE]}/"
+    page = httpx.get(address, trust_env=False)
+    assert (page.status_code, "Nothing has run here yet" in page.text) == (200, True)
+    assert httpx.post(address, trust_env=False).status_code == 405
+
+
 def test_a_killed_function_is_back_by_itself_and_gets_what_it_was_handling(up: Up) -> None:
     found = up.running()
     before = len(up.seen("outer", "run-requested"))

@@ -81,7 +81,7 @@ def test_every_stage_is_subscribed_and_a_defect_asks_for_another_delivery() -> N
 
 
 def test_the_twins_serve_only_where_there_is_neither_sdk_nor_docker(monkeypatch: pytest.MonkeyPatch) -> None:
-    names = ["pubsub", "firestore", "metadata-sync"]
+    names = ["pubsub", "firestore", "metadata-sync", "console"]
     ports = dict.fromkeys(names, 4711)
     monkeypatch.setattr("functions.local.sdk.find", lambda _: None)
     monkeypatch.setattr("functions.local.docker.usable", lambda: False)
@@ -100,8 +100,9 @@ def test_the_process_answers_with_all_stages_in_it() -> None:
 
     from functions.local.project import settings
 
-    port = choose(["memory"], None)["memory"]
-    program = memory.program(port, {})
+    ports = choose(["memory", "console"], None)
+    port = ports["memory"]
+    program = memory.program(port, ports["console"], {})
     environment = os.environ | settings({}, tpu=1, registry=2).environment() | dict(program.environment)
     with subprocess.Popen(program.command, env=environment) as process:
         try:
@@ -111,6 +112,8 @@ def test_the_process_answers_with_all_stages_in_it() -> None:
                 assert time.monotonic() < deadline
                 time.sleep(0.05)
             assert memory.TwinStore(f"127.0.0.1:{port}").get("runs", "run-1") is None
+            page = httpx.get(f"http://127.0.0.1:{ports['console']}/", trust_env=False)
+            assert (page.status_code, "Nothing has run here yet" in page.text) == (200, True)
         finally:
             process.kill()
 

@@ -59,6 +59,7 @@ class Up:
         for stage in project.STAGES:
             (self.functions / stage).mkdir(parents=True)
             (self.functions / stage / "main.py").write_text(FUNCTION)
+        (self.functions / project.CONSOLE).symlink_to(CHECKOUT / "functions" / project.CONSOLE)
 
     def spawn(self) -> subprocess.Popen[str]:
         places = (self.layout.home, self.layout.cache, self.functions)
