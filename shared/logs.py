@@ -29,6 +29,7 @@ Event = Literal[
     "notification",
     "package-alarm",
     "stage-misconfigured",
+    "traces-lost",
 ]
 
 
