@@ -112,3 +112,27 @@ def _is_module(dotted: str) -> bool:
             module = importlib.import_module(".".join(parts[:end]))
             return hasattr(module, parts[end])
     return False
+
+
+def defined(file: Path) -> frozenset[str]:
+    """Names at the top of a Python file, and `Class.method`."""
+    found: set[str] = set()
+    for node in ast.parse(file.read_text()).body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            found.add(node.name)
+        if isinstance(node, ast.ClassDef):
+            found |= {f"{node.name}.{one.name}" for one in node.body if isinstance(one, ast.FunctionDef)}
+        if isinstance(node, ast.Assign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            found |= {one.id for one in targets if isinstance(one, ast.Name)}
+    return frozenset(found)
+
+
+def misplaced(page: Path, text: str) -> Iterator[str]:
+    """Rows of the form `| … | … | [file.py](file.py) | `name` |` whose files do not define the name."""
+    for row in re.findall(r"^\| .*\.py\).*\|$", text, re.MULTILINE):
+        *_, files, names = row.strip("| ").split(" | ")
+        paths = [(page.parent / one).resolve() for one in re.findall(r"\]\(([^)]+\.py)\)", files)]
+        held = frozenset[str]().union(*(defined(path) for path in paths if path.is_file()))
+        if paths:
+            yield from (f"{one} in {files}" for one in _SPAN.findall(names) if one not in held)

@@ -1,4 +1,4 @@
-"""What happens in which order: the drawings of docs/drawings that follow from shared.events.
+"""What happens in which order: the drawings of docs/drawings that follow from shared.model.routes.
 
 Each arrow is an event; who sends it and who hears it must be what `PUBLISHERS` and `SUBSCRIBERS` say. What is drawn
 dashed is no event: a call, or what somebody does meanwhile.

@@ -9,6 +9,7 @@ from xml.etree import ElementTree
 import pytest
 
 from functions.local.layout import CHECKOUT
+from shared.appraisal.appraise import CHECKS
 from shared.events import SUBSCRIBERS
 from shared.model.workload import Workload, read
 from tests.docs import pages, reading, sequences, svg, workload_fields
@@ -70,6 +71,22 @@ def test_a_dead_link_is_seen(good: str, bad: str) -> None:
     page = CHECKOUT / "README.md"
     assert list(reading.dead_links(page, good)) == []
     assert len(list(reading.dead_links(page, bad))) == 1
+
+
+def test_where_to_look_is_where_it_stands() -> None:
+    page = DOCS / "architecture.md"
+    assert list(reading.misplaced(page, page.read_text())) == []
+    row = "| a | b | [events.py](../shared/events.py) | `TYPES`, `KINDS` |\n"
+    assert list(reading.misplaced(page, row)) == ["KINDS in [events.py](../shared/events.py)"]
+
+
+def test_checks_of_a_token_are_counted() -> None:
+    told = {
+        number
+        for page in reading.PAGES
+        for number in re.findall(r"(\d+) (?:numbered )?checks\b", page.read_text())
+    }
+    assert told == {str(len(CHECKS))}
 
 
 def test_the_index_has_every_page_in_one_line() -> None:
