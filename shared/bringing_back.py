@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from shared.errors import Permanent
-from shared.held_files import RECORDS, by_name, record_id, recorded
+from shared.held_files import RECORDS, by_name, record_id, recorded, recorded_key
 from shared.model.plan import Transfer
 from shared.model.value import Digest
 from shared.ports import Store, Stored
@@ -54,11 +54,11 @@ def _transfer(one: Stored, record: Mapping[str, Any]) -> Transfer:
 
 def leaves(record: Mapping[str, Any], store: Store) -> bool:  # 1
     """Whether a file may not be held any more, by what is decided now."""
-    return bool(record.get("evicted")) or _refused(str(record.get("purl")), store)
+    return bool(record.get("evicted")) or _refused(recorded_key(record), store)
 
 
-def _refused(purl: str, store: Store) -> bool:
-    return str((store.get(STANDING, standing_id(purl)) or {}).get("decision", "allow")) != "allow"
+def _refused(key: str, store: Store) -> bool:
+    return str((store.get(STANDING, standing_id(key)) or {}).get("decision", "allow")) != "allow"
 
 
 def refused_of(names: Iterable[str], store: Store) -> set[Digest]:

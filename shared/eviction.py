@@ -28,7 +28,7 @@ from shared.bringing_back import CannotReturn, leaves, proved, refused_of, stayi
 from shared.delivery import Outcome
 from shared.errors import DmzError, Permanent, Transient
 from shared.events import Event, PackageEvicted, VerdictChanged, derive
-from shared.held_files import RECORDS, package_id, record_id, recorded
+from shared.held_files import RECORDS, package_id, record_id, recorded, recorded_key
 from shared.model.holdings import HeldFile, Holdings
 from shared.model.plan import Transfer
 from shared.model.value import printable, sha256
@@ -78,7 +78,7 @@ class _Doomed:
 
 def changed(event: Event, data: VerdictChanged, evictor: Evictor) -> Outcome:
     """Do what follows from a verdict that has changed."""
-    standing = evictor.store.get(STANDING, standing_id(data.purl)) or {}
+    standing = evictor.store.get(STANDING, standing_id(data.key)) or {}
     waited = awaiting.admitted(event, data, evictor.store, evictor.blobs, evictor.clock())
     if standing.get("verdicts") != data.verdicts:  # 1
         return waited
@@ -86,19 +86,19 @@ def changed(event: Event, data: VerdictChanged, evictor: Evictor) -> Outcome:
     refused = [each["workload"] for each in standing["by_workload"] if each["decision"] != "allow"]
     now = evictor.clock()
     if not refused:
-        affected.over(standing_id(data.purl), evictor.store, now)
-        alarms.over(evictor.store, "kept", data.purl, now)
+        affected.over(standing_id(data.key), evictor.store, now)
+        alarms.over(evictor.store, "kept", data.key, now)
         return waited
     if standing["decision"] == "allow":
         may = ", ".join(each["workload"] for each in standing["by_workload"] if each["decision"] == "allow")
         reason = f"The workload {may} may have it."
         outcome = _kept(event, data, _doomed(data, files), reason, now)
-        alarms.over(evictor.store, "kept", data.purl, now)
+        alarms.over(evictor.store, "kept", data.key, now)
     else:
         outcome = _evict(event, data, files, evictor)
     names = [name for name in workloads if name in refused]
     found = affected.holders(files, names, evictor.store, evictor.blobs, evictor.settings)
-    affected.tell(standing_id(data.purl), data, found, evictor.relock, evictor.store, now)  # 6
+    affected.tell(standing_id(data.key), data, found, evictor.relock, evictor.store, now)  # 6
     return outcome
 
 
@@ -106,11 +106,11 @@ def _files(data: VerdictChanged, evictor: Evictor) -> tuple[tuple[HeldFile, ...]
     """Everything of the package that was held when it was judged, and that has come in since; its workloads."""
     verdicts = Verdicts.read(evictor.blobs.get(data.verdicts), f"The verdicts {data.verdicts}")
     holdings = Holdings.read(evictor.blobs.get(verdicts.manifest), f"The holdings {verdicts.manifest}")
-    held = next((one for one in holdings.held if one.purl == data.purl), None)
+    held = next((one for one in holdings.held if one.key == data.key), None)
     files = {(file.repository, file.sha256): file for file in (held.files if held else ())}
     for name, fields in evictor.store.find(RECORDS, "package", package_id(data.purl)):
         place = (str(fields.get("repository")), str(fields.get("sha256")))
-        if fields.get("evicted") or place in files:
+        if fields.get("evicted") or place in files or recorded_key(fields) != data.key:
             continue
         try:
             file = recorded(fields)[2].file
@@ -127,7 +127,7 @@ def _files(data: VerdictChanged, evictor: Evictor) -> tuple[tuple[HeldFile, ...]
 
 def _doomed(data: VerdictChanged, files: Sequence[HeldFile]) -> Iterator[_Doomed]:
     for repository in sorted({file.repository for file in files}):
-        name = sha256(f"{repository} {data.purl} {data.verdicts}".encode())[7:39]
+        name = sha256(f"{repository} {data.key} {data.verdicts}".encode())[7:39]
         yield _Doomed(name, repository, tuple(file for file in files if file.repository == repository))
 
 
@@ -135,7 +135,7 @@ def _evict(event: Event, data: VerdictChanged, files: Sequence[HeldFile], evicto
     several = [_evict_one(event, data, doomed, evictor) for doomed in _doomed(data, files)]
     events = [each for one in several for each in one.events]
     if all(isinstance(each.data, PackageEvicted) and not each.data.reason for each in events):
-        alarms.over(evictor.store, "kept", data.purl, evictor.clock())
+        alarms.over(evictor.store, "kept", data.key, evictor.clock())
     return Outcome([write for one in several for write in one.writes], events)
 
 
@@ -145,12 +145,12 @@ def _evict_one(event: Event, data: VerdictChanged, doomed: _Doomed, evictor: Evi
     try:
         back = _delete(data, doomed, evictor)
     except (NotPermitted, CannotReturn) as error:
-        words = f"{data.purl} is refused and still held: {error}"
-        alarms.sound(evictor.store, "kept", data.purl, words, now, "sync")
+        words = f"{data.key} is refused and still held: {error}"
+        alarms.sound(evictor.store, "kept", data.key, words, now, "sync")
         kept = _kept(event, data, [doomed], str(error), now)
-        told = Put(STANDING, standing_id(data.purl), {"kept": now}, merge=True)
+        told = Put(STANDING, standing_id(data.key), {"kept": now}, merge=True)
         return Outcome((*kept.writes, told), kept.events)
-    standing = Put(STANDING, standing_id(data.purl), {"evicted": now, "kept": None}, merge=True)
+    standing = Put(STANDING, standing_id(data.key), {"evicted": now, "kept": None}, merge=True)
     return _gone(event, data, doomed, back, now, standing)  # 5
 
 
@@ -183,6 +183,7 @@ def _note(data: VerdictChanged, doomed: _Doomed, back: Sequence[str], now: float
     return {
         "state": "deleting",
         "purl": data.purl,
+        "own_wheel": data.own_wheel,
         "repository": doomed.repository,
         "files": [{"name": file.name, "sha256": file.sha256} for file in doomed.files],
         "back": list(back),
@@ -273,12 +274,13 @@ def left(event: Event, evictor: Evictor) -> Iterator[tuple[str, Outcome]]:  # 6
 
 def _taken_up(event: Event, name: str, note: Document, evictor: Evictor) -> Outcome:
     data = VerdictChanged.check(
-        {key: note[key] for key in ("purl", "before", "after", "reason", "verdicts")}, f"The eviction {name}"
+        {key: note[key] for key in ("purl", "own_wheel", "before", "after", "reason", "verdicts")},
+        f"The eviction {name}",
     )
     repository = str(note["repository"])
     files = [HeldFile(repository=repository, name=one["name"], sha256=one["sha256"]) for one in note["files"]]
     doomed = _Doomed(name, repository, tuple(files))
-    standing = evictor.store.get(STANDING, standing_id(data.purl)) or {}
+    standing = evictor.store.get(STANDING, standing_id(data.key)) or {}
     if standing.get("verdicts") == data.verdicts and standing["decision"] != "allow":
         return _evict_one(event, data, doomed, evictor)
     # Something else was decided since: only what has happened is told, and nothing more is deleted.

@@ -22,7 +22,7 @@ from shared.errors import Permanent
 from shared.model.case import Case, Subject
 from shared.model.lock import Lock
 from shared.model.manifest import DebianPackage, GenericFile
-from shared.model.package import CODENAMES, Package, Release
+from shared.model.package import CODENAMES, Package, Release, key_of
 from shared.model.plan import Transfer
 from shared.model.value import Digest, sha256
 from shared.model.workload import Workload
@@ -137,6 +137,16 @@ def _release(stored: Stored) -> Release | None:
                 f"The release {codename}",
             )
     return None
+
+
+def key(about: Subject) -> str:
+    return key_of(about.package.purl, about.own_wheel)
+
+
+def recorded_key(record: Mapping[str, Any]) -> str:
+    """The same of a record, readable or not."""
+    about = record.get("subject")
+    return key_of(str(record.get("purl")), isinstance(about, Mapping) and about.get("own_wheel") is True)
 
 
 # --- records ---

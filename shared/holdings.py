@@ -75,7 +75,7 @@ def refreshed(
         words += ": see who may write there."
         alarms.sound(store, "stray", f"{file.repository} {file.name}", words, now, "sync")
     alarms.still(store, "stray", {f"{file.repository} {file.name}" for file in strays}, now)
-    alarms.still(store, "kept", {printable(held.purl, 1000) for held in holdings.held}, now)
+    alarms.still(store, "kept", {printable(held.key, 1000) for held in holdings.held}, now)
     refresh = sha256(f"{event.id} {event.replay_id}".encode())[7:39]
     data = HoldingsListed(holdings=blobs.put(holdings.canonical()), refresh=refresh)
     return Outcome((), (derive(event, "holdings-listed", data, stage="sync", now=now),))
@@ -147,7 +147,7 @@ def listed(
             nameless.append(file)
         else:
             _add(held, named, file, found)
-    return Holdings(held=tuple(held[purl] for purl in sorted(held)), nameless=tuple(nameless))
+    return Holdings(held=tuple(held[key] for key in sorted(held)), nameless=tuple(nameless))
 
 
 def _all(registry: Registry, settings: Settings) -> Sequence[Stored]:
@@ -175,7 +175,6 @@ def _on_record(store: Store, stored: Stored) -> _Known | None:
 
 def _add(held: dict[str, Held], named: tuple[Subject, Release], file: HeldFile, found: _Known | None) -> None:
     about, release = named
-    purl = about.package.purl
     new = Held(
         subject=about,
         release=release,
@@ -183,11 +182,11 @@ def _add(held: dict[str, Held], named: tuple[Subject, Release], file: HeldFile, 
         workloads=tuple(sorted(found.workloads)) if found else (),
         stray=found is None,
     )
-    other = held.get(purl)
+    other = held.get(new.key)
     if other is None:
-        held[purl] = new
+        held[new.key] = new
         return
-    held[purl] = Held(
+    held[new.key] = Held(
         subject=_joined(other.subject, new.subject),
         release=other.release,
         files=(*other.files, file),

@@ -3,8 +3,7 @@
 `standing/<id>` holds what stands about a package, `decision` and that of each workload. What no document speaks of is
 allowed: it was when it came in. A package may stay while one workload that holds it may have it.
 
-1. Each package is judged for every workload that holds it, by its rules and waivers; for nobody's if no run is
-   remembered.
+1. Each package is judged for every workload that holds it (`shared.hearing`).
 2. A hold for want of data (old or lacking advisories, facts that the index did not tell) is no answer, nor is that
    nobody could judge for a workload: what stood stands, and an alarm says so. Else a day without data, or a mistake in
    the policy, would empty the repositories. What came in again since it was refused was allowed then.
@@ -12,31 +11,28 @@ allowed: it was when it came in. A package may stay while one workload that hold
    there may be several.
 4. A refused package that is there all the same is published again: it came back, or nobody could evict it.
 5. A package of which nobody can be told is an alarm, and ends nothing for the others.
+6. A wheel of one's own has a standing of its own beside a package of the index of the same name and version.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import ValidationError
 
-from shared import alarms, awaiting, decision_log
+from shared import alarms, awaiting, decision_log, hearing
 from shared.delivery import Outcome
-from shared.errors import DmzError, Transient
+from shared.errors import Transient
 from shared.events import Event, HoldingsListed, VerdictChanged, derive
+from shared.hearing import Answer, Answers, Session
 from shared.held_files import RECORDS, package_id, record_id
-from shared.judgement import Court
-from shared.model.case import Case, Subject
 from shared.model.holdings import Held, Holdings
-from shared.model.package import Package, Release
+from shared.model.package import key_of
 from shared.model.value import printable, sentence, sha256
-from shared.model.verdict import Decision, Known, Verdict, Verdicts
-from shared.policy import lacking as want
+from shared.model.verdict import Decision, Verdicts
 from shared.policy.bench import BADNESS
-from shared.policy.bench import bench as bench_of
-from shared.policy.judge import judge_all
 from shared.ports import Blobs, Document, Put, Store, Write
 
 STANDING = "standing"
@@ -53,9 +49,6 @@ _LONG = 900
 _Told = tuple[tuple[Write, ...], Event]
 """An event, and what is written in one batch with it."""
 
-MakeCourt = Callable[[Release, str], Court]
-"""(release, name of a workload or nothing) to who judges it."""
-
 
 @dataclass(frozen=True)
 class Bench:
@@ -63,56 +56,8 @@ class Bench:
 
     store: Store
     blobs: Blobs
-    court: MakeCourt
+    court: hearing.MakeCourt
     clock: Callable[[], float]
-
-
-@dataclass(frozen=True)
-class _Session:
-    """What was judged at once, for one workload."""
-
-    workload: str
-    case: Case
-    verdicts: tuple[Verdict, ...]
-
-
-@dataclass(frozen=True)
-class _Unheard:
-    """Nobody could judge for one workload."""
-
-    workload: str
-    purls: tuple[str, ...]
-    why: str
-
-
-@dataclass(frozen=True)
-class _Answer:
-    """What one workload's rules say of one package."""
-
-    verdict: Verdict
-    session: _Session
-
-
-@dataclass
-class _Answers:
-    """All that is said of one package, by workload."""
-
-    given: dict[str, _Answer] = field(default_factory=dict)
-    lacking: dict[str, str] = field(default_factory=dict)
-    """Why there is no answer."""
-
-
-@dataclass
-class _Asked:
-    """Advisories of all packages, asked once: the workloads differ in rules, not in what is known."""
-
-    known_: Known
-
-    def known(self, packages: Iterable[Package], release: Release) -> Known:  # noqa: ARG002 - the port's; it is one
-        purls = {package.purl for package in packages}
-        findings = {purl: found for purl, found in self.known_.findings.items() if purl in purls}
-        lacking = {purl: why for purl, why in self.known_.lacking.items() if purl in purls}
-        return Known(findings=findings, lacking=lacking, source=self.known_.source)
 
 
 # --- judging ---
@@ -122,9 +67,9 @@ def judged_again(event: Event, data: HoldingsListed, bench: Bench) -> Outcome:
     """Everything that is held, judged by what is known now; what has changed is published."""
     holdings = Holdings.read(bench.blobs.get(data.holdings), f"The holdings {data.holdings}")
     now = bench.clock()
-    sessions = [session for shelf in _shelves(holdings) for session in _sessions(shelf, bench)]
+    sessions = hearing.sessions(holdings, bench.court)
     admitted, troubles = awaiting.judged(event, holdings, data.holdings, bench.court, bench.blobs, now)
-    answers = _answers(sessions)
+    answers = hearing.answers(sessions)
     lacking = [why for found in answers.values() for why in found.lacking.values()]
     unanswered = sum(bool(found.lacking) for found in answers.values())
     words = f"{unanswered} of {len(holdings.held)} packages stay as they were judged last: "
@@ -148,7 +93,7 @@ def _told_of(
     event: Event,
     data: HoldingsListed,
     holdings: Holdings,
-    answers: Mapping[str, _Answers],
+    answers: Mapping[str, Answers],
     bench: Bench,
     now: float,
 ) -> Iterator[_Told]:
@@ -156,19 +101,24 @@ def _told_of(
     standing = _standing(bench.store)
     store = _Stored(data.holdings, bench.blobs)
     for held in holdings.held:
-        found = _compared(held, answers[held.purl], standing.get(held.purl, {}), bench.store, now)
+        found = _compared(held, answers[held.key], standing.get(held.key, {}), bench.store, now)
         if found is None:
             continue
         verdicts = store.verdicts(found.told.session)
         try:
             published = VerdictChanged(
-                purl=held.purl, before=found.before, after=found.after, reason=found.reason, verdicts=verdicts
+                purl=held.purl,
+                own_wheel=held.subject.own_wheel,
+                before=found.before,
+                after=found.after,
+                reason=found.reason,
+                verdicts=verdicts,
             )
         except ValidationError as error:  # 5
-            why = f"{held.purl[:300]} is to {found.after} now, and cannot be told: {sentence(error, 'Its event')}"
-            alarms.sound(bench.store, "kept", held.purl, why, now, "scanner")
+            why = f"{held.key[:300]} is to {found.after} now, and cannot be told: {sentence(error, 'Its event')}"
+            alarms.sound(bench.store, "kept", held.key, why, now, "scanner")
             continue
-        named = {"package": standing_id(held.purl)} if len(held.purl) > _LONG else {}
+        named = {"package": standing_id(held.key)} if len(held.key) > _LONG or held.subject.own_wheel else {}
         logged = decision_log.entry(
             "verdict-changed",
             held.purl,
@@ -181,7 +131,7 @@ def _told_of(
             after=found.after,
             **named,
         )
-        stands = Put(STANDING, standing_id(held.purl), found.document(verdicts, now))
+        stands = Put(STANDING, standing_id(held.key), found.document(verdicts, now))
         yield (stands, logged), derive(event, "verdict-changed", published, stage="scanner", now=now)
 
 
@@ -197,70 +147,6 @@ def _commit(event: Event, part: Sequence[_Told], bench: Bench, now: float) -> No
         decision_log.witnessed(writes)
 
 
-def _shelves(holdings: Holdings) -> Iterator[tuple[Release, list[Held]]]:
-    """Packages that can be judged together: those of a distribution by its release, all others with any."""
-    by_release: dict[bytes, tuple[Release, list[Held]]] = {}
-    for held in holdings.held:
-        if held.subject.package.ecosystem == "debian":
-            by_release.setdefault(held.release.canonical(), (held.release, []))[1].append(held)
-    others = [held for held in holdings.held if held.subject.package.ecosystem != "debian"]
-    if others:
-        first = by_release.setdefault(others[0].release.canonical(), (others[0].release, []))
-        first[1].extend(others)
-    yield from (by_release[key] for key in sorted(by_release))
-
-
-def _sessions(shelf: tuple[Release, list[Held]], bench: Bench) -> Iterator[_Session | _Unheard]:  # 1
-    """One for each workload; that nobody can judge for one of them keeps no other back."""
-    release, all_held = shelf
-    packages = [held.subject.package for held in all_held]
-    first: Court | None = None
-    dark = ""
-    for workload in sorted({name for held in all_held for name in held.workloads or ("",)}):
-        subjects = [_very(held) for held in all_held if workload in (held.workloads or ("",))]
-        try:
-            court = bench.court(release, workload)
-            # Neither advisories nor facts are asked for twice: workloads differ in rules alone.
-            if first is None and not dark:
-                try:
-                    first = replace(court, advisories=_Asked(court.advisories.known(packages, release)))
-                except DmzError as error:
-                    dark = str(error)
-            if first is None:
-                raise Transient(dark)
-            case = replace(court, advisories=first.advisories, facts=first.facts).case(subjects)
-            yield _Session(workload, case, judge_all(case))
-        except DmzError as error:  # 2
-            yield _Unheard(workload, tuple(each.package.purl for each in subjects), str(error).rstrip("."))
-
-
-def _very(held: Held) -> Subject:
-    """The package as the very files that are held; what a stray's name says that it is may be none of the index's."""
-    indexed = held.subject.package.ecosystem == "pypi" and not (held.stray or held.subject.own_wheel)
-    files = {file.sha256 for file in held.files if indexed}
-    return held.subject.model_copy(update={"files": tuple(sorted(files))})
-
-
-def _answers(sessions: Sequence[_Session | _Unheard]) -> dict[str, _Answers]:
-    """By purl."""
-    answers: dict[str, _Answers] = {}
-    for session in sessions:
-        if isinstance(session, _Unheard):
-            for purl in session.purls:
-                answers.setdefault(purl, _Answers()).lacking[session.workload] = session.why
-            continue
-        subjects = {subject.package.purl: subject for subject in session.case.subjects}
-        catalogues = bench_of(session.case).catalogues
-        for verdict in session.verdicts:
-            purl = verdict.package.purl
-            found = answers.setdefault(purl, _Answers())
-            if lacks := want.why(verdict, subjects[purl], catalogues):
-                found.lacking[session.workload] = lacks
-            else:
-                found.given[session.workload] = _Answer(verdict, session)
-    return answers
-
-
 # --- comparing ---
 
 
@@ -273,13 +159,14 @@ class _Change:
     after: Decision
     decision: Decision
     by_workload: Mapping[str, Decision]
-    told: _Answer
+    told: Answer
     reason: str = field(default="")
 
     def document(self, verdicts: str, now: float) -> Document:
         """What stands from now on."""
         return {
             "purl": self.held.purl,
+            "own_wheel": self.held.subject.own_wheel,
             "decision": self.decision,
             "before": self.before,
             "reason": self.reason,
@@ -296,7 +183,7 @@ class _Change:
 
 
 def _compared(
-    held: Held, found: _Answers, stood: Mapping[str, Any], store: Store, now: float
+    held: Held, found: Answers, stood: Mapping[str, Any], store: Store, now: float
 ) -> _Change | None:
     """What has changed about a package; None if nothing has, or nobody answers."""
     if not found.given:  # 2
@@ -344,15 +231,16 @@ def _came_back(stood: Mapping[str, Any], now: float) -> bool:  # 4
 # --- the store ---
 
 
-def standing_id(purl: str) -> str:
-    return package_id(purl)
+def standing_id(key: str) -> str:
+    """`key` as `shared.model.holdings.key_of` has it: for all but wheels of one's own the purl."""
+    return package_id(key)
 
 
 def _standing(store: Store) -> dict[str, Document]:
-    """By purl."""
+    """By the key of what it is about."""
     decisions: tuple[Decision, ...] = ("allow", "hold", "block")
     return {
-        str(fields["purl"]): fields
+        key_of(str(fields["purl"]), bool(fields.get("own_wheel"))): fields
         for decision in decisions
         for _, fields in store.find(STANDING, "decision", decision)
     }
@@ -366,7 +254,7 @@ class _Stored:
     blobs: Blobs
     _done: dict[int, str] = field(default_factory=dict)
 
-    def verdicts(self, session: _Session) -> str:
+    def verdicts(self, session: Session) -> str:
         if id(session) not in self._done:
             case = self.blobs.put(session.case.canonical())
             made = Verdicts(manifest=self.holdings, case=case, verdicts=session.verdicts)

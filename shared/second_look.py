@@ -54,8 +54,8 @@ class Basis:
 
     def check_standing(self, todo: Iterable[Transfer], store: Store, blobs: Blobs) -> None:  # 2
         """Of what is to be uploaded."""
-        for purl in sorted({self.purl(transfer) for transfer in todo}):
-            stands = store.get(STANDING, standing_id(purl)) or {}
+        for key, purl in sorted({self._key(transfer) for transfer in todo}):
+            stands = store.get(STANDING, standing_id(key)) or {}
             if self._refused(stands) and float(stands["since"]) > self._judged_at(purl, blobs):
                 why = printable(str(stands.get("reason")), 500)
                 raise Permanent(f"{purl} was refused meanwhile ({why}); run the workload again.")
@@ -69,6 +69,11 @@ class Basis:
 
     def purl(self, transfer: Transfer) -> str:
         return held_files.subject(transfer, self.lock, self.workload).package.purl
+
+    def _key(self, transfer: Transfer) -> tuple[str, str]:
+        """What it is told from others by, and its purl."""
+        about = held_files.subject(transfer, self.lock, self.workload)
+        return held_files.key(about), about.package.purl
 
     def _refused(self, stands: Document) -> bool:
         """For this workload; by what stands for all where it was not asked about this one."""

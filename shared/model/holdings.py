@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from shared.model.case import Subject
-from shared.model.package import Release
+from shared.model.package import Release, key_of
 from shared.model.value import Digest, Part, Value
 
 
@@ -32,6 +32,10 @@ class Held(Part):
     @property
     def purl(self) -> str:
         return self.subject.package.purl
+
+    @property
+    def key(self) -> str:
+        return key_of(self.purl, self.subject.own_wheel)
 
 
 class Awaited(Part):

@@ -161,3 +161,8 @@ class Package(Value):
             vendor = self.distro.split("-")[0] or "debian"
             return f"pkg:deb/{vendor}/{name}@{version}?arch={self.architecture}&distro={self.distro}"
         return f"pkg:{self.ecosystem}/{name}@{version}"
+
+
+def key_of(purl: str, own_wheel: bool) -> str:
+    """By what a held package is told from all others: a wheel of one's own may have the purl of one of the index."""
+    return f"{purl} (own wheel)" if own_wheel else purl

@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, Discriminator, Field, Tag
 
+from shared.model.package import key_of
 from shared.model.value import Digest, Value
 from shared.model.verdict import Decision
 from shared.model.waiver import Line, Waiver
@@ -230,10 +231,16 @@ class VerdictChanged(Payload):
     """What was answered, in words."""
     verdicts: Digest
     """The stored verdicts, of which this is one."""
+    own_wheel: bool = False
+    """True if it is about wheels of the workloads' owners; a package of the index may have the same name."""
 
     @property
     def subject(self) -> str:
-        return f"{self.verdicts} {self.purl}"
+        return f"{self.verdicts} {self.key}"
+
+    @property
+    def key(self) -> str:
+        return key_of(self.purl, self.own_wheel)
 
 
 class PackageEvicted(Payload):

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -16,14 +14,12 @@ from shared.model.case import Facts, Subject
 from shared.model.manifest import GenericFile
 from shared.model.package import Package
 from shared.model.payloads import VerdictChanged
-from shared.model.policy import Cooldown, Policy, PythonOverride, WorkloadRules
+from shared.model.policy import Policy, PythonOverride, WorkloadRules
 from shared.model.value import sha256
 from shared.ports import Put
 from shared.reevaluation import standing_id
-from shared.upstream import http
-from shared.upstream.facts import PypiFacts
 from tests.stages import guests
-from tests.stages.test_reevaluation import TOOL, alarms, changes, cooling, evictions, offer, refresh, standing
+from tests.stages.test_reevaluation import TOOL, alarms, changes, evictions, offer, refresh, standing
 from tests.stages.world import GENERIC, WORKLOAD, World
 
 TOOL_FILE = "tool-1.0-py3-none-any.whl"
@@ -301,50 +297,3 @@ def test_a_runs_document_has_room_for_what_touches_it(held: World, monkeypatch: 
     assert set(held.run(run_id)["affected"]) == {standing_id(TOOL)}
     found = held.store.get("affected", standing_id("pkg:pypi/app@1.0")) or {}
     assert [each["run_id"] for each in found["runs"]] == [run_id]
-
-
-@pytest.mark.parametrize("sha256_of", ["held", "added"])
-def test_the_very_files_that_are_held_are_judged(make: Callable[..., World], sha256_of: str) -> None:
-    """Whoever steals an account adds a wheel to a version of years ago; ours is not as young as that, nor as yanked."""
-    world = make(
-        through=lambda name, port: PypiFacts(port, http.client()) if name == "facts" else port,
-    )
-    for name in world.market.projects:
-        offer(world, name, uploaded="2020-01-01T00:00:00Z")
-    pypi = world.policy.pypi
-    rules = pypi.model_copy(update={"yanked": "block", "cooldown": Cooldown(days=7, unknown_upload="hold")})
-    world.policy = world.policy.model_copy(update={"pypi": rules})
-    assert world.run(world.request())["state"] == "completed"
-    (ours,) = world.market.projects["tool"]
-    late = datetime.fromtimestamp(world.clock() - 3600, UTC).isoformat()
-    added = replace(
-        ours,
-        filename="tool-1.0-1-py3-none-any.whl",
-        sha256=sha256(b"added") if sha256_of == "added" else ours.sha256,
-        uploaded=late,
-        yanked=True,
-    )
-    world.market.projects["tool"] = [added, ours] if sha256_of == "added" else [added]
-    refresh(world, "one")
-    assert changes(world) == ([] if sha256_of == "added" else [(TOOL, "allow", "block")])
-
-
-# --- what a repair may ---
-
-
-@pytest.mark.parametrize(("fix", "stays"), [("1.1", True), ("1.0.5", False)])
-@pytest.mark.parametrize("forgotten", [False, True], ids=["by its run", "by its record"])
-def test_only_the_named_fix_stays_in_while_it_cools_down(
-    world: World, fix: str, stays: bool, forgotten: bool
-) -> None:
-    """lib 1.0 was refused and 1.1 took its place; then the policy wants days to pass."""
-    world.market.flaw("lib", "1.0", fixed=fix)
-    assert world.run(world.request())["state"] == "completed"
-    yesterday = datetime.fromtimestamp(world.clock() - 86_400, UTC).isoformat().replace("+00:00", "Z")
-    world.market.said["lib", "1.1"] = Facts(uploaded=yesterday, licences=("MIT",))
-    if forgotten:
-        world.store.expire(world.clock() + 500 * 86_400)
-    cooling(world, 3)
-    refresh(world, "one")
-    assert changes(world) == ([] if stays else [("pkg:pypi/lib@1.1", "allow", "hold")])
-    assert ("lib-1.1-py3-none-any.whl" in world.repositories()["dmz-python"]) is stays
