@@ -28,7 +28,7 @@ from typing import Literal
 
 from shared.errors import Permanent, Transient
 from shared.events import Event, report_id
-from shared.handling import vm_span
+from shared.handling import put, vm_begun, vm_span
 from shared.model.trace import Place
 from shared.model.value import Part, printable
 from shared.model.workload import Provisioning, Workload
@@ -123,7 +123,8 @@ class Creation:
             metadata=_addressed(metadata(record), "", ""),
         )
         record["order"] = self.blobs.put(order.canonical())
-        self.store.put([Create("vms", vm_name(self.kind, event.run_id), record), self._told(record)])
+        begun = put(vm_begun(event, self.kind, record["asked"]))
+        self.store.put([Create("vms", vm_name(self.kind, event.run_id), record), self._told(record), begun])
         return record
 
     def ask(self, record: Document) -> str:

@@ -6,7 +6,7 @@ its own beside it. Spans of runs are kept in `spans`, by which the console draws
 
 1. What ended stands there by the very batch that holds the result, so that it costs no call of its own.
 2. What takes longer is noted when it has begun: who is killed leaves a span without an end.
-3. The report of a VM brings the VM's own span, and one for each step that the VM says it took.
+3. A VM has a span from when it is asked for until its report is believed; that brings one for each step, too.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from shared import logs
-from shared.events import REPORTS, WITH_TOKENS, Event
+from shared.events import WITH_TOKENS, Event
 from shared.model import trace as tracing
 from shared.model.trace import Attribute, Place, Span
 from shared.ports import Document, Put
@@ -145,13 +145,26 @@ def found_by_sweep(stage: str, tick: Event, event: Event, now: float) -> Span:
     )
 
 
+def vm_begun(event: Event, kind: str, asked: float) -> Span:
+    """The VM that `event` leads to, as long as it has not reported: one that never does leaves this."""
+    return Span(
+        trace=event.trace,
+        id=vm_span(f"{kind}-install-completed", event.run_id),
+        name=f"{kind} VM",
+        stage=kind,
+        started=asked,
+        parent=event.handled_by(kind),
+        run_id=event.run_id,
+    )
+
+
 def of_vm(event: Event, record: Document, now: float) -> Iterator[Span]:
     """The spans of the VM whose report was believed.
 
     The guest says how long each step took, and not when it began: they stand one after the other and end as the report
     comes. Its clock, and what it calls its steps, count for nothing else.
     """
-    kind = event.type.partition("-")[0]
+    kind = event.type.removesuffix("-install-completed")
     worker = int(getattr(event.data, "worker", 0))
     place, asked = Place(event.trace, vm_span(event.type, event.run_id)), float(record.get("asked", now))
     state = str(getattr(event.data, "state", ""))
@@ -188,10 +201,6 @@ def of_vm(event: Event, record: Document, now: float) -> Iterator[Span]:
             attributes={"step": name, "worker": worker, "seconds": taken[name]},
         )
         begin = end
-
-
-def is_report(event: Event) -> bool:
-    return event.type in REPORTS
 
 
 def put(span: Span) -> Put:

@@ -1,7 +1,7 @@
 locals {
   apis = [
-    "artifactregistry", "cloudbilling", "cloudbuild", "cloudkms", "cloudresourcemanager", "cloudscheduler", "compute",
-    "firestore", "iam", "iamcredentials", "logging", "monitoring", "pubsub", "run", "storage", "storagetransfer", "tpu",
+    "artifactregistry", "cloudbilling", "cloudbuild", "cloudkms", "cloudresourcemanager", "cloudscheduler", "cloudtrace", "compute",
+    "firestore", "iam", "iamcredentials", "logging", "monitoring", "pubsub", "run", "storage", "storagetransfer", "telemetry", "tpu",
   ]
   budget_apis = var.billing_account == null ? [] : ["billingbudgets"]
 }

@@ -28,6 +28,10 @@ locals {
       description = "Notifications that the sink did not take, and that were given up."
       filter      = "${local.service_logs} AND jsonPayload.event=\"notification\" AND severity=ERROR"
     }
+    "dmz/lost_traces" = {
+      description = "Times that spans could not be sent to Cloud Trace; the database has those of runs."
+      filter      = "${local.service_logs} AND jsonPayload.event=\"traces-lost\""
+    }
     "dmz/misconfigured" = {
       description = "Events that a stage cannot handle because its own settings are wrong."
       filter      = "${local.service_logs} AND jsonPayload.event=\"stage-misconfigured\""
@@ -80,5 +84,25 @@ resource "google_logging_metric" "dmz" {
       key        = "stage"
       value_type = "STRING"
     }
+  }
+}
+
+# This project's stages send their spans to its Cloud Trace. The inner one does not: nothing more leaves the sealed
+# project than terraform/contract.md says, and its spans stand in the database. Traces have no resource to grant on.
+resource "google_project_iam_member" "traces" {
+  for_each = { for grant in setproduct(keys(local.stage_topics), ["serviceusage.serviceUsageConsumer", "telemetry.tracesWriter"]) :
+  "${grant[0]} ${grant[1]}" => { stage = grant[0], role = grant[1] } }
+
+  project = var.project
+  role    = "roles/${each.value.role}"
+  member  = local.stage_members[each.value.stage]
+}
+
+locals {
+  stage_members = {
+    attestation = module.attestation.member
+    outer       = module.outer.member
+    scanner     = module.scanner.member
+    sync        = module.sync.member
   }
 }

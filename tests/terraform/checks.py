@@ -39,6 +39,8 @@ ON_PROJECT = {
     "roles/datastore.viewer": "Firestore databases have no policy: narrowed by a condition",
     "roles/iap.tunnelResourceAccessor": "TPU VMs have no policy for tunnels: narrowed by a condition",
     "roles/logging.logWriter": "logs have no policy",
+    "roles/serviceusage.serviceUsageConsumer": "quota is the project's",
+    "roles/telemetry.tracesWriter": "traces have no policy",
     "packageDmzOperator": "TPU nodes have no policy",
     "packageDmzVmKeeper": "TPU nodes have no policy",
     "packageDmzVmViewer": "TPU nodes have no policy",

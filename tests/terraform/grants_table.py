@@ -67,6 +67,8 @@ _NEEDS = (
     ("packageDmzVmViewer", "project .*", "operators", "functions/ctl/fleet.py"),
     ("datastore.user", "project .*", ".*", "shared/gcp/firestore.py"),
     ("datastore.viewer", "project .*", "operators", "functions/ctl/follow.py"),
+    ("telemetry.tracesWriter", "project .*", "outer: (outer|scanner|sync|attestation)-stage", "shared/otlp.py"),
+    ("serviceusage.serviceUsageConsumer", "project .*", "outer: .*-stage", "shared/serving.py"),
     ("logging.logWriter", "project .*", "outer: (re)?builder", "cloudbuild.yaml"),
     ("artifactregistry.reader", "repository dmz-staging", "outer: sync-stage", "shared/gcp/registry.py"),
     ("artifactregistry.reader", "repository dmz-staging", "outer: outer-vm", "shared/guest/outer.py"),

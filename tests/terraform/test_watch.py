@@ -34,6 +34,7 @@ METRICS = [
     "dmz/decisions",
     "dmz/lacking_data",
     "dmz/lost_notifications",
+    "dmz/lost_traces",
     "dmz/misconfigured",
     "dmz/package_alarms",
     "dmz/refused_attestations",
