@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 MAX_BODY = 9_500_000
 """Bytes of a kept body: with its attributes it must fit into a message of 10,000,000, as the original did without."""
+
+
+_SOURCE = "CloudPubSubDeadLetterSource"
+"""Begins the names of the attributes that Pub/Sub adds."""
 
 
 def body(arrived: bytes) -> bytes:
@@ -28,3 +33,52 @@ def kept(attributes: Mapping[str, str], reason: str) -> dict[str, str]:
 
 def _cut(text: str, size: int) -> str:
     return text.encode(errors="replace")[:size].decode(errors="ignore")
+
+
+@dataclass(frozen=True)
+class Letter:
+    """One dead letter as it was pulled."""
+
+    id: str
+    """Pub/Sub's id of the message."""
+    body: bytes
+    attributes: Mapping[str, str]
+    published: str
+    """RFC 3339."""
+    ack_id: str
+
+    @property
+    def topic(self) -> str:
+        """Where it could not be handled; empty if it does not say.
+
+        One that Pub/Sub itself has put here names the subscription
+        (https://cloud.google.com/pubsub/docs/dead-letter-topics#track_delivery_attempts), `<stage>--<topic>`.
+        """
+        if given := self.attributes.get("topic"):
+            return given
+        subscription = self.attributes.get(f"{_SOURCE}Subscription", "")
+        if "--" in subscription:
+            return subscription.rpartition("/")[2].partition("--")[2]
+        return self.attributes.get("ce-type", "").removeprefix("package-dmz.").removesuffix(".v1")
+
+    @property
+    def given_up(self) -> bool:
+        """A stage has finished the event with this failure; else nobody ever answered Pub/Sub."""
+        return "reason" in self.attributes
+
+    @property
+    def reason(self) -> str:
+        if self.given_up:
+            return self.attributes["reason"]
+        times = self.attributes.get(f"{_SOURCE}DeliveryCount", "")
+        return (
+            f"No stage has acknowledged it{f' in {times} deliveries' if times else ''}: see the stage's log."
+        )
+
+    def original(self) -> dict[str, str]:
+        """The attributes that its sender gave it."""
+        return {
+            name: value
+            for name, value in self.attributes.items()
+            if name not in ("reason", "topic") and not name.startswith(_SOURCE)
+        }

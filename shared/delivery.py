@@ -177,8 +177,26 @@ class Desk:
         ended = handled.ended(now, how, reason, outcome.events)
         spans = (ended, *(self._of_vm(handled.event, now) if how == "done" else ()))
         noted = [handling.put(each) for each in spans if each.run_id]
-        self.store.finish(claim, (*outcome.writes, *noted), outcome.events, now)
+        again = self._again(handled.event, outcome, now)
+        self.store.finish(claim, (*outcome.writes, *noted, *again), outcome.events, now)
         self._told(handled, spans)
+
+    def _again(self, event: Event, outcome: Outcome, now: float) -> tuple[Put, ...]:
+        """What was done once more, because somebody asked for it by a replay id, stands in the run's document.
+
+        A run that was requested with one does everything for the first time.
+        """
+        run = self.store.get("runs", event.run_id) if event.replay_id and event.run_id else None
+        if run is None or run.get("replay_id") == event.replay_id:
+            return ()
+        if event.type == "run-requested":
+            return (Put("runs", event.run_id, {"replay_id": event.replay_id}, merge=True),)
+        if not (outcome.writes or outcome.events):
+            return ()
+        # Firestore keeps names like __this__ for itself (https://cloud.google.com/firestore/quotas).
+        name = f"~{event.replay_id}" if event.replay_id.startswith("__") else event.replay_id
+        done = {"stage": self.stage, "at": now, "published": [each.type for each in outcome.events]}
+        return (Put("runs", event.run_id, {"replays": {name: {event.type: done}}}, merge=True),)
 
     def _release(self, handled: Handling, claim: Claim, reason: str) -> None:
         self.store.release(claim, reason)

@@ -16,6 +16,7 @@ from functions.ctl import (
     image_options,
     lock_options,
     match_options,
+    operate_options,
     policy_options,
     provenance_options,
     sbom_options,
@@ -78,17 +79,7 @@ def parser() -> argparse.ArgumentParser:
             help="what stands behind Pub/Sub and Firestore (default: auto, the first that is installed)",
         )
     commands.add_parser("down", help="end the local platform")
-    status = commands.add_parser(
-        "status", help="say what is up, which runs there were, and what VMs there are and cost"
-    )
-    status.add_argument(
-        "--project", default="", metavar="P", help="of a deployment on Google Cloud: the outer project"
-    )
-    status.add_argument(
-        "--inner-project", default="", metavar="P", help="and the inner one, if it is another"
-    )
-    logs = commands.add_parser("logs", help="show the log of a stage, an emulator or a run's VMs")
-    logs.add_argument("name", nargs="?", default="supervisor", metavar="STAGE|RUN")
+    operate_options.register(commands)
     enter = commands.add_parser("enter", help="open a shell in a VM")
     enter.add_argument("vm", nargs="?", default="")
     enter.add_argument("words", nargs=argparse.REMAINDER, metavar="COMMAND")

@@ -1,7 +1,8 @@
-"""The small commands: up, down, status, logs, enter."""
+"""The small commands: up, down, status of everything, enter."""
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sys
@@ -26,8 +27,6 @@ from shared.emulators.vm import record
 from shared.errors import DmzError, Permanent
 from shared.model.value import printable
 from shared.model.workload import built_in, find
-
-_LOG_LINES = 200
 
 
 def up(
@@ -74,48 +73,43 @@ def down(layout: Layout) -> int:
     return 0
 
 
-def status(layout: Layout) -> int:
+def status(layout: Layout, *, as_json: bool = False) -> int:
     """Exit code 0 if the platform is up, 3 if it is not (as systemctl has it)."""
     found = _platform(layout)
     if not found:
-        print("The platform is not up; start it with ./dmz up, or run a workload with ./dmz run.")
+        if as_json:
+            print(json.dumps({"platform": None, "vms": [], "unreachable": [], "runs": []}))
+        else:
+            print("The platform is not up; start it with ./dmz up, or run a workload with ./dmz run.")
         return 3
     judged = found.advisories_name or found.advisories
-    print(
-        f"The platform is up: {found.name}, process {found.pid}, policy {found.policy}, advisories {judged}."
-    )
-    for name, pid in found.pids.items():
-        print(f"  {name:<10} {found.addresses.get(name, ''):<22} process {pid}")
+    if not as_json:
+        print(
+            f"The platform is up: {found.name}, process {found.pid}, policy {found.policy}, advisories {judged}."
+        )
+        for name, pid in found.pids.items():
+            print(f"  {name:<10} {found.addresses.get(name, ''):<22} process {pid}")
     connection = connect(found)
-    return _print(Fleet(connection.documents, (connection.vms,), paid=False))
+    said = {"name": found.name, "pid": found.pid, "policy": found.policy, "advisories": judged}
+    return _print(Fleet(connection.documents, (connection.vms,), paid=False), as_json, {"platform": said})
 
 
-def status_of(project: str, inner_project: str, environment: Mapping[str, str]) -> int:
+def status_of(
+    project: str, inner_project: str, environment: Mapping[str, str], *, as_json: bool = False
+) -> int:
     """The VMs and runs of a deployment on Google Cloud, and what they cost."""
-    print(f"On Google Cloud, project {printable(project, 100)}:")
-    return _print(on_google_cloud(project, inner_project, environment))
+    if not as_json:
+        print(f"On Google Cloud, project {printable(project, 100)}:")
+    return _print(on_google_cloud(project, inner_project, environment), as_json, {"project": project})
 
 
-def _print(fleet: Fleet) -> int:
+def _print(fleet: Fleet, as_json: bool, head: Mapping[str, object]) -> int:
+    if as_json:
+        print(json.dumps({**head, **fleet.found(time.time())}))
+        return 0
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
     for line in fleet.lines(time.time()):
         print("\n".join(wrap(line, width)))
-    return 0
-
-
-def logs(layout: Layout, name: str) -> int:
-    """The log of a part of the platform, or the serial consoles of a run's VMs."""
-    parts = sorted(path.stem for path in layout.logs.glob("*.log"))
-    consoles = {path.parent.name: path for path in (layout.machines / "vms").glob("*/serial.log")}
-    found = [path for vm, path in consoles.items() if name and vm.endswith(name.removeprefix("run-"))]
-    if name in parts:
-        found = [layout.logs / f"{name}.log"]
-    if not found:
-        known = ", ".join((*parts, *sorted(consoles))) or "none yet"
-        raise Permanent(f"There is no log '{printable(name, 60)}'; there are: {known}.")
-    for path in found:
-        lines = path.read_text(errors="replace").splitlines()[-_LOG_LINES:]
-        print("\n".join(printable(line, 500) for line in lines))
     return 0
 
 

@@ -21,13 +21,18 @@ Command = Callable[[argparse.Namespace, Layout], int]
 
 _PLAIN: Mapping[str, str] = {
     "attestation": "attestation.attestation",
+    "cancel": "cancel.cancel",
+    "dead-letters": "dead_letters.dead_letters",
     "decisions": "decisions.decisions",
     "explain": "explain.explain",
     "image": "image.image",
     "lock": "lock.lock",
+    "logs": "logs.logs",
     "policy": "policy.policy",
     "rebuild": "rebuild.rebuild",
     "sbom": "sbom.sbom",
+    "status": "status.status",
+    "submit": "submit.submit",
     "verdict": "verdict.verdict",
     "waive": "waive.waive",
 }
@@ -74,20 +79,6 @@ def _down(_arguments: argparse.Namespace, places: Layout) -> int:
     return commands.down(places)
 
 
-def _status(arguments: argparse.Namespace, places: Layout) -> int:
-    from functions.ctl import commands
-
-    if arguments.project:
-        return commands.status_of(arguments.project, arguments.inner_project, os.environ)
-    return commands.status(places)
-
-
-def _logs(arguments: argparse.Namespace, places: Layout) -> int:
-    from functions.ctl import commands
-
-    return commands.logs(places, arguments.name)
-
-
 def _enter(arguments: argparse.Namespace, places: Layout) -> int:
     from functions.ctl import commands
 
@@ -128,10 +119,8 @@ _ADAPTED: Mapping[str, Command] = {
     "deploy": _deploy,
     "down": _down,
     "enter": _enter,
-    "logs": _logs,
     "match": _match,
     "run": _run,
-    "status": _status,
     "up": _up,
 }
 

@@ -40,6 +40,40 @@ class Fleet:
                     yield f"    {cost}"
                 yield from (f"    waived: {summary.waiver_line(each)}" for each in report.waived(run))
 
+    def found(self, now: float) -> Document:
+        """The same for a program: `vms`, `unreachable` (a sentence for each place that did not answer), `runs`."""
+        vms: list[Document] = []
+        dark: list[str] = []
+        for listing in self.vms:
+            there, trouble = _listed(listing)
+            dark += [trouble] if trouble else []
+            for vm in there:
+                record = self.documents.get("vms", vm.name) or {}
+                line = " ".join(
+                    bill.shown(vm, record or None, self._run(str(record.get("run_id", ""))), now, self.paid)
+                )
+                vms.append(
+                    {
+                        "name": vm.name,
+                        "state": vm.state,
+                        "zone": vm.zone,
+                        "run_id": str(record.get("run_id", "")),
+                        "said": " ".join(line.split()),
+                    }
+                )
+        runs = [
+            {
+                "run_id": run_id,
+                **{name: run.get(name, "") for name in ("workload", "state", "stage", "reason")},
+                **{name: run.get(name) for name in ("requested", "ended")},
+                "cost": bill.of_run(run, self.paid),
+                "again": sorted(run.get("replays") or ()),
+            }
+            for state in ("running", "completed", "failed")
+            for run_id, run in self.documents.find("runs", "state", state)
+        ]
+        return {"vms": vms, "unreachable": dark, "runs": runs}
+
     def _run(self, run_id: str) -> Document:
         return (self.documents.get("runs", run_id) if run_id else None) or {}
 

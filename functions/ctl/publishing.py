@@ -1,4 +1,4 @@
-"""How the command line publishes: to a deployment with the operator's own rights, or to the platform of this machine."""
+"""How the command line publishes: to a deployment with its user's own rights, or to the platform of this machine."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ What Terraform makes on Google Cloud. https://cloud.google.com/pubsub/docs/refer
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,6 +50,32 @@ class PubSub:
         with self._client() as client:
             _put(client, f"subscriptions/{name}", content)
 
+    def pull(self, name: str) -> list[dict[str, Any]]:
+        """What waits in a subscription, as far as Pub/Sub gives it at once: `ackId` and `message` of each."""
+        found = self._asked(f"subscriptions/{name}:pull", {"maxMessages": 100, "returnImmediately": True})
+        return list(found.get("receivedMessages", ()))
+
+    def acknowledge(self, name: str, ack_ids: Sequence[str]) -> None:
+        if ack_ids:
+            self._asked(f"subscriptions/{name}:acknowledge", {"ackIds": list(ack_ids)})
+
+    def release(self, name: str, ack_ids: Sequence[str]) -> None:
+        """Give back what was pulled: whoever pulls next gets it."""
+        if ack_ids:
+            content = {"ackIds": list(ack_ids), "ackDeadlineSeconds": 0}
+            self._asked(f"subscriptions/{name}:modifyAckDeadline", content)
+
+    def _asked(self, path: str, content: dict[str, Any]) -> dict[str, Any]:
+        try:
+            with self._client() as client:
+                answer = client.post(path, json=content)
+        except httpx.HTTPError as error:
+            raise Transient(f"Pub/Sub at {self.host} does not answer: {error}.") from error
+        if answer.status_code != 200:
+            raise Permanent(f"Pub/Sub at {self.host} refused {path}: {answer.text.strip()[:300]}")
+        found: dict[str, Any] = answer.json()
+        return found
+
     def _client(self) -> httpx.Client:
         # No proxy of the user's stands before an emulator.
         base = f"http://{self.host}/v1/projects/{self.project}"
@@ -80,6 +106,7 @@ class PubSub:
             # The path becomes the CloudEvent's source: functions-framework reads the topic from it.
             "pushConfig": {"pushEndpoint": f"{address}/{self._topic(topic)}"},
             "ackDeadlineSeconds": _ACK_SECONDS,
+            "retainAckedMessages": True,  # so that one may seek back to them, as on Google Cloud
             # Without one the emulator delivers again every second: a passing trouble of ten seconds would be final.
             "retryPolicy": {"minimumBackoff": "1s", "maximumBackoff": "10s"},
         }

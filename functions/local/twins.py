@@ -25,6 +25,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from functions.attestation import main as attestation
 from functions.inner import main as inner
+from functions.local.pubsub import HOLD
 from functions.outer import main as outer
 from functions.scanner import main as scanner
 from functions.scanner import stage as scanner_stage
@@ -33,7 +34,7 @@ from functions.sync import stage as sync_stage
 from shared import judgement, vm_stages
 from shared.delivery import Desk
 from shared.errors import DmzError, Permanent, Transient
-from shared.events import TYPES, Delivery
+from shared.events import DEAD_LETTERS, TYPES, Delivery
 from shared.gcp.registry import ArtifactRegistry
 from shared.gcp.tpu import TpuVms
 from shared.memory.bus import MemoryBus
@@ -43,7 +44,9 @@ from shared.ports import Put
 from shared.settings import Settings, read
 from shared.upstream import connect
 
-_SUBSCRIPTION = re.compile(r"/v1/projects/[^/]+/subscriptions/([a-z0-9_-]+)(?::(pull|acknowledge))?")
+_SUBSCRIPTION = re.compile(
+    r"/v1/projects/[^/]+/subscriptions/([a-z0-9_-]+)(?::(pull|acknowledge|modifyAckDeadline))?"
+)
 _PULL_SECONDS = 60.0
 """Pub/Sub too holds an empty pull open for a while."""
 _PUBLISH = re.compile(r"/v1/projects/[^/]+/topics/([a-z-]+):publish")
@@ -55,6 +58,7 @@ class Twins:
 
     def __init__(self, settings: Settings) -> None:
         self.store, self.blobs, self.bus = MemoryStore(), MemoryBlobs(), MemoryBus(workers=16)
+        self.bus.pulled[HOLD] = PullSubscription(DEAD_LETTERS)
         for desk in self._desks(settings):
             self.bus.subscribe(desk.stage, functools.partial(_receive, desk))
 
@@ -150,14 +154,20 @@ class _Handler(BaseHTTPRequestHandler):
         return self._answer(body)
 
     def _pulled(self, name: str, method: str, body: dict[str, Any]) -> None:
-        """https://cloud.google.com/pubsub/docs/reference/rest/v1/projects.subscriptions/pull, one message at a time."""
+        """https://cloud.google.com/pubsub/docs/reference/rest/v1/projects.subscriptions/pull, one message at a time.
+
+        Of `modifyAckDeadline` the deadline 0 alone: who gives a message back.
+        """
         subscription = self.twins.bus.pulled.get(name)
         if subscription is None:
             return self._answer({"error": {"code": 404, "message": f"Subscription not found: {name}"}}, 404)
         if method == "acknowledge":
             subscription.acknowledge(body.get("ackIds", []))
             return self._answer({})
-        found = subscription.pull(_PULL_SECONDS)
+        if method == "modifyAckDeadline":
+            subscription.release(body.get("ackIds", []))
+            return self._answer({})
+        found = subscription.pull(0 if body.get("returnImmediately") else _PULL_SECONDS)
         if found is None:
             return self._answer({})
         ack_id, delivery = found

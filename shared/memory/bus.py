@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 from shared import dead_letters
-from shared.events import SUBSCRIBERS, Delivery, Event, kept, timestamp
+from shared.events import DEAD_LETTERS, SUBSCRIBERS, Delivery, Event, kept, timestamp
 from shared.memory.pulled import PullSubscription
 
 Receiver = Callable[[Delivery], bool]
@@ -61,7 +61,12 @@ class MemoryBus:
 
     def dead_letter(self, body: bytes, attributes: Mapping[str, str], reason: str) -> None:
         names = dead_letters.kept(attributes, reason)
-        self.dead.append((dead_letters.body(body), names, names.pop("reason")))
+        kept_body, message_id = dead_letters.body(body), str(next(self._ids))
+        for subscription in list(self.pulled.values()):
+            if subscription.topic == DEAD_LETTERS:
+                now = timestamp(time.time())
+                subscription.put(Delivery(kept_body, DEAD_LETTERS, dict(names), message_id, now))
+        self.dead.append((kept_body, names, names.pop("reason")))
 
     def drain(self, timeout: float) -> bool:
         """Wait until nothing is under way; False if that did not happen in `timeout` seconds."""

@@ -58,6 +58,14 @@ class PullSubscription:
             for name in names:
                 self._leased.pop(name, None)
 
+    def release(self, names: Iterable[str]) -> None:
+        """Whoever pulls next gets them: an acknowledgement deadline of 0."""
+        with self._changed:
+            for name in names:
+                if found := self._leased.pop(name, None):
+                    self._waiting.append(found[1])
+            self._changed.notify_all()
+
     def _ready(self) -> bool:
         now = time.monotonic()
         for name, (until, delivery) in list(self._leased.items()):
