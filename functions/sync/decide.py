@@ -38,6 +38,19 @@ def environments(manifest: ClaimedManifest) -> tuple[Environment, ...]:
     )
 
 
+def check_readable(manifest: ClaimedManifest) -> None:
+    """What nobody can read was held, and nothing can be looked for in its place: nothing is fetched for such a run."""
+    if not manifest.unreadable:
+        return
+    first, count = manifest.unreadable[0], len(manifest.unreadable)
+    purl, others = first.package(manifest.release).purl, f", as {count - 1} others are" if count > 1 else ""
+    raise Permanent(
+        f"{purl} is held{others}: {first.reason}. Nothing can replace it: have the workload's install script leave it "
+        f"out, or{' take another runtime_version, or' if first.in_base else ''} install it under a name and a version "
+        "that its ecosystem allows."
+    )
+
+
 def check_base(manifest: ClaimedManifest, verdicts: Mapping[str, Verdict]) -> None:
     """Python packages of the base image are not installed from the lock, so nothing can replace a refused one."""
     for environment in manifest.environments:
@@ -141,7 +154,7 @@ def sync_id(run_id: str, plan: Digest) -> str:
 def installed(run: Mapping[str, Any]) -> float:
     """When the outer VM had installed, in whole seconds since the epoch: what it took was in the archives then."""
     ended = run.get("stages", {}).get("outer", {}).get("ended")
-    return float(int(ended or run["requested"]))
+    return float(int(ended or run.get("requested", 0)))
 
 
 def lock_name(digest: Digest) -> tuple[str, str, str]:

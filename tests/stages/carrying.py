@@ -1,0 +1,47 @@
+"""A process that carries wheels through sync's own path and says how much memory it has ever needed.
+
+Arguments: the address of the server, then file names with sha256 and `index` or `own`, where they come from. For each:
+one line, the peak in KiB after it.
+"""
+
+from __future__ import annotations
+
+import resource
+import sys
+import tempfile
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+from shared.carrier import Carrier
+from shared.gcp.registry import ArtifactRegistry
+from shared.memory.store import MemoryStore
+from shared.model.lock import LockedPython
+from shared.model.plan import Transfer
+from shared.ports import Upstream
+from shared.settings import Settings
+from shared.upstream.download import Downloader
+from shared.upstream.proof import Prover
+
+
+def main(server: str, *files: str) -> None:
+    settings = Settings(project="memory-test", registry_endpoint=server)
+    registry = ArtifactRegistry(settings)
+    registry.__dict__["_credentials"] = SimpleNamespace(valid=True, token="t")  # as google.auth.default
+    upstream = cast("Upstream", SimpleNamespace(downloads=Downloader(), proof=Prover()))
+    store: Any = MemoryStore()
+    carrier = Carrier(store, registry, upstream, settings, time.time, "run-0")
+    for filename, digest, where in zip(files[::3], files[1::3], files[2::3], strict=True):
+        name, version, *_ = filename.split("-")
+        url = f"own:{digest}" if where == "own" else f"{server}/{filename}"
+        wheel = LockedPython(
+            name=name, version=version, filename=filename, sha256=digest, url=url, record=None
+        )
+        with tempfile.TemporaryDirectory() as folder:
+            carrier.bring(Transfer(repository="dmz-python", python=wheel), Path(folder))
+            assert not [*Path(folder).iterdir()], "what was uploaded is still on the disk"
+        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, flush=True)
+
+
+main(*sys.argv[1:])
