@@ -338,7 +338,7 @@ class Desk:
             pause, begun = min(handling.SLOW, self.lease / 4), False
             while not stop.wait(pause):
                 pause = self.lease / 4
-                with suppress(DmzError):  # the next try may succeed; if none does, the fence keeps the result out
+                with suppress(DmzError):  # the next try may succeed; if none does, the fence holds
                     if not self.store.renew(claim, self.clock() + self.lease):
                         return
                 if not begun:

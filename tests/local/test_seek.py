@@ -1,0 +1,133 @@
+"""Seeking back in a subscription delivers all again, and changes nothing: Google's own emulator, the real desk."""
+
+from __future__ import annotations
+
+import base64
+import copy
+import json
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import httpx
+import pytest
+
+from functions.local.pubsub import PubSub
+from shared.errors import DmzError
+from shared.events import SUBSCRIBERS, Delivery, Event, run_id_of, timestamp
+from shared.memory.store import MemoryStore
+from tests.delivery.world import desk, expected, request
+from tests.local.up import eventually
+
+STAGES = ("outer", "scanner", "sync", "inner")
+
+
+class Bus:
+    """The stages' bus over Pub/Sub's REST interface."""
+
+    def __init__(self, pubsub: PubSub) -> None:
+        self._pubsub = pubsub
+        self.dead: list[str] = []
+
+    def publish(self, event: Event) -> None:
+        self._pubsub.publish(event.type, event.body(), event.attributes())
+
+    def dead_letter(self, _body: bytes, _attributes: Mapping[str, str], reason: str) -> None:
+        self.dead.append(reason)
+
+
+class Chain:
+    """Toy stages that Pub/Sub pushes to."""
+
+    def __init__(self, host: str, project: str) -> None:
+        self.pubsub = PubSub(host, project)
+        self.store, self.bus = MemoryStore(), Bus(self.pubsub)
+        self.came: Counter[tuple[str, str]] = Counter()
+        """(subscription, message id) to how often it was handled to the end."""
+        chain = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                pushed = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                self.send_response(204 if chain.handle(self.path, pushed) else 503)
+                self.end_headers()
+
+            def log_message(self, *_: Any) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.daemon_threads = True
+        threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
+        address = f"http://127.0.0.1:{self.server.server_address[1]}"
+        self.pubsub.set_up({stage: f"{address}/{stage}" for stage in STAGES})
+
+    def handle(self, path: str, pushed: dict[str, Any]) -> bool:
+        stage, topic, message = path.split("/")[1], path.rpartition("/")[2], pushed["message"]
+        delivery = Delivery(
+            base64.b64decode(message["data"]),
+            topic,
+            message.get("attributes", {}),
+            message["messageId"],
+            message["publishTime"],
+        )
+        try:
+            desk(stage, self.store, self.bus, clock=time.time, sleep=time.sleep).deliver(delivery)
+        except DmzError:
+            return False
+        self.came[f"{stage}--{topic}", message["messageId"]] += 1
+        return True
+
+    def seek(self, subscription: str, to: str) -> None:
+        """https://cloud.google.com/pubsub/docs/reference/rest/v1/projects.subscriptions/seek"""
+        path = f"projects/{self.pubsub.project}/subscriptions/{subscription}:seek"
+        answer = httpx.post(f"http://{self.pubsub.host}/v1/{path}", json={"time": to}, trust_env=False)
+        assert answer.status_code == 200, answer.text
+
+
+@pytest.fixture
+def chain(pubsub_emulator: str, project: str) -> Iterator[Chain]:
+    made = Chain(pubsub_emulator, project)
+    yield made
+    made.server.shutdown()
+    made.server.server_close()
+
+
+def test_seeking_back_delivers_all_again_and_changes_nothing(chain: Chain) -> None:
+    began = timestamp(time.time() - 60)
+    asked = request("mine")
+    run_id = run_id_of("mine")
+    chain.pubsub.publish(asked.topic, asked.body, asked.attributes)
+    eventually(lambda: chain.store.get("counters", run_id) == expected(run_id), 60)
+    eventually(lambda: {topic for (topic, _) in chain.came} == handled(), 60)
+    before = documents(chain.store)
+    first = dict(chain.came)
+    for subscription in sorted(handled()):
+        chain.seek(subscription, began)
+    eventually(lambda: all(chain.came[each] >= 2 for each in first), 60)
+    assert documents(chain.store) == before
+    assert chain.store.get("counters", run_id) == expected(run_id)
+    # The shard that finished last closes the run again, by the same id; nothing else is published.
+    new = {topic for (topic, id) in chain.came if (topic, id) not in first}
+    assert new <= {"inner--sync-completed"}
+    assert chain.bus.dead == []
+
+
+def handled() -> set[str]:
+    """The subscriptions that a run of the toy chain goes through."""
+    topics = (
+        "run-requested",
+        "manifest-published",
+        "verdicts-written",
+        "sync-shard-planned",
+        "sync-completed",
+    )
+    return {f"{stage}--{topic}" for stage in STAGES for topic in topics if topic in SUBSCRIBERS[stage]}
+
+
+def documents(store: MemoryStore) -> dict[Any, Any]:
+    """All that stages have written, but for the traces of deliveries themselves."""
+    found = {key: value for key, value in store._documents.items() if key[0] not in ("spans", "claims")}
+    return copy.deepcopy(found)
