@@ -24,8 +24,10 @@ from shared.model.value import printable
 
 SECONDS = 120.0
 """Within which a stage must answer: a machine may be busy."""
-_EXPECTED = {"GET": 405, "POST": 400}
+_EXPECTED = {("GET", "/"): 405, ("POST", "/"): 400}
 """Stages take CloudEvents by POST: https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/http-protocol-binding.md"""
+_PAGES = {("GET", "/assets/console.css"): 200, ("GET", "/nowhere"): 404, ("POST", "/"): 405}
+"""The console's answers that need no store: a file, a page out of a template, and that it changes nothing."""
 _LINES = 3
 
 
@@ -60,12 +62,13 @@ def _answers(root: Path, config: Document, stage: str) -> float:
                     raise Permanent(f"The stage {stage} does not start: {_last(log)}")
                 time.sleep(0.05)
             took = time.monotonic() - began
-            found = {method: _status(port, method) for method in _EXPECTED}
+            expected = _PAGES if stage == "console" else _EXPECTED
+            found = {(method, path): _status(port, method, path) for method, path in expected}
         finally:
             child.kill()
             child.wait()
-        if found != _EXPECTED:
-            raise Permanent(f"The stage {stage} answers {found} and should {_EXPECTED}: {_last(log)}")
+        if found != expected:
+            raise Permanent(f"The stage {stage} answers {found} and should {expected}: {_last(log)}")
     return took
 
 
@@ -77,12 +80,12 @@ def _listens(port: int) -> bool:
     return True
 
 
-def _status(port: int, method: str) -> int:
+def _status(port: int, method: str, path: str) -> int:
     """What it answers to a request that is no event; 0 for nothing."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=SECONDS)
     try:
         connection.request(
-            method, "/", b"{}" if method == "POST" else None, {"Content-Type": "application/json"}
+            method, path, b"{}" if method == "POST" else None, {"Content-Type": "application/json"}
         )
         return connection.getresponse().status
     except (OSError, http.client.HTTPException):

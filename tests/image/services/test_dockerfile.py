@@ -149,7 +149,7 @@ def test_it_is_built_and_every_stage_answers(base: Path, image: Made, tmp_path: 
     )
     said: list[str] = []
     assert smoke.smoke(layout, said.append) == 0
-    assert len(said) == 5
+    assert len(said) == 6
     inner = read_layout(layout).config.fields["config"]
     ours = read_layout(image.layout).config.fields["config"]
     assert (inner["User"], inner["ExposedPorts"]) == (ours["User"], ours["ExposedPorts"])

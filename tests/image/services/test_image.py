@@ -24,6 +24,7 @@ from shared.image.make import Made
 from shared.image.oci import read_layout
 from shared.image.run import described, sandboxed
 from tests.image.services.conftest import CHECKOUT
+from tests.upstream.attested import GITHUB
 
 pytestmark = pytest.mark.network
 MAIN = "services/services.runfiles/_main"
@@ -47,7 +48,9 @@ def inside(image: Made, root: Path, program: str, **env: str) -> str:
 def test_every_stage_starts_and_answers(image: Made) -> None:
     said: list[str] = []
     assert smoke.smoke(image.layout, said.append) == 0
-    assert [line.partition(":")[0] for line in said] == ["attestation", "inner", "outer", "scanner", "sync"]
+    assert [line.partition(":")[0] for line in said] == [
+        *("attestation", "console", "inner", "outer", "scanner", "sync")
+    ]
 
 
 def test_what_does_not_start_is_named(image: Made, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,6 +99,13 @@ print(json.dumps([said.stdout.strip() == sys.executable or said.stderr, refused,
     assert refused.startswith("x.deb is not a Debian archive (dpkg-deb: ")
     assert unsigned == "The text has no valid signature of a key that this project trusts; it is not used."
     assert certificates
+
+
+def test_attestations_are_proved_there(image: Made, root: Path) -> None:
+    """With what the image has: libraries, Sigstore's trusted root; nothing is fetched or written."""
+    given = (GITHUB.served, GITHUB.filename, GITHUB.sha256)
+    program = f"from shared.upstream.publishers import prove; print(*prove(*{given!r}))"
+    assert inside(image, root, program) == f"{GITHUB.publisher}\n"
 
 
 def test_the_data_of_the_stages_is_there(image: Made, root: Path) -> None:
@@ -181,7 +191,7 @@ def test_packages_are_those_of_requirements(image: Made) -> None:
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        ({}, "FUNCTION_SOURCE is '' and must be functions/STAGE/main.py, with one of attestation, inner"),
+        ({}, "FUNCTION_SOURCE is '' and must be functions/STAGE/main.py, with one of attestation, console"),
         ({"FUNCTION_SOURCE": "functions/../shared/main.py"}, "FUNCTION_SOURCE is"),
         ({"FUNCTION_SOURCE": "/tmp/functions/outer/main.py"}, "FUNCTION_SOURCE is"),
         (
