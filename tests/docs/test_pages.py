@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
 import re
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 
+from functions.ctl import cli
 from functions.local.layout import CHECKOUT
 from shared.appraisal.appraise import CHECKS
 from shared.events import SUBSCRIBERS
@@ -107,6 +109,16 @@ def test_the_example_of_a_workload_is_one_with_every_field(tmp_path: Path) -> No
 def test_every_field_of_a_workload_has_a_meaning() -> None:
     rows = workload_fields.table().splitlines()[2:]
     assert [row.split(" | ")[0] for row in rows if row.endswith("|  |")] == []
+
+
+def test_every_command_is_told_where_one_begins() -> None:
+    (commands,) = (
+        action.choices for action in cli.parser()._actions if isinstance(action, argparse._SubParsersAction)
+    )
+    readme = (CHECKOUT / "README.md").read_text()
+    assert [
+        name for name in commands if not re.search(rf"`(\./dmz )?{name}\b|^ +\./dmz {name}\b", readme, re.M)
+    ] == ["help"]
 
 
 def test_every_threat_names_a_test_that_stands_against_it() -> None:
