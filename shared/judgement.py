@@ -79,7 +79,9 @@ class Court:
 
     def case(self, subjects: Sequence[Subject], replaces: Replaced | None = None) -> Case:
         """All that is known of the packages; `replaces` as in `packages`."""
-        known = self.advisories.known([subject.package for subject in subjects], self.release)
+        # What nobody can read has a name that nobody has: nobody is asked about it.
+        packages = [subject.package for subject in subjects if not subject.unreadable]
+        known = self.advisories.known(packages, self.release)
         wanted = asks_for(self.policy, self.workload)
         said = self._said(subjects, wanted)
         case = Case(
@@ -144,7 +146,8 @@ class Court:
 
 
 def _from_index(subject: Subject) -> bool:
-    return subject.package.ecosystem == "pypi" and not (subject.own_wheel or subject.direct_url)
+    elsewhere = subject.own_wheel or subject.direct_url or subject.unreadable
+    return subject.package.ecosystem == "pypi" and not elsewhere
 
 
 def _mending(case: Case, release: Release, replaces: Replaced) -> Case:

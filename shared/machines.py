@@ -18,7 +18,7 @@ from shared.delivery import ENDED, Outcome, fail
 from shared.errors import DmzError, Permanent, Transient, Untrusted
 from shared.events import Event, InnerInstallCompleted, OuterInstallCompleted, derived_id
 from shared.guest.config import AptSource, InterpreterConfig, Wheel, WorkloadConfig
-from shared.model import costs
+from shared.model import claim, costs
 from shared.model.manifest import ClaimedManifest
 from shared.model.value import printable
 from shared.model.workload import Workload
@@ -246,7 +246,7 @@ def unpack(packed: str, what: str) -> ClaimedManifest:
         raise Permanent(f"{what} unpacks to more than {_MAX_CLAIM >> 20} MiB; it was refused.")
     if not inflater.eof or inflater.unused_data:
         raise Permanent(f"{what} ends early, or something follows it; it was refused.")
-    return ClaimedManifest.read(text, what)
+    return claim.read(text, what)
 
 
 def workload_config(workload: Workload) -> WorkloadConfig:

@@ -75,6 +75,8 @@ def compare(manifest: ClaimedManifest, lock: Lock, found: ClaimedManifest) -> Co
         present |= {f"file {path}" for path in environment.strays}
         if not environment.managed_by_dpkg:
             present |= {_pip(environment.path, p.name, p.version, p.record) for p in environment.packages}
+    # Nothing of the kind was locked, so whatever is there is too much.
+    present |= {f"unreadable {each.name} {each.version}" for each in found.unreadable}
     versions = _interpreters(found)
     present |= {_url(file.url, file.sha256, versions.get(file.sha256, "")) for file in found.generic}
     missing, unexpected = _difference(

@@ -69,6 +69,15 @@ def subjects(manifest: ClaimedManifest, workload: Workload) -> tuple[Subject, ..
         # A script may fetch the same file once more: what is known of it holds for its bytes.
         if package.purl not in found or file.interpreter:
             found[package.purl] = subject
+    for entry in manifest.unreadable:
+        package = entry.package(manifest.release)
+        found[package.purl] = Subject(
+            package=package,
+            unreadable=entry.reason,
+            in_base=entry.in_base,
+            in_interpreter=entry.in_interpreter,
+            needed_by=need.BASE if entry.in_base else (),
+        )
     return tuple(found[purl] for purl in sorted(found))
 
 

@@ -181,6 +181,7 @@ def _lock(
         return result
 
     by_purl = {verdict.package.purl: verdict for verdict in verdicts.verdicts}
+    decide.check_readable(manifest)
     decide.check_base(manifest, by_purl)
     generic = decide.lock_generic(manifest, workload, by_purl)
     with ThreadPoolExecutor(1, thread_name_prefix="apt") as pool:

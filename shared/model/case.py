@@ -47,6 +47,8 @@ class Subject(Part):
     """True if the workload gives that file's sha256."""
     interpreter: str = ""
     """Version of Python, if that file is the workload's own interpreter."""
+    unreadable: str = ""
+    """Why nobody can tell what it is, as a sentence part; then nothing is asked about it, and it is held."""
     own_wheel: bool = False
     """True for a wheel of the workload's owner, which the workload file pins by sha256."""
     in_base: bool = False

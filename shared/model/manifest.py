@@ -21,6 +21,7 @@ from shared.model.package import (
     Release,
     check_place,
 )
+from shared.model.unreadable import MOST, Unreadable
 from shared.model.value import Digest, Value
 
 Tag = Annotated[str, Field(pattern=r"^[a-z0-9_.]+-[a-z0-9_.]+-[a-z0-9_.]+$", max_length=200)]
@@ -128,3 +129,5 @@ class ClaimedManifest(Value):
     debian: Annotated[tuple[DebianPackage, ...], Field(max_length=20_000)]
     environments: Annotated[tuple[Environment, ...], Field(max_length=100)]
     generic: Annotated[tuple[GenericFile, ...], Field(max_length=10_000)] = ()
+    unreadable: Annotated[tuple[Unreadable, ...], Field(max_length=MOST)] = ()
+    """Packages that were set aside when the claim came (see shared.model.claim); no machine says this itself."""

@@ -52,7 +52,7 @@ class Part(BaseModel):
         except ValidationError as error:
             raise Permanent(sentence(error, what, place)) from error
         try:
-            json.loads(data, object_pairs_hook=_unique)
+            json.loads(data, object_pairs_hook=unique)
         except _Twice as error:
             raise Permanent(f"{what} has the key '{error}' twice in one object; give it once.") from error
         return value
@@ -82,10 +82,11 @@ class Value(Part):
         return sha256(self.canonical())
 
 
-class _Twice(Exception): ...
+class _Twice(ValueError): ...
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """For json.loads: an object whose keys stand there once each."""
     found = dict(pairs)
     if len(found) != len(pairs):
         names = sorted(name for name, _ in pairs)

@@ -3,6 +3,7 @@
 The same case gives the same bytes. Its moment decides what is too old, too young or waived, and is not written into a
 verdict. In this order:
 
+0. What nobody can read is held, whatever a policy or a waiver says: there is nothing that they could be about.
 1. How old the advisory data is, and whether it could be read for this package.
 2. The rules of the package's ecosystem and workload, where a waived finding answers allow (shared.policy.waive).
 3. What the policy allows by name, and what a waiver allows as a whole: every rule but those of 1 and malice.
@@ -82,6 +83,8 @@ class _Judge:
         self, subject: Subject, findings: Sequence[Finding], waivers: Sequence[Waiver]
     ) -> list[RuleAnswer]:
         """Every rule's answer if these waivers count."""
+        if subject.unreadable:  # 0
+            return [RuleAnswer(rule="readable", answer="hold", reason=subject.unreadable)]
         said = [self.bench.age, self._data(subject)]  # 1
         said += answers(subject, waive.weighed(findings, waivers), self.bench)  # 2
         if why := allowed_by_name(subject, self.bench):  # 3

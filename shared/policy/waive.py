@@ -18,7 +18,7 @@ from shared.model.verdict import Finding, RuleAnswer
 from shared.model.waiver import Waiver
 from shared.policy.about import Weighed, overruled
 
-NEVER_WAIVED = frozenset({"malicious", "advisory_age", "advisory_data", "apt_sources"})
+NEVER_WAIVED = frozenset({"malicious", "advisory_age", "advisory_data", "apt_sources", "readable"})
 """Rules that neither a waiver of a package nor the policy's own `allow` overrules: one by one, or by fetching data."""
 
 _MALICE = "mal-"

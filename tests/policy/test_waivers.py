@@ -106,7 +106,18 @@ def test_what_no_waiver_of_a_package_overrules() -> None:
     old = SOURCE.model_copy(update={"date": "2026-01-01T00:00:00Z"})
     assert judged(THING, waivers=[waiver()], source=old).decision == "hold"
     assert judged(THING, finding(malicious=True), waivers=[waiver()]).decision == "block"
-    assert {"malicious", "advisory_age", "advisory_data", "apt_sources"} == NEVER_WAIVED
+    assert {"malicious", "advisory_age", "advisory_data", "apt_sources", "readable"} == NEVER_WAIVED
+
+
+def test_what_nobody_can_read_is_held_whatever_a_waiver_or_the_policy_says() -> None:
+    strange = package("unreadable-0", "0", unreadable="its name is none", uploaded="2020-01-01T00:00:00Z")
+    rule = {"purl": "pkg:pypi/unreadable-*", "answer": "allow", "reason": "we know it"}
+    policy = with_rules(packages=[rule])
+    result = judged(strange, policy=policy, waivers=[waiver(package="pkg:pypi/unreadable-0@*")])
+    assert (result.decision, result.reason, result.until) == ("hold", "its name is none", "")
+    assert (result.waivers, [each.rule for each in result.rules]) == ((), ["readable"])
+    plain = strange.model_copy(update={"unreadable": ""})
+    assert judged(plain, policy=policy).decision == "allow"
 
 
 def test_a_report_of_malice_is_waived_by_its_name_alone() -> None:

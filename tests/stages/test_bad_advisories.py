@@ -6,8 +6,9 @@ import json
 import socket
 import threading
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,9 @@ from shared.advisories.calls import Waiting
 from shared.advisories.zips import ZipAdvisories
 from shared.errors import DmzError
 from shared.guest import report
-from shared.model.verdict import Verdict, Verdicts
+from shared.model.package import Package, Release
+from shared.model.unreadable import MOST
+from shared.model.verdict import Known, Verdict, Verdicts
 from shared.ports import Advisories
 from tests.advisories.build import HIGH, affected, events, record, zipped
 from tests.advisories.server import Answer, serving
@@ -261,24 +264,103 @@ STRANGE: dict[str, dict[str, str]] = {
 }
 
 
-@pytest.mark.parametrize("fields", STRANGE.values(), ids=STRANGE.keys())
-def test_strange_names_and_versions_end_the_run_with_a_sentence(world: World, fields: dict[str, str]) -> None:
-    """No index and no distribution has such a package: who claims one lies in the rest as well."""
-    manifest = raw(world)
-    manifest["environments"][0]["packages"][-1] |= fields
+@pytest.fixture
+def asked(make: Make) -> tuple[World, list[str]]:
+    """A world, and the names of which the advisories were asked in it."""
+    names: list[str] = []
+
+    @dataclass
+    class Listening:
+        source: Advisories
+
+        def known(self, packages: Iterable[Package], release: Release) -> Known:
+            packages = list(packages)
+            names.extend(each.name for each in packages)
+            return self.source.known(packages, release)
+
+    return make(through=lambda name, port: Listening(port) if name == "advisories" else port), names
+
+
+def set_aside(asked: tuple[World, list[str]], manifest: dict[str, Any]) -> tuple[list[Verdict], str]:
+    """The verdicts about what nobody can read, and the reason for which the run ends.
+
+    Everything else is judged as ever; nobody was asked about them, and nothing was fetched or uploaded.
+    """
+    world, names = asked
     reason = told(world, json.dumps(manifest).encode())
-    assert f"environments.0.packages.4.{next(iter(fields))}" in reason
-    assert len(reason) < 1000
-    assert [error for error in world.raised if not isinstance(error, DmzError)] == []
+    ((run_id, _),) = world.store.find("runs", "state", "failed")
+    verdicts = judged(world, run_id)
+    strange = [each for name, each in verdicts.items() if name.startswith("unreadable-")]
+    assert [(each.decision, [rule.rule for rule in each.rules]) for each in strange] == [
+        ("hold", ["readable"])
+    ] * len(strange)
+    refused = {name for name, each in verdicts.items() if each.decision != "allow"}
+    assert refused == {"lib", "libssl3", "openssl", *(each.package.name for each in strange)}
+    asked_for = {*names, *(name for some, _ in world.market.questions for name in some)}
+    assert asked_for == verdicts.keys() - {each.package.name for each in strange}
+    assert world.registry.uploads == []
+    assert world.market.asked == []
+    return strange, reason
+
+
+@pytest.mark.parametrize("fields", STRANGE.values(), ids=STRANGE.keys())
+def test_a_strange_name_or_version_is_held_and_all_others_are_judged(
+    asked: tuple[World, list[str]], fields: dict[str, str]
+) -> None:
+    """No index has such a package: it is not looked for, and the run that needs it ends with a sentence."""
+    manifest = raw(asked[0])
+    manifest["environments"][0]["packages"].append(manifest["environments"][0]["packages"][-1] | fields)
+    (verdict,), reason = set_aside(asked, manifest)
+    assert f"its {next(iter(fields))}: a Python" in verdict.reason
+    assert "in /opt/w, and nobody can tell what that is" in verdict.reason
+    assert f"{verdict.package.purl} is held: {verdict.reason}. Nothing can replace it" in reason
+    assert verdict.reason.isascii()
+    assert len(verdict.reason) < 600
 
 
 @pytest.mark.parametrize(
     "fields", [{"source_name": "j\u0434"}, {"source_version": LONG}, {"name": "j\u0434"}]
 )
-def test_strange_debian_packages_end_the_run_with_a_sentence(world: World, fields: dict[str, str]) -> None:
+def test_a_strange_debian_package_is_held_and_all_others_are_judged(
+    asked: tuple[World, list[str]], fields: dict[str, str]
+) -> None:
+    manifest = raw(asked[0])
+    manifest["debian"].append(manifest["debian"][0] | fields)
+    (verdict,), reason = set_aside(asked, manifest)
+    assert verdict.package.purl.startswith("pkg:deb/debian/unreadable-")
+    assert f"its {next(iter(fields))}: a Debian" in verdict.reason
+    assert ("take another runtime_version" in reason) == manifest["debian"][0]["in_base"]
+
+
+def test_strange_packages_are_told_apart(asked: tuple[World, list[str]]) -> None:
+    """Also where the same letters are left of them; one that stands in two environments is one."""
+    manifest = raw(asked[0])
+    packages = manifest["environments"][0]["packages"]
+    first, second = packages[0] | {"name": "t" * 9_999 + "1"}, packages[0] | {"name": "t" * 9_999 + "2"}
+    manifest["environments"].append(
+        manifest["environments"][0] | {"path": "/opt/x", "strays": [], "packages": [first]}
+    )
+    packages += [first, second]
+    strange, reason = set_aside(asked, manifest)
+    assert len({each.package.purl for each in strange}) == 2
+    assert "is held, as 2 others are:" in reason
+
+
+def test_what_dpkg_manages_is_judged_as_dpkgs_whatever_its_metadata_say(world: World) -> None:
     manifest = raw(world)
-    manifest["debian"][0] |= fields
-    assert f"debian.0.{next(iter(fields))}" in told(world, json.dumps(manifest).encode())
+    own = manifest["environments"][0]
+    strange = own["packages"][0] | {"name": "t\u043e\u043el"}
+    site = {"path": "/usr/lib/python3/dist-packages", "virtual": False, "managed_by_dpkg": True}
+    manifest["environments"].append(own | site | {"strays": [], "packages": [strange]})
+    world.outer = lambda config: guests.common(config) | {"claim": report.pack(manifest)}
+    assert world.run(world.request())["state"] == "completed"
+
+
+def test_a_machine_of_which_too_much_is_strange_is_refused_whole(world: World) -> None:
+    manifest = raw(world)
+    packages = manifest["environments"][0]["packages"]
+    packages += [packages[0] | {"name": f"\u043e{n}"} for n in range(MOST + 1)]
+    assert "it has 1001 mistakes" in told(world, json.dumps(manifest).encode())
 
 
 def test_a_version_of_a_hundred_digits_is_judged_like_any_other(make: Make, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from shared.upstream import http
 from shared.upstream.facts import PypiFacts
 from shared.upstream.pypi import PythonIndexClient
 from tests.chain.goods import Shelf
+from tests.stages.test_hostile import raw, told
 from tests.stages.world import WORKLOAD, World
 from tests.support import built
 from tests.support.market import TRIXIE, UPLOADED, Market
@@ -61,6 +63,16 @@ def test_a_run_under_a_policy_that_asks(make: Make) -> None:
     assert found["app"].facts == Facts(uploaded=UPLOADED, licences=("MIT",))
     assert found["mine"].own_wheel
     assert found["mine"].facts == found["openssl"].facts == found["data.bin"].facts == Facts()
+
+
+def test_the_index_is_not_asked_for_what_nobody_can_read(make: Make) -> None:
+    world = make(policy=strict())
+    manifest = raw(world)
+    packages = manifest["environments"][0]["packages"]
+    packages.append(packages[0] | {"name": "\u0430pp"})
+    assert "is held" in told(world, json.dumps(manifest).encode())
+    asked = {name for names, _ in world.market.questions for name in names}
+    assert asked == {"app", "lib", "old", "tool"}
 
 
 def test_the_index_never_hears_the_name_of_ones_own_wheel(make: Make) -> None:

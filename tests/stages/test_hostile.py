@@ -229,7 +229,12 @@ def test_a_name_that_is_none(world: World, what: str, where: str) -> None:
             text["environments"][0]["path"] = name if name != "/etc/passwd" else "/etc/../passwd"
         case _:
             text["generic"][0]["url"] = name
-    assert "The outer VM's manifest is not valid" in told(world, json.dumps(text).encode())
+    reason = told(world, json.dumps(text).encode())
+    if where in ("path", "url"):
+        assert "The outer VM's manifest is not valid" in reason
+    else:
+        assert "is held: the machine names it" in reason
+        assert reason.isascii()
     assert world.registry.uploads == []
 
 

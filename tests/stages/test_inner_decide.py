@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from functions.inner import decide
 from shared.errors import Permanent
 from shared.events import InnerInstallCompleted
 from shared.guest import egress
+from shared.model import claim
 from shared.model.lock import Lock, LockedArchive, LockedEnvironment, LockedGeneric, LockedPython
 from shared.model.manifest import ClaimedManifest, DebianPackage, GenericFile
 from shared.model.value import sha256
@@ -183,6 +185,15 @@ def test_a_file_that_no_record_lists_was_admitted_by_nobody() -> None:
     environments = (found.environments[0], place, found.environments[2])
     comparison = decide.compare(OUTER, LOCK, found.model_copy(update={"environments": environments}))
     assert (comparison.missing, comparison.unexpected) == ((), (f"file {site}/evil.pth",))
+
+
+def test_what_nobody_can_read_was_admitted_by_nobody() -> None:
+    text = json.loads(inside().canonical())
+    text["environments"][1]["packages"].append(text["environments"][1]["packages"][0] | {"name": "\u0430pp"})
+    found = claim.read(json.dumps(text).encode(), "The inventory")
+    comparison = decide.compare(OUTER, LOCK, found)
+    version = found.environments[1].packages[0].version
+    assert (comparison.missing, comparison.unexpected) == ((), (f"unreadable \\u0430pp {version}",))
 
 
 def test_a_locked_wheel_is_never_taken_with_any_record() -> None:
