@@ -16,7 +16,6 @@ from shared.machines import Machines
 from shared.notices import Sink
 from shared.ports import Blobs, Bus, Store, Vms
 from shared.settings import Settings
-from shared.upstream.sink import HttpSink
 
 
 @dataclass(frozen=True)
@@ -50,7 +49,6 @@ def google(settings: Settings, kind: Kind) -> Ports:
         settings=settings,
         clock=time.time,
         secret=lambda: secrets.token_hex(24),
-        sink=HttpSink(settings.notify) if settings.notify and kind == "outer" else None,
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import functions_framework
 from cloudevents.http import CloudEvent
 
@@ -13,12 +15,16 @@ from shared.model import prices
 from shared.ports import Bus
 from shared.serving import entry_point
 from shared.settings import Settings
+from shared.upstream.sink import HttpSink
 
 
 def wire(settings: Settings) -> Desk:
     """The stage over Google's services, as `settings` names them. Permanent if the price list is not one."""
     prices.read(settings.prices)
-    return desk(vm_stages.google(settings, "outer"), PubSubBus(settings.project))
+    ports = vm_stages.google(settings, "outer")
+    if settings.notify:
+        ports = replace(ports, sink=HttpSink(settings.notify))
+    return desk(ports, PubSubBus(settings.project))
 
 
 def desk(ports: vm_stages.Ports, bus: Bus) -> Desk:
