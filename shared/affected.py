@@ -13,7 +13,7 @@ from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import dataclass
 
 from shared.creation import vm_name
-from shared.errors import DmzError, Transient
+from shared.errors import DmzError, Permanent, Transient
 from shared.events import VerdictChanged
 from shared.holdings import Remembered, remembered, wanted
 from shared.locking import difference
@@ -21,6 +21,7 @@ from shared.model.holdings import HeldFile
 from shared.model.lock import Lock
 from shared.model.value import printable
 from shared.ports import Blobs, Document, Put, Store
+from shared.searched import Searched
 from shared.settings import Settings
 
 COLLECTION = "affected"
@@ -92,7 +93,9 @@ def _vm(each: Remembered, store: Store) -> str:
     return name if kept else ""
 
 
-def relocks(found: Sequence[Holder], lock_anew: Callable[[Remembered], Lock], blobs: Blobs) -> list[Document]:
+def relocks(
+    found: Sequence[Holder], lock_anew: Callable[[Remembered], Lock], searched: Searched
+) -> list[Document]:
     """What the next run of each would change: a lock that may be held today, and its difference to the one they have.
 
     Only proposed. Of many locks the first few; where no admissible set is left, or none could be searched, the reason.
@@ -114,7 +117,7 @@ def relocks(found: Sequence[Holder], lock_anew: Callable[[Remembered], Lock], bl
             made.append({**told, "why": why})
             continue
         try:
-            made.append({**told, **_relock(several[0].remembered, lock_anew, blobs, until)})
+            made.append({**told, **_relock(several[0].remembered, lock_anew, searched, until)})
         except DmzError as error:
             made.append({**told, "why": printable(str(error), 2000)})
         except Exception as error:  # a mistake of ours must not keep what was done from being recorded
@@ -124,15 +127,21 @@ def relocks(found: Sequence[Holder], lock_anew: Callable[[Remembered], Lock], bl
 
 
 def _relock(
-    each: Remembered, lock_anew: Callable[[Remembered], Lock], blobs: Blobs, until: float
+    each: Remembered, lock_anew: Callable[[Remembered], Lock], searched: Searched, until: float
 ) -> Document:
-    proposed = _by(until, lambda: lock_anew(each))
-    rows = difference.between(each.lock, proposed)
-    return {
-        "proposal": blobs.put(proposed.canonical()),
-        "changes": difference.document(rows),
-        "lines": [printable(line, 500) for line in difference.lines(rows, _LINES)],
-    }
+    def search() -> Document:
+        try:
+            proposed = _by(until, lambda: lock_anew(each))
+        except Permanent as error:  # that nothing fits is an answer
+            return {"why": printable(str(error), 2000)}
+        rows = difference.between(each.lock, proposed)
+        return {
+            "proposal": searched.blobs.put(proposed.canonical()),
+            "changes": difference.document(rows),
+            "lines": [printable(line, 500) for line in difference.lines(rows, _LINES)],
+        }
+
+    return searched.answer(str(each.run["lock"]), search, until)
 
 
 def _by(until: float, search: Callable[[], Lock]) -> Lock:

@@ -35,6 +35,7 @@ from shared.model.value import printable, sha256
 from shared.model.verdict import Verdicts
 from shared.ports import Blobs, Document, NotPermitted, Put, Registry, Store, Stored, Write
 from shared.reevaluation import STANDING, standing_id
+from shared.searched import Searched
 from shared.settings import Settings
 
 COLLECTION = "evictions"
@@ -46,8 +47,8 @@ _PAUSE = 0.2
 _LEFT = 900.0
 """Seconds after which an eviction was left halfway by a death: until then its event may come again."""
 
-Relock = Callable[[Sequence[affected.Holder]], Sequence[Document]]
-"""Runs that hold it to the smallest compliant relock of each, as documents."""
+Relock = Callable[[Sequence[affected.Holder], Searched], Sequence[Document]]
+"""Runs that hold it to the smallest compliant relock of each, as documents; and what this refresh has found already."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,10 @@ def changed(event: Event, data: VerdictChanged, evictor: Evictor) -> Outcome:
         outcome = _evict(event, data, files, evictor)
     names = [name for name in workloads if name in refused]
     found = affected.holders(files, names, evictor.store, evictor.blobs, evictor.settings)
-    affected.tell(standing_id(data.key), data, found, evictor.relock, evictor.store, now)  # 6
+    searched = Searched(evictor.store, evictor.blobs, data.verdicts, evictor.clock)
+    affected.tell(
+        standing_id(data.key), data, found, lambda each: evictor.relock(each, searched), evictor.store, now
+    )  # 6
     return outcome
 
 

@@ -342,8 +342,8 @@ def _evictor(event: Event, ports: Ports) -> eviction.Evictor:
         clock=ports.clock,
         bring=functools.partial(_once_more, ports, True),
         prove=functools.partial(_once_more, ports, False),
-        relock=lambda holders: affected.relocks(
-            holders, lambda each: _lock_anew(event, each, ports), ports.blobs
+        relock=lambda holders, searched: affected.relocks(
+            holders, lambda each: _lock_anew(event, each, ports), searched
         ),
     )
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from functions.sync import stage
 from shared import affected
 from shared.held_files import package_id, record_id
 from shared.memory.machines import MemoryRegistry
@@ -19,6 +20,7 @@ from shared.model.manifest import GenericFile
 from shared.model.value import sha256
 from shared.ports import MAX_INDEXED, Document, Put, Stored
 from shared.reevaluation import standing_id
+from shared.searched import Searched
 from tests.stages.faults import Death
 from tests.stages.test_reevaluation import TOOL, alarms, changes, evictions, refresh, standing
 from tests.stages.world import GENERIC, WORKLOAD, World
@@ -135,10 +137,41 @@ def test_every_lock_is_named_whether_it_was_searched_or_not(world: World) -> Non
     held = [HeldFile(repository="dmz-python", name=one.filename, sha256=one.sha256) for one in places]
     found = affected.holders(held, workloads, world.store, world.blobs, world.settings)
     assert len(found) == 5
-    rows = affected.relocks(found, lambda each: each.lock, world.blobs)
+    searched = Searched(world.store, world.blobs, "of this refresh", world.clock)
+    rows = affected.relocks(found, lambda each: each.lock, searched)
     assert [str(row.get("why", ""))[:12] for row in rows] == ["", "", "", "Not searched", "Not searched"]
     assert {row["lock"] for row in rows} == {one.remembered.run["lock"] for one in found}
     assert "3 of 5 locks" in str(rows[3]["why"])
+
+
+@pytest.mark.parametrize("fits", [True, False])
+def test_the_same_lock_is_searched_once_in_a_refresh(
+    broken: tuple[World, Broken], fits: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two packages of one lock are refused at once; the second one's runs get what was found for the first."""
+    world, _ = broken
+    searches: list[str] = []
+    honest = stage._lock_anew
+
+    def counted(event: Any, each: Any, ports: Any) -> Any:
+        searches.append(each.run_id)
+        return honest(event, each, ports)
+
+    monkeypatch.setattr(stage, "_lock_anew", counted)
+    world.registry.sealed = True
+    world.market.flaw("tool", "1.0")
+    world.market.flaw("app", "1.0")
+    if fits:
+        world.market.wheel("app", "1.1", "lib<2", "tool")
+    refresh(world, "one")
+    assert len(searches) == 1
+    found = [world.store.get("affected", standing_id(f"pkg:pypi/{name}@1.0")) for name in ("tool", "app")]
+    (first,), (second,) = ((each or {})["relocks"] for each in found)
+    assert first == second
+    assert ("proposal" in first, "why" in first) == (fits, not fits)
+    world.ahead = 2 * 86_400.0
+    refresh(world, "two")
+    assert len(searches) == 2  # another refresh searches for itself
 
 
 # --- neighbours in one version ---

@@ -308,7 +308,7 @@ def test_gone_is_what_is_not_listed_any_more(held: World) -> None:
         clock=held.clock,
         bring=lambda _: None,
         prove=lambda _: None,
-        relock=lambda _: (),
+        relock=lambda *_: (),
         sleep=looks.append,
     )
     with pytest.raises(Transient, match="was deleted, and dmz-python still lists it"):
