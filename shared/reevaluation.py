@@ -67,8 +67,9 @@ def judged_again(event: Event, data: HoldingsListed, bench: Bench) -> Outcome:
     """Everything that is held, judged by what is known now; what has changed is published."""
     holdings = Holdings.read(bench.blobs.get(data.holdings), f"The holdings {data.holdings}")
     now = bench.clock()
-    sessions = hearing.sessions(holdings, bench.court)
-    admitted, troubles = awaiting.judged(event, holdings, data.holdings, bench.court, bench.blobs, now)
+    court = hearing.Once.of(holdings, bench.court).court
+    sessions = hearing.sessions(holdings, court)
+    admitted, troubles = awaiting.judged(event, holdings, data.holdings, court, bench.blobs, now)
     answers = hearing.answers(sessions)
     lacking = [why for found in answers.values() for why in found.lacking.values()]
     unanswered = sum(bool(found.lacking) for found in answers.values())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -19,7 +20,7 @@ from shared.model.value import sha256
 from shared.ports import Put
 from shared.reevaluation import standing_id
 from tests.stages import guests
-from tests.stages.test_reevaluation import TOOL, alarms, changes, evictions, offer, refresh, standing
+from tests.stages.test_reevaluation import TOOL, alarms, changes, cooling, evictions, offer, refresh, standing
 from tests.stages.world import GENERIC, WORKLOAD, World
 
 TOOL_FILE = "tool-1.0-py3-none-any.whl"
@@ -262,6 +263,43 @@ def test_one_broken_page_hides_no_drift_of_the_others(make: Callable[..., World]
 
 
 # --- many at once ---
+
+
+def test_advisories_and_facts_are_asked_once_for_all_that_is_held_and_waited_for(
+    make: Callable[..., World],
+) -> None:
+    questions: list[set[str]] = []
+    askers: list[object] = []
+
+    class Counted:
+        def __init__(self, port: Any) -> None:
+            self._port = port
+
+        def known(self, packages: Any, release: Any) -> Any:
+            questions.append({each.name for each in packages})
+            return self._port.known(packages, release)
+
+        def of(self, *given: Any) -> Any:
+            askers.append(self)
+            return self._port.of(*given)
+
+    world = make(through=lambda name, port: Counted(port) if name in ("advisories", "facts") else port)
+    yesterday = datetime.fromtimestamp(world.clock() - 86_400, UTC).isoformat().replace("+00:00", "Z")
+    world.market.said["tool", "1.0"] = Facts(uploaded=yesterday, licences=("MIT",))
+    world.market.wheel("tool", "0.9")
+    cooling(world, 3)
+    for name in ("small", "other"):
+        world.outer = lambda config, name=name: guests.outer(config, world.claim(workload=name))
+        run_id = world.request(WORKLOAD.model_copy(update={"name": name}))
+        assert world.run(run_id)["state"] == "completed", world.run(run_id)
+        assert world.run(run_id)["held"]["packages"]
+    questions.clear()
+    askers.clear()
+    refresh(world, "one")
+    assert len(questions) == 1
+    assert {"tool", "app", "jq"} <= questions[0]
+    assert len(askers) == 4  # two workloads, and two runs that wait
+    assert len({id(each) for each in askers}) == 1
 
 
 def test_many_changes_are_written_in_several_batches(held: World, monkeypatch: pytest.MonkeyPatch) -> None:
