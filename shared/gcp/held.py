@@ -21,8 +21,8 @@ _ROUNDS = 50
 class HeldLetters:
     """What `./dmz dead-letters` needs of the subscription; it takes `roles/pubsub.subscriber` on that alone."""
 
-    def __init__(self, project: str, subscription: str) -> None:
-        self._project, self._name = project, subscription
+    def __init__(self, project: str, subscription: str, patience: float = _PATIENCE) -> None:
+        self._project, self._name, self._patience = project, subscription, patience
 
     @cached_property
     def _client(self) -> Any:
@@ -40,7 +40,7 @@ class HeldLetters:
                 received: Sequence[Any] = ()
                 with contextlib.suppress(exceptions.DeadlineExceeded):  # there are none
                     received = self._client.pull(
-                        subscription=self._path, max_messages=1000, timeout=_PATIENCE, retry=None
+                        subscription=self._path, max_messages=1000, timeout=self._patience, retry=None
                     ).received_messages
             if not received:
                 break
