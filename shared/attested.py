@@ -4,17 +4,21 @@ Compared is each file whose record names publishers, with what the index says of
 1. It names no attestations any more, or has none where it says that they are.
 2. What it serves does not verify.
 3. It verifies, and others have published the file.
+4. For some weeks after a file came in: an older version that is held was attested, and this one is not, or by others.
 
-An index does none of that by itself: attestations come with their file, and stay. Nothing is evicted for it; the
+An index does none of the first three by itself: attestations come with their file, and stay. The fourth is what a
+stolen password looks like, and a release by hand, and a project that moved. Nothing is evicted for any of it; the
 bytes are the ones that were proved, and a person has to find out what has become of the index or the project.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+
+from packaging.version import Version
 
 from shared import alarms
 from shared.errors import DmzError, Permanent, Transient
@@ -25,9 +29,12 @@ from shared.model.plan import Transfer
 from shared.model.publisher import Publisher
 from shared.model.value import Digest, sha256
 from shared.ports import Document, Put, PythonIndex, Store
+from shared.upstream.tags import version_of
 
 _PARALLEL = 8
 _LOUD = 200
+_NEWS = 30 * 86_400.0
+"""Seconds for which a change of hands is an alarm: what nobody minded for so long is borne."""
 _DOWN = 5
 """Questions in a row without an answer, after which the index counts as down."""
 Prove = Callable[[LockedPython, bytes], tuple[Publisher, ...]]
@@ -75,6 +82,7 @@ class _File:
     """One attested file that is held."""
 
     subject: str
+    came: float
     file: LockedPython
     publishers: tuple[Publisher, ...]
     provenance: str
@@ -87,7 +95,8 @@ def watch(holdings: Holdings, index: PythonIndex, prove: Prove, store: Store, no
     asker = _Asker(index, prove)
     with ThreadPoolExecutor(_PARALLEL, thread_name_prefix="attested") as pool:
         told = list(pool.map(asker.ask, files))
-    lost = {file.subject: why for file, why in zip(files, told, strict=True) if why}
+    lost = dict(_passed_on(holdings, files, store, now))  # 4
+    lost |= {file.subject: why for file, why in zip(files, told, strict=True) if why}
     dark = {file.subject for file, why in zip(files, told, strict=True) if why is None}
     for subject, why in sorted(lost.items())[:_LOUD]:
         alarms.sound(store, "attestation", subject, why, now, "sync")
@@ -109,7 +118,51 @@ def _attested(holdings: Holdings, store: Store) -> Iterator[_File]:
         if transfer.python is None or (transfer.repository, transfer.sha256) not in held:
             continue
         subject = f"{transfer.repository} {transfer.python.filename}"
-        yield _File(subject, transfer.python, named, str(record.get("provenance", "")))
+        served = str(record.get("provenance", ""))
+        yield _File(subject, float(record.get("came", 0)), transfer.python, named, served)
+
+
+def _passed_on(
+    holdings: Holdings, attested: Sequence[_File], store: Store, now: float
+) -> Iterator[tuple[str, str]]:
+    """(subject, what is to be asked) of files whose project was somebody else's in the version before."""
+    versions: dict[str, dict[Version, set[Publisher]]] = {}
+    for one in attested:
+        if (version := version_of(one.file.filename)) is not None:
+            versions.setdefault(one.file.name, {}).setdefault(version, set()).update(one.publishers)
+    for one in (*attested, *_unattested(holdings, versions, {each.subject for each in attested}, store)):
+        its = version_of(one.file.filename)
+        older = [version for version in versions.get(one.file.name, ()) if its is not None and version < its]
+        if not older or one.came < now - _NEWS:
+            continue
+        before, by = max(older), versions[one.file.name][max(older)]
+        if by.isdisjoint(one.publishers):
+            yield (
+                one.subject,
+                f"{one.file.filename} came in attested to be published by {_names(one.publishers)}, and {before}, "
+                f"the version before it, by {_names(sorted(by, key=str))}: find out whether the project knows of it.",
+            )
+
+
+def _unattested(
+    holdings: Holdings, projects: Container[str], known: Container[str], store: Store
+) -> Iterator[_File]:
+    """The other files of those projects, if the index was asked for attestations when they came in."""
+    for held in holdings.held:
+        package = held.subject.package
+        if package.ecosystem != "pypi" or package.name not in projects or held.subject.own_wheel:
+            continue
+        for file in held.files:
+            subject = f"{file.repository} {file.name}"
+            if subject in known:
+                continue
+            record = store.get(RECORDS, record_id(file.repository, file.sha256)) or {}
+            try:
+                transfer = recorded(record)[2]
+            except Permanent:
+                continue  # a stray: an alarm says so
+            if transfer.python and "provenance" in transfer.python.model_fields_set:
+                yield _File(subject, float(record.get("came", 0)), transfer.python, (), "")
 
 
 @dataclass

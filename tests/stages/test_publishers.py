@@ -6,6 +6,7 @@ import io
 import json
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -18,13 +19,13 @@ from shared.attested import publishers
 from shared.errors import Transient
 from shared.guest import record
 from shared.held_files import RECORDS, record_id
-from shared.ports import Document, IndexFile
+from shared.ports import Document, IndexFile, Put
 from tests.stages.test_reevaluation import alarms, evictions, offer, refresh
 from tests.stages.world import World
 from tests.support.built import Built
 from tests.support.claims import environment, python
 from tests.upstream import attested
-from tests.upstream.attested import CIRCLECI, GITHUB
+from tests.upstream.attested import CIRCLECI, GITHUB, GITLAB
 
 NAME, VERSION = "circleci-sign-publish-example", "0.0.1.dev137"
 WHERE = f"https://files.test/integrity/{CIRCLECI.filename}/provenance"
@@ -237,3 +238,56 @@ def test_a_file_that_was_taken_back_is_drift_and_no_second_alarm(held: World) ->
     assert alarms(held, "attestation") == []
     assert alarms(held, "no-data") == []
     assert len(alarms(held, "drift")) == 1
+
+
+# --- one version after the other ---
+
+
+def test_a_project_that_passes_into_other_hands_is_an_alarm_for_a_while(make: Callable[..., World]) -> None:
+    """tool 1.0 by GitHub; then 1.1 by nobody, 1.2 by GitLab, 1.3 by GitLab again."""
+    by = {"1.0": GITHUB.publisher, "1.2": GITLAB.publisher, "1.3": GITLAB.publisher}
+
+    class Said:
+        def __init__(self, port: Any) -> None:
+            self._port = port
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._port, name)
+
+        def publishers(self, file: Any, _: bytes) -> Any:
+            return (by[file.version],)
+
+    world = make(through=lambda name, port: Said(port) if name == "proof" else port)
+    made = {version: world.market.wheel("tool", version) for version in ("1.1", "1.2", "1.3")}
+    world.market.contents[WHERE] = b"signed"
+    world.market.projects["tool"] = [
+        replace(file, provenance="" if file.filename.startswith("tool-1.1") else WHERE)
+        for file in world.market.projects["tool"]
+    ]
+    assert world.run(world.request())["state"] == "completed"
+    for version, one in made.items():
+        first, *others = world.environments
+        kept = [each for each in first.packages if each.name != "tool"]
+        world.environments = (environment(*kept, python("tool", version, one)), *others)
+        assert world.run(world.request())["state"] == "completed"
+    refresh(world, "one")
+    found = {alarm["subject"]: alarm["message"] for alarm in alarms(world, "attestation")}
+    assert set(found) == {f"{REPOSITORY} tool-{version}-py3-none-any.whl" for version in ("1.1", "1.2")}
+    words = "came in attested to be published by {}, and 1.0, the version before it, by {}: find out"
+    assert words.format("nobody", GITHUB.publisher) in found[f"{REPOSITORY} tool-1.1-py3-none-any.whl"]
+    assert (
+        words.format(GITLAB.publisher, GITHUB.publisher) in found[f"{REPOSITORY} tool-1.2-py3-none-any.whl"]
+    )
+    assert evictions(world) == []
+    # A record from before the index was asked for attestations says nothing about them.
+    name = record_id(REPOSITORY, made["1.1"].sha256)
+    record = world.store.get(RECORDS, name) or {}
+    del record["transfer"]["python"]["provenance"]
+    world.store.put([Put(RECORDS, name, record)])
+    refresh(world, "two")
+    assert [each["subject"] for each in alarms(world, "attestation")] == [
+        f"{REPOSITORY} tool-1.2-py3-none-any.whl"
+    ]
+    world.ahead = 31 * 86_400.0
+    refresh(world, "three")
+    assert alarms(world, "attestation") == []
