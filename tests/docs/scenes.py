@@ -235,7 +235,44 @@ PROJECTS = Scene(
     footer="Red: hostile. Green: no way out but to Google's interfaces. 6: by image_pushers, who are nobody at first.",
 )
 
-DRAWN = {"overview.svg": OVERVIEW, "projects.svg": PROJECTS}
+VERDICTS = Scene(
+    title="From a manifest to a verdict",
+    description=(
+        "Manifest, advisories, package index, policy and waivers are put into one stored case; the judgement reads the "
+        "case alone and gives stored verdicts; what is to replace a refused package has cases of its own."
+    ),
+    width=1000,
+    height=400,
+    zones=(),
+    boxes=(
+        Box(20, 20, 250, 54, "hostile", "manifest", ("what the outer VM had",)),
+        Box(20, 88, 250, 54, "plain", "advisories", ("OSV, KEV, EPSS",)),
+        Box(20, 156, 250, 54, "plain", "package index", ("upload, yank, licence",)),
+        Box(20, 224, 250, 54, "own", "policy", ("every rule with its answer",)),
+        Box(20, 292, 250, 54, "own", "waivers", ("in force at this moment",)),
+        Box(390, 138, 190, 90, "own", "case", ("all that is known,", "stored by its digest")),
+        Box(700, 138, 190, 90, "own", "verdicts", ("each with every rule,", "stored by their digest")),
+        Box(700, 292, 190, 54, "own", "lock", ("by hash",)),
+    ),
+    arrows=(
+        Arrow(((270, 47), (330, 47), (330, 160), (388, 160)), (), (0, 0)),
+        Arrow(((270, 115), (320, 115), (320, 172), (388, 172)), (), (0, 0)),
+        Arrow(((270, 183), (388, 183)), (), (0, 0)),
+        Arrow(((270, 251), (320, 251), (320, 194), (388, 194)), (), (0, 0)),
+        Arrow(((270, 319), (330, 319), (330, 206), (388, 206)), (), (0, 0)),
+        Arrow(((580, 183), (698, 183)), ("judge, pure",), (639, 174)),
+        Arrow(((795, 228), (795, 290)), (), (0, 0)),
+        Arrow(
+            ((700, 319), (485, 319), (485, 230)),
+            ("what is to replace a refused package",),
+            (592, 338),
+            "call",
+        ),
+    ),
+    footer="The same case gives the same bytes: no clock, no network and no setting is read on the way.",
+)
+
+DRAWN = {"overview.svg": OVERVIEW, "projects.svg": PROJECTS, "verdicts.svg": VERDICTS}
 
 
 def drawing(scene: Scene) -> str:

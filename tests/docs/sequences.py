@@ -120,7 +120,26 @@ AGAIN = Drawn(
 )
 """The last one only for a run that failed over nothing but holds that have ended, and once."""
 
-DRAWN = {"run.svg": RUN, "again.svg": AGAIN}
+ATTESTATION = Drawn(
+    title="How a data service proves what it runs",
+    description="Builders' statements become a reference value; nonce, token and appraisal answer the inner stage.",
+    lanes=("independent rebuilders", "inner", "attestation", "data services"),
+    hostile=(),
+    sealed=("data services",),
+    steps=(
+        Says("independent rebuilders", "image-built", "attestation"),
+        Does("attestation", "a threshold agrees on everything: reference value"),
+        Says("inner", "nonce-requested", "attestation"),
+        Says("attestation", "nonce-issued", "data services"),
+        Does("data services", "launcher: a token for this nonce"),
+        Says("data services", "attestation-requested", "attestation"),
+        Does("attestation", "every numbered check, once for each nonce and token"),
+        Says("attestation", "attestation-appraised", "inner"),
+        Does("inner", "accepted: run-completed; refused: run-failed"),
+    ),
+)
+
+DRAWN = {"run.svg": RUN, "again.svg": AGAIN, "attestation.svg": ATTESTATION}
 
 _WIDTH, _TOP, _ROW = 1000, 64, 33
 _ANYBODY = "operator"
