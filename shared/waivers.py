@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Literal, Protocol
@@ -50,6 +50,14 @@ _WHOLE_FILE = re.compile(r"pkg:generic/[^@*]+@sha256:[0-9a-f]{64}", re.ASCII)
 
 Done = Literal["granted", "revoked", "expired"]
 STATES: tuple[Done, ...] = ("granted", "revoked", "expired")
+
+
+Touches = Callable[[Waiver], bool]
+"""Whether it may change the verdict about anything (shared.touched); else nothing is judged again for it."""
+
+
+def _always(_waiver: Waiver) -> bool:
+    return True
 
 
 class Reads(Protocol):
@@ -183,8 +191,10 @@ def check_still(verdicts: Iterable[Verdict], store: Reads, now: float) -> None:
 # --- what the events do ---
 
 
-def granted(event: Event, data: WaiverGranted, store: Reads, now: float) -> Outcome:
-    """The waiver is recorded, and everything judged again. The same one twice is one."""
+def granted(
+    event: Event, data: WaiverGranted, store: Reads, now: float, touches: Touches = _always
+) -> Outcome:
+    """The waiver is recorded, and everything judged again if it touches any of it. The same one twice is one."""
     waiver = data.waiver
     if (held := store.get("waivers", waiver.id)) is not None:
         if waiver_of(held) != waiver:  # 5
@@ -224,12 +234,15 @@ def granted(event: Event, data: WaiverGranted, store: Reads, now: float) -> Outc
                 expires=waiver.expires,
             ),
         ),
-        (_judge_again(event, why, f"{waiver.id} granted", now),),
+        (_judge_again(event, why, f"{waiver.id} granted", now),) if touches(waiver) else (),
     )
 
 
-def revoked(event: Event, data: WaiverRevoked, store: Reads, now: float) -> Outcome:
-    """The waiver ends now, for good, and everything is judged again. Revoking it twice is revoking it once."""
+def revoked(
+    event: Event, data: WaiverRevoked, store: Reads, now: float, touches: Touches = _always
+) -> Outcome:
+    """The waiver ends now, for good, and everything is judged again if it touched any of it. Revoking it twice is
+    revoking it once."""
     held = store.get("waivers", data.waiver)
     if held is None:
         # The grant may be on its way still: events come in any order. The last attempt keeps this one with its reason.
@@ -239,6 +252,8 @@ def revoked(event: Event, data: WaiverRevoked, store: Reads, now: float) -> Outc
     if why := ended(held, now):
         raise Permanent(f"{data.waiver} {why}: there is nothing to revoke.")
     end = {"at": now, "by": data.by, "reason": data.reason}
+    given = waiver_of(held)
+    again = given is None or touches(given)
     said = f"{data.waiver} revoked by {printable(data.by, 200)}"
     return Outcome(
         (
@@ -246,18 +261,20 @@ def revoked(event: Event, data: WaiverRevoked, store: Reads, now: float) -> Outc
             _history(data.waiver, "revoked", event, now, by=data.by, reason=data.reason),
             entry("waiver-revoked", data.waiver, data.reason, event, now, actor=data.by),
         ),
-        (_judge_again(event, said, f"{data.waiver} revoked", now),),
+        (_judge_again(event, said, f"{data.waiver} revoked", now),) if again else (),
     )
 
 
-def expired(event: Event, store: Reads, now: float) -> Iterator[tuple[str, Outcome]]:
+def expired(
+    event: Event, store: Reads, now: float, touches: Touches = _always
+) -> Iterator[tuple[str, Outcome]]:
     """(key, outcome) for those that are over and were in force when last looked at: one judgement for many of them."""
-    over = [
-        waiver.id
+    ending = {
+        waiver.id: waiver
         for _, fields in store.find("waivers", "state", "granted")
         if (waiver := waiver_of(fields)) and _unix(waiver.expires) <= now
-    ]
-    over.sort()
+    }
+    over = sorted(ending)
     for start in range(0, len(over), _ENDED_AT_ONCE):
         some = over[start : start + _ENDED_AT_ONCE]
         name = f"expired-{sha256(' '.join(some).encode())[7:39]}"
@@ -275,7 +292,9 @@ def expired(event: Event, store: Reads, now: float) -> Iterator[tuple[str, Outco
                         entry("waiver-expired", id, "its time has come", event, now, stage="scanner"),
                     )
                 ),
-                (_judge_again(event, f"{some[0]}{more} expired", name, now),),
+                (_judge_again(event, f"{some[0]}{more} expired", name, now),)
+                if any(touches(ending[id]) for id in some)
+                else (),
             ),
         )
 

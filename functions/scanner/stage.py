@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from functions.scanner import decide
-from shared import logged, reevaluation, waivers
+from shared import logged, reevaluation, touched, waivers
 from shared.delivery import Outcome
 from shared.errors import Untrusted
 from shared.events import (
@@ -24,6 +24,7 @@ from shared.model.manifest import ClaimedManifest
 from shared.model.package import Release
 from shared.model.policy import Policy
 from shared.model.verdict import Verdicts
+from shared.model.waiver import Waiver
 from shared.model.workload import Workload
 from shared.policy.judge import judge_all
 from shared.ports import Advisories, Blobs, Facts, Put, Store
@@ -44,9 +45,11 @@ class Ports:
 
 def handle_event(event: Event, ports: Ports) -> Outcome:
     if isinstance(event.data, WaiverGranted):
-        return waivers.granted(event, event.data, ports.store, ports.clock())
+        return waivers.granted(
+            event, event.data, ports.store, ports.clock(), _touches(ports, touched.by_grant)
+        )
     if isinstance(event.data, WaiverRevoked):
-        return waivers.revoked(event, event.data, ports.store, ports.clock())
+        return waivers.revoked(event, event.data, ports.store, ports.clock(), _touches(ports, touched.by_end))
     if isinstance(event.data, HoldingsListed):
         bench = reevaluation.Bench(ports.store, ports.blobs, functools.partial(_court, ports), ports.clock)
         return reevaluation.judged_again(event, event.data, bench)
@@ -93,6 +96,10 @@ def _court(ports: Ports, release: Release, workload: str) -> Court:
     )
 
 
+def _touches(ports: Ports, by: Callable[[Waiver, Store, Blobs, float], bool]) -> waivers.Touches:
+    return lambda waiver: by(waiver, ports.store, ports.blobs, ports.clock())
+
+
 def sweep(event: Event, ports: Ports) -> Iterable[tuple[str, Outcome]]:
     """Waivers whose time has come: what they admitted is judged again."""
-    return waivers.expired(event, ports.store, ports.clock())
+    return waivers.expired(event, ports.store, ports.clock(), _touches(ports, touched.by_end))
