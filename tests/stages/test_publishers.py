@@ -15,15 +15,18 @@ from functions.ctl import explain
 from functions.ctl.explanation import lines
 from functions.ctl.sought import read
 from functions.ctl.stored import Records
+from shared import attested as attestations
 from shared.attested import publishers
 from shared.errors import Transient
 from shared.guest import record
 from shared.held_files import RECORDS, record_id
+from shared.model.value import sha256
 from shared.ports import Document, IndexFile, Put
 from tests.stages.test_reevaluation import alarms, evictions, offer, refresh
 from tests.stages.world import World
 from tests.support.built import Built
 from tests.support.claims import environment, python
+from tests.support.market import Market
 from tests.upstream import attested
 from tests.upstream.attested import CIRCLECI, GITHUB, GITLAB
 
@@ -230,6 +233,27 @@ def test_an_index_that_does_not_answer_neither_sounds_nor_ends_an_alarm(make: Ca
     dark.append("again")
     refresh(world, "three")
     assert len(alarms(world, "attestation")) == 1
+
+
+def test_what_is_asked_for_every_hour_is_cheap(held: World) -> None:
+    """The same bytes are not verified twice, and an index that is down is not asked about every file."""
+    asked: list[str] = []
+
+    def prove(*_: Any) -> Any:
+        raise AssertionError("verified again")
+
+    class Down(Market):
+        def files(self, name: str) -> Any:
+            asked.append(name)
+            raise Transient("It does not answer.")
+
+    run = held.store.find("runs", "state", "completed")[0][0]
+    file = next(each for each in held.lock(run).environments[0].packages if each.name == NAME)
+    one = attestations._File("it", 0.0, file, (CIRCLECI.publisher,), sha256(CIRCLECI.served))
+    assert attestations._Asker(held.market, prove).ask(one) == ""
+    asker = attestations._Asker(Down(), prove)
+    assert {asker.ask(one) for _ in range(50)} == {None}
+    assert len(asked) == attestations._DOWN
 
 
 def test_a_file_that_was_taken_back_is_drift_and_no_second_alarm(held: World) -> None:
