@@ -32,6 +32,7 @@ _TOPIC = re.compile(
 _SETTING = re.compile(r"\bDMZ_[A-Z_]*[A-Z]\b(?![_*])")
 _PUSHED = re.compile(r"\b([a-z]+)--([a-z-]+)\b")
 _TEST = re.compile(r"((?:tests|terraform)/[\w/]+\.(?:py|tftest\.hcl))::(\w+)")
+_METRIC = re.compile(r"dmz/[a-z_]+")
 _MODULE = re.compile(r"(?:shared|functions|tests)(?:\.\w+)+")
 _TO_SCRIPTS = ("DMZ_WORKER", "DMZ_WORKERS", "DMZ_DEBUG")
 """Variables that are neither settings nor the command line's: what a workload's scripts see, and a switch for us."""
@@ -74,10 +75,21 @@ def unknown(text: str) -> Iterator[str]:
     for span in _SPAN.findall(_FENCED.sub("", text)):
         if _TOPIC.fullmatch(span) and span not in TYPES:
             yield f"event {span}"
+        elif _METRIC.fullmatch(span) and span not in metrics():
+            yield f"metric {span}"
         elif _MODULE.fullmatch(span) and not _is_module(span):
             yield f"module {span}"
         elif span.startswith(_ROOMS) and "::" not in span and not _is_there(span):
             yield f"file {span}"
+
+
+@cache
+def metrics() -> frozenset[str]:
+    """Names of what Cloud Monitoring counts of the stages' lines."""
+    found = (path.read_text() for path in CHECKOUT.glob("terraform/*/metrics.tf"))
+    return frozenset(
+        name for text in found for name in re.findall(r'^    "(dmz/\w+)" = {', text, re.MULTILINE)
+    )
 
 
 @cache

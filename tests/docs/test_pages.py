@@ -46,6 +46,7 @@ def test_what_a_page_names_exists(page: Path) -> None:
         ("`DMZ_ZONE`", "`DMZ_ZONES`", "setting DMZ_ZONES"),
         ("`run-requested`", "`runs-requested`", "event runs-requested"),
         ("sync--verdicts-written", "sync--verdict-written", "subscription sync--verdict-written"),
+        ("`dmz/retries`", "`dmz/retry`", "metric dmz/retry"),
         ("`shared/events.py`", "`shared/event.py`", "file shared/event.py"),
         ("`docs/*.md`", "`docs/*.rst`", "file docs/*.rst"),
         ("`shared.events.decode`", "`shared.events.decoded`", "module shared.events.decoded"),
