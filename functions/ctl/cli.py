@@ -10,6 +10,7 @@ from pathlib import Path
 
 from functions.ctl import (
     appraise_options,
+    collect_options,
     decisions_options,
     deploy_options,
     explain_options,
@@ -80,6 +81,7 @@ def parser() -> argparse.ArgumentParser:
         )
     commands.add_parser("down", help="end the local platform")
     operate_options.register(commands)
+    collect_options.register(commands)
     enter = commands.add_parser("enter", help="open a shell in a VM")
     enter.add_argument("vm", nargs="?", default="")
     enter.add_argument("words", nargs=argparse.REMAINDER, metavar="COMMAND")

@@ -22,6 +22,7 @@ Command = Callable[[argparse.Namespace, Layout], int]
 _PLAIN: Mapping[str, str] = {
     "attestation": "attestation.attestation",
     "cancel": "cancel.cancel",
+    "collect": "collect.collect",
     "dead-letters": "dead_letters.dead_letters",
     "decisions": "decisions.decisions",
     "explain": "explain.explain",

@@ -92,7 +92,7 @@ def registry_config(layout: Layout, settings: Settings, port: int) -> dict[str, 
         name: {
             "reader": [settings.account("inner"), operator],
             "writer": [sync],
-            "packageDmzEvictor": [sync],
+            "packageDmzEvictor": [sync, operator],
         }
         for name in private
     }

@@ -1,0 +1,203 @@
+"""Garbage in the private repositories: what no remembered lock needs, and nothing else."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from functions.ctl.collect import Place, go
+from shared import collection
+from shared.collection import Garbage
+from shared.errors import Permanent, Transient
+from shared.held_files import RECORDS, record_id
+from shared.model.plan import transfers
+from shared.ports import NotPermitted, Put, Stored
+from tests.stages.world import World
+
+DAY = 86_400.0
+REPOSITORIES = ("dmz-python", "dmz-generic", "trixie")
+
+
+def found(world: World, days: float = 0) -> Garbage:
+    return collection.garbage(
+        world.store, world.blobs, world.registry, world.settings, world.clock() + 1, days
+    )
+
+
+def purls(garbage: Garbage) -> set[str]:
+    return {each.purl.partition("?")[0] for each in garbage.versions}
+
+
+def files(world: World) -> list[Stored]:
+    return [each for name in REPOSITORIES for each in world.registry.stored(name)]
+
+
+def forget(world: World, run_id: str) -> None:
+    """As Firestore does when a run's time is over."""
+    del world.store._documents["runs", run_id]
+
+
+def two_runs(world: World) -> tuple[str, str]:
+    """The second has another version of a package, and not the file by URL's old bytes."""
+    first = world.request()
+    world.market.flaw("app", "1.0")
+    world.market.wheel("app", "1.1", "lib<2", "tool")
+    second = world.request()
+    assert [world.run(each)["state"] for each in (first, second)] == ["completed", "completed"]
+    return first, second
+
+
+def test_what_a_remembered_run_needs_is_no_garbage(world: World) -> None:
+    two_runs(world)
+    garbage = found(world)
+    assert (garbage.versions, garbage.young, garbage.unknown) == ((), 0, 0)
+    assert garbage.needed > 5
+
+
+def test_what_only_a_forgotten_run_needed_goes_and_nothing_else(world: World) -> None:
+    first, second = two_runs(world)
+    forget(world, first)
+    garbage = found(world)
+    assert purls(garbage) == {"pkg:pypi/app@1.0"}
+    before = files(world)
+    (version,) = garbage.versions
+    collection.collect(version, world.store, world.registry, world.clock())
+    gone = {each.sha256 for each in version.files}
+    assert files(world) == [each for each in before if each.sha256 not in gone]
+    held = {(each.repository, each.sha256) for each in files(world)}
+    lock = world.lock(second)
+    wanted = transfers(lock, "dmz-python", "trixie", "dmz-generic")
+    assert {(each.repository, each.sha256) for each in wanted} <= held
+    assert found(world).versions == ()
+
+
+def test_what_came_in_lately_stays(world: World) -> None:
+    first, second = two_runs(world)
+    forget(world, first)
+    forget(world, second)
+    garbage = found(world, days=1)
+    assert (garbage.versions, garbage.needed) == ((), 0)
+    assert garbage.young == len(found(world).versions) > 5
+
+
+def test_what_nobody_has_a_record_of_stays(world: World, tmp_path: Path) -> None:
+    world.request()
+    (tmp_path / "stray").write_bytes(b"stray")
+    world.registry._upload("dmz-python", "stray-1.0-py3-none-any.whl", tmp_path / "stray", "stray", "1.0")
+    assert (found(world).versions, found(world).unknown) == ((), 1)
+
+
+def test_nor_does_a_version_go_of_which_one_file_has_no_record(world: World, tmp_path: Path) -> None:
+    forget(world, world.request())
+    assert "pkg:pypi/tool@1.0" in purls(found(world))
+    (tmp_path / "other").write_bytes(b"another build of it")
+    world.registry._upload("dmz-python", "tool-1.0-1-py3-none-any.whl", tmp_path / "other", "tool", "1.0")
+    assert "pkg:pypi/tool@1.0" not in purls(found(world))
+
+
+def test_one_needed_file_keeps_its_version(world: World, tmp_path: Path) -> None:
+    """Another file of a version that a lock names: not needed itself, and not to be deleted alone."""
+    run_id = world.request()
+    (tmp_path / "other").write_bytes(b"another build of it")
+    world.registry._upload("dmz-python", "tool-1.0-1-py3-none-any.whl", tmp_path / "other", "tool", "1.0")
+    digest = next(each.sha256 for each in files(world) if each.name == "tool-1.0-1-py3-none-any.whl")
+    record = {"purl": "pkg:pypi/tool@1.0", "sha256": digest, "repository": "dmz-python", "came": 1.0}
+    world.store.put([Put(RECORDS, record_id("dmz-python", digest), record)])
+    assert found(world).versions == ()
+    forget(world, run_id)
+    assert "pkg:pypi/tool@1.0" in purls(found(world))
+
+
+def test_a_lock_that_cannot_be_read_needs_everything(world: World) -> None:
+    first, _ = two_runs(world)
+    world.store.put([Put("runs", first, {"lock": "sha256:" + "0" * 64}, merge=True)])
+    with pytest.raises(Permanent, match=f"The lock of {first} cannot be read, so nobody knows what it needs"):
+        found(world)
+
+
+def test_the_lock_that_the_vm_installed_counts_as_well(world: World) -> None:
+    """A replay may have given the run's document another one."""
+    first, second = two_runs(world)
+    world.store.put([Put("runs", first, {"lock": world.run(second)["lock"]}, merge=True)])
+    assert found(world).versions == ()
+
+
+def test_nothing_is_deleted_while_a_run_goes_on(world: World) -> None:
+    first, second = two_runs(world)
+    forget(world, first)
+    (version,) = found(world).versions
+    world.store.put([Put("runs", second, {"state": "running"}, merge=True)])
+    before = files(world)
+    with pytest.raises(Transient, match=f"The run {second} goes on"):
+        collection.collect(version, world.store, world.registry, world.clock())
+    assert files(world) == before
+
+
+def test_what_cannot_be_deleted_is_on_record_as_before(world: World) -> None:
+    first, _ = two_runs(world)
+    forget(world, first)
+    (version,) = found(world).versions
+    world.registry.sealed = True
+    with pytest.raises(NotPermitted):
+        collection.collect(version, world.store, world.registry, world.clock())
+    assert found(world).versions == (version,)
+
+
+def test_a_package_that_was_collected_comes_in_again(world: World) -> None:
+    first, second = two_runs(world)
+    forget(world, first)
+    forget(world, second)
+    for version in found(world).versions:
+        collection.collect(version, world.store, world.registry, world.clock())
+    assert found(world).versions == ()
+    world.market.flaws.pop(("pypi", "app", "1.0"))
+    third = world.request()
+    assert world.run(third)["state"] == "completed", world.run(third)
+
+
+# --- the command ---
+
+
+def said(
+    world: World, capsys: pytest.CaptureFixture[str], *flags: bool
+) -> tuple[int, dict[str, object], str]:
+    place = Place(world.store, world.blobs, world.registry, world.settings, lambda: world.clock() + 1)
+    capsys.readouterr()
+    code = go(place, 0, flags[0], True)
+    out, err = capsys.readouterr()
+    return code, json.loads(out), err
+
+
+def names(answer: dict[str, object]) -> Sequence[str]:
+    versions = answer["versions"]
+    assert isinstance(versions, list)
+    return [each["purl"] for each in versions]
+
+
+def test_a_dry_run_says_what_would_go_and_deletes_nothing(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, _ = two_runs(world)
+    forget(world, first)
+    before = files(world)
+    code, answer, _ = said(world, capsys, True)
+    assert (code, names(answer), answer["dry_run"]) == (0, ["pkg:pypi/app@1.0"], True)
+    assert files(world) == before
+    assert world.registry.deleted == []
+    code, answer, _ = said(world, capsys, False)
+    assert (code, names(answer), answer["left"]) == (0, ["pkg:pypi/app@1.0"], 0)
+    assert len(world.registry.deleted) == 1
+
+
+def test_a_deletion_that_is_not_permitted_is_a_sentence(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, _ = two_runs(world)
+    forget(world, first)
+    world.registry.sealed = True
+    code, answer, words = said(world, capsys, False)
+    assert (code, names(answer), answer["left"]) == (1, [], 1)
+    assert "is not permitted" in words
