@@ -74,6 +74,17 @@ def ended(
     return Create("decisions", run_id + "-ended", document(kept))
 
 
+def without(writes: Iterable[Write], run_id: str) -> tuple[Write, ...]:
+    """`writes` without a run's entries, but for its last one."""
+
+    def belongs(each: Write) -> bool:
+        if not run_id or not isinstance(each, Create) or each.collection != "decisions":
+            return False
+        return each.fields["run_id"] == run_id and each.fields["kind"] != "run-ended"
+
+    return tuple(each for each in writes if not belongs(each))
+
+
 def witnessed(writes: Iterable[Write]) -> None:
     """A line of the stage's log for each entry among `writes`, which were written."""
     for each in writes:

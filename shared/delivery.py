@@ -24,7 +24,7 @@ from dataclasses import dataclass, field, replace
 
 from shared import handling, logs
 from shared.creation import Kind, vm_name
-from shared.decision_log import witnessed
+from shared.decision_log import without, witnessed
 from shared.errors import DmzError, Permanent, Transient, Untrusted
 from shared.events import REPORTS, Delivery, Event, RunFailed, decode, derive, kept
 from shared.handling import Handling
@@ -149,7 +149,7 @@ class Desk:
             return self._give_up(handled, claim, Permanent(died))
         try:
             with self._renewed(claim, handled):
-                outcome = self.handle(event)
+                outcome = self._in_time(event, self.handle(event))
             handled.told.update(outcome.told)
             self._finish(handled, claim, outcome, "done")
             witnessed(outcome.writes)
@@ -168,6 +168,14 @@ class Desk:
             name = type(error).__name__
             defect = Permanent(f"The {self.stage} stage has a defect: {name}: {error}.")
             self._give_up(handled, claim, defect)
+
+    def _in_time(self, event: Event, outcome: Outcome) -> Outcome:
+        """Without what would come into the decision log of a run that ended meanwhile: its last entry is written."""
+        writes = without(outcome.writes, event.run_id)
+        if len(writes) == len(outcome.writes):
+            return outcome
+        state = (self.store.get("runs", event.run_id) or {}).get("state")
+        return replace(outcome, writes=writes) if state in ENDED else outcome
 
     def _finish(
         self, handled: Handling, claim: Claim, outcome: Outcome, how: handling.Ended, reason: str = ""

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import threading
 from dataclasses import replace
 
 import pytest
 
+from shared.decision_log import altered
 from shared.delivery import Outcome
 from shared.errors import Transient
 from shared.events import Delivery, Event
 from shared.machines import vm_name
 from shared.model.value import sha256
+from shared.ports import Create
+from tests.local.up import eventually
 from tests.stages.test_failures import failed, silent
 from tests.stages.world import World
 
@@ -77,6 +81,31 @@ def test_a_run_that_is_completed_while_it_is_cancelled_ends_once(world: World) -
     assert world.run(run_id)["state"] == "completed"
     assert world.events("run-failed") == []
     assert [vm.name for vm in world.vms.all()] == [vm_name("inner", run_id)]
+
+
+def test_what_was_being_decided_when_the_run_was_cancelled_does_not_look_like_a_forgery(world: World) -> None:
+    """Sync has chosen replacements, and the run's last entry is written before it can write them."""
+    desk, late = world.desks["sync"], threading.Event()
+
+    def slowly(event: Event) -> Outcome:
+        outcome = desk.handle(event)
+        if event.type == "verdicts-written" and not late.is_set():
+            late.set()
+            assert [
+                each for each in outcome.writes if isinstance(each, Create) and each.collection == "decisions"
+            ]
+            body = json.dumps({"run_id": event.run_id, **WHY}).encode()
+            world.bus.send("cancel-requested", body, {})
+            eventually(lambda: world.store.get("decisions", f"{event.run_id}-ended"))
+        return outcome
+
+    slow = replace(desk, handle=slowly)
+    world.bus.subscribe("sync", lambda delivery: slow.deliver(delivery) is None)
+    run_id = world.request()
+    assert late.is_set()
+    assert failed(world, run_id) == SAID
+    found = dict(world.store.find("decisions", "run_id", run_id))
+    assert list(altered(found)) == []
 
 
 def test_a_run_that_is_not_there_is_said_and_nothing_fails(world: World) -> None:
