@@ -19,9 +19,9 @@ locals {
   }
 
   tunable = toset([
-    "attestation_keys", "attestation_root", "console", "debian_mirror", "debian_security_mirror", "epss", "kev", "keyrings",
+    "attestation_keys", "attestation_root", "console", "debian_mirror", "debian_security_mirror", "debian_snapshot", "epss", "kev", "keyrings",
     "lease_seconds", "nonce_seconds", "notify", "outer_debian_key", "outer_debian_mirror", "outer_debian_security_mirror", "outer_python_index",
-    "policy", "prices", "python_index", "report_grace_seconds", "shard_bytes",
+    "policy", "prices", "python_index", "report_grace_seconds", "shard_bytes", "ubuntu_snapshot",
   ])
 
   # OSV's bucket does not hold these two; without it the stages find the addresses themselves.
