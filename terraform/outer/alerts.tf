@@ -43,6 +43,14 @@ locals {
       duration  = "${floor(var.outer_vm_hours) * 3600}s"
       todo      = "The watchdog should have deleted this VM: look whether the job `sweep` runs, then delete it: gcloud compute tpus tpu-vm delete."
     }
+    "package alarms" = {
+      # Logged again in every hour in which it is so.
+      filter    = "resource.type = \"cloud_run_revision\" AND metric.type = \"logging.googleapis.com/user/${google_logging_metric.dmz["dmz/package_alarms"].name}\""
+      aligner   = "ALIGN_DELTA"
+      threshold = 0
+      duration  = "0s"
+      todo      = "Something about a package that is held needs a person; the log lines `package-alarm` and the documents in `alarms` that are open say what. docs/operations.md has what to do about each kind."
+    }
     "refused attestations" = {
       filter    = "resource.type = \"cloud_run_revision\" AND metric.type = \"logging.googleapis.com/user/${google_logging_metric.dmz["dmz/refused_attestations"].name}\""
       aligner   = "ALIGN_DELTA"

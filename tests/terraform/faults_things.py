@@ -174,6 +174,7 @@ WATCHES = (
         "[]",
         "alerts",
     ),
+    Fault("no alert of packages", "outer/alerts.tf", '"package alarms" = {', '"packages" = {', "alerts"),
     Fault("no alert of dead letters", "outer/alerts.tf", '"dead letters" = {', '"letters" = {', "alerts"),
     Fault(
         "a field that no log has",

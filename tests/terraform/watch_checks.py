@@ -18,6 +18,7 @@ TROUBLES: dict[Root, tuple[str, ...]] = {
         "failed runs",
         "misconfigured stage",
         "outer VM older than its limit",
+        "package alarms",
         "refused attestations",
         "stuck runs",
         "watchdog asleep",
