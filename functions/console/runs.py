@@ -16,7 +16,7 @@ from functions.console.words import number, part
 from shared.readings import Readings
 
 AT_ONCE = 25
-"""Runs of one page; a query for several values takes 30 (https://cloud.google.com/firestore/docs/query-data/queries)."""
+"""Runs of one page."""
 _FIELDS = (
     "state",
     "stage",
@@ -28,6 +28,7 @@ _FIELDS = (
     "packages",
     "mirrored",
     "advisories",
+    "judged",
 )
 VERDICTS = (("allow", "allowed"), ("hold", "held"), ("block", "blocked"))
 
@@ -43,8 +44,8 @@ class Line:
     requested: float | None
     age: float | None
     seconds: float | None
-    stages: Mapping[str, float]
-    """Seconds by stage."""
+    done: Mapping[str, float]
+    """Seconds by stage, of those that have ended: one that goes on would dwarf all others."""
     packages: int | None
     verdicts: Mapping[str, int]
     bytes: float | None
@@ -56,8 +57,7 @@ class Line:
 def page(readings: Readings, _shelf: Shelf, asked: Asked) -> Mapping[str, Any]:
     found = readings.latest("runs", "requested", AT_ONCE + 1, asked.after(), only=_FIELDS)
     shown, more = found[:AT_ONCE], len(found) > AT_ONCE
-    judged = _judged(readings, [id for id, _ in shown])
-    lines = [line(id, run, judged.get(id, {}), asked.now) for id, run in shown]
+    lines = [line(id, run, asked.now) for id, run in shown]
     older = cursor(shown[-1][1]["requested"], shown[-1][0]) if more else ""
     return {
         "lines": lines,
@@ -72,18 +72,7 @@ def page(readings: Readings, _shelf: Shelf, asked: Asked) -> Mapping[str, Any]:
     }
 
 
-def _judged(readings: Readings, ids: Sequence[str]) -> Mapping[str, Mapping[str, int]]:
-    """Run to decision to count, out of the decision log: a run's document does not say."""
-    found = readings.among(
-        "decisions", "run_id", ids, AT_ONCE, only=("run_id", "details"), also=("kind", "verdicts")
-    )
-    return {
-        str(each["run_id"]): {name: int(number(part(each, "details").get(name)) or 0) for name, _ in VERDICTS}
-        for _, each in found
-    }
-
-
-def line(id: str, run: Mapping[str, Any], verdicts: Mapping[str, int], now: float) -> Line:
+def line(id: str, run: Mapping[str, Any], now: float) -> Line:
     requested = number(run.get("requested"))
     over = str(run.get("state")) in ENDED
     end = number(run.get("ended")) if over else now
@@ -97,9 +86,13 @@ def line(id: str, run: Mapping[str, Any], verdicts: Mapping[str, int], now: floa
         requested=requested,
         age=now - requested if requested is not None else None,
         seconds=end - requested if end is not None and requested is not None else None,
-        stages={name: seconds for name in STAGES if (seconds := _seconds(run, name, end)) is not None},
+        done={
+            name: seconds
+            for name in STAGES
+            if (seconds := _seconds(run, name, end if over else None)) is not None
+        },
         packages=sum(int(number(count) or 0) for count in counts.values()) if counts else None,
-        verdicts=verdicts,
+        verdicts={name: int(number(count) or 0) for name, count in part(run, "judged").items()},
         bytes=number(part(run, "mirrored").get("bytes")),
         reason=str(run.get("reason", "")),
         data_age=requested - data if requested is not None and data is not None else None,
@@ -125,7 +118,7 @@ def charts(lines: Sequence[Line]) -> tuple[Chart, ...]:
         )
 
     times = [
-        bar(each, words.duration(sum(each.stages.values())), [each.stages.get(name, 0.0) for name in STAGES])
+        bar(each, words.duration(sum(each.done.values())), [each.done.get(name, 0.0) for name in STAGES])
         for each in ordered
     ]
     judged = [

@@ -113,6 +113,7 @@ def judged(run_id: str, stored: Verdicts, digest: Digest, now: float) -> tuple[P
         "verdicts": digest,
         "case": stored.case,
         "advisories": source,
+        "judged": {decision: counts[decision] for decision in ("allow", "hold", "block")},
         "stages": {"scanner": {"ended": now}, "sync": {"started": now}},
     }
     if counts["hold"]:

@@ -84,6 +84,7 @@ def put_run(
             name: {**each, "result": result} for name, each in fields["attestation"].items()
         }
     counts = {kind: sum(each["decision"] == kind for each in judged) for kind in ("allow", "hold", "block")}
+    fields["judged"] = counts
     store.put([Put("runs", run_id, fields)])
     decision = {
         "run_id": run_id,
@@ -265,13 +266,8 @@ def filled(
     judged = verdicts(packages)
     for number in range(runs):
         state = states(number) if states else {1: "running", 2: "failed"}.get(number, "completed")
-        put_run(
-            store,
-            blobs,
-            run_id(number),
-            run(number, state, NOW - 60 - 1900 * number),
-            judged if number < 3 else judged[:40],
-        )
+        requested = NOW - 30 * (number + 1) if number < 3 else NOW - 1900 * number
+        put_run(store, blobs, run_id(number), run(number, state, requested), judged)
     for number in range(min(runs, 3)):
         put_details(store, run_id(number), judged[:60])
     put_rest(store, run_id(0))
