@@ -8,6 +8,7 @@ import json
 import os
 import threading
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -262,6 +263,56 @@ def test_the_console_of_a_run_is_followed_to_its_end(place: Place, dmz: Dmz) -> 
     assert (code, out) == (0, "one\ntwo \\u001b[31m\n")
     code, out, _ = dmz("logs", run_id, "--json")
     assert json.loads(out.splitlines()[0]) == {"log": vm_name("outer", run_id), "line": "one"}
+
+
+class CloudLogging:
+    """What of Cloud Logging's `entries.list` gcloud uses (https://cloud.google.com/logging/docs/reference/v2/rest)."""
+
+    def __init__(self, entries: list[dict[str, object]]) -> None:
+        self.asked: list[dict[str, object]] = []
+        stand_in = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                stand_in.asked.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+                body = json.dumps({"entries": entries}).encode()
+                self.send_response(200)
+                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
+
+
+def test_what_the_stages_of_a_deployment_say_is_read_by_gcloud(
+    dmz: Dmz, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The real gcloud, in front of a stand-in for Cloud Logging."""
+    said = {"message": "judged \x1b[2J", "stage": "scanner", "run_id": UNKNOWN}
+    entry = {"insertId": "1", "timestamp": "2026-11-22T10:00:00Z", "severity": "INFO", "jsonPayload": said}
+    cloud = CloudLogging([entry])
+    for name, value in {
+        "CLOUDSDK_CONFIG": os.fspath(tmp_path / "gcloud"),
+        "CLOUDSDK_AUTH_DISABLE_CREDENTIALS": "true",
+        "CLOUDSDK_API_ENDPOINT_OVERRIDES_LOGGING": f"http://127.0.0.1:{cloud.server.server_address[1]}/",
+        "no_proxy": "127.0.0.1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    code, out, err = dmz("logs", UNKNOWN, "--project", "my-outer")
+    cloud.server.shutdown()
+    cloud.server.server_close()
+    assert (code, out) == (0, "2026-11-22T10:00:00Z INFO scanner: judged \\u001b[2J\n"), err
+    (asked,) = cloud.asked
+    assert asked["resourceNames"] == ["projects/my-outer"]
+    assert f'jsonPayload.run_id="{UNKNOWN}"' in str(asked["filter"])
+    assert dmz("logs", "scanner", "--project", "my-outer")[0] == 2, (
+        "a run's id, which cannot be a flag or a filter"
+    )
 
 
 def test_a_log_is_read_on_line_by_line(tmp_path: Path) -> None:
