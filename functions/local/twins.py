@@ -1,6 +1,6 @@
 """The broker and the store of a machine without Google's emulators: one process with the twins and all stages.
 
-`python -m functions.local.twins PORT`. It speaks Pub/Sub's REST publish
+`python -m functions.local.twins PORT CONSOLE_PORT`. It speaks Pub/Sub's REST publish
 (https://cloud.google.com/pubsub/docs/reference/rest/v1/projects.topics/publish), which VMs and the command line use,
 and an interface of its own to documents and blobs, for the command line.
 """
@@ -25,6 +25,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from functions.attestation import main as attestation
 from functions.inner import main as inner
+from functions.local import twin_console
 from functions.local.pubsub import HOLD
 from functions.outer import main as outer
 from functions.scanner import main as scanner
@@ -218,7 +219,9 @@ def serve(twins: Twins, port: int) -> ThreadingHTTPServer:
 def main() -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
-        server = serve(Twins(read(os.environ)), int(sys.argv[1]))
+        twins = Twins(read(os.environ))
+        server = serve(twins, int(sys.argv[1]))
+        twin_console.serve(twins.store, twins.blobs, int(sys.argv[2]))
     except (DmzError, OSError) as error:
         print(error, file=sys.stderr)
         return 1
