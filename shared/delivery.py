@@ -26,7 +26,7 @@ from shared import handling, logs
 from shared.creation import Kind, vm_name
 from shared.decision_log import without, witnessed
 from shared.errors import DmzError, Permanent, Transient, Untrusted
-from shared.events import REPORTS, Delivery, Event, RunFailed, decode, derive, kept
+from shared.events import REPORTS, WITH_TOKENS, Delivery, Event, RunFailed, decode, derive, kept
 from shared.handling import Handling
 from shared.model import trace as tracing
 from shared.model.attestation_payloads import hidden
@@ -181,12 +181,14 @@ class Desk:
         self, handled: Handling, claim: Claim, outcome: Outcome, how: handling.Ended, reason: str = ""
     ) -> None:
         """The result and its spans, in one batch."""
-        now = self.clock()
-        ended = handled.ended(now, how, reason, outcome.events)
+        now, events = self.clock(), outcome.events
+        if handled.event.type == WITH_TOKENS:
+            events = [self._placed(each) for each in events]
+        ended = handled.ended(now, how, reason, events)
         spans = (ended, *(self._of_vm(handled.event, now) if how == "done" else ()))
         noted = [handling.put(each) for each in spans if each.run_id]
         again = self._again(handled.event, outcome, now)
-        self.store.finish(claim, (*outcome.writes, *noted, *again), outcome.events, now)
+        self.store.finish(claim, (*outcome.writes, *noted, *again), events, now)
         self._told(handled, spans)
 
     def _again(self, event: Event, outcome: Outcome, now: float) -> tuple[Put, ...]:
@@ -310,9 +312,10 @@ class Desk:
         now = self.clock()
         claim = self.store.claim(key, now, self.lease)
         if claim.state == "won":
-            found = [handling.found_by_sweep(self.stage, tick, each, now) for each in outcome.events if tick]
+            events = [self._placed(each) for each in outcome.events]
+            found = [handling.found_by_sweep(self.stage, tick, each, now) for each in events if tick]
             noted = [handling.put(each) for each in found if each.run_id]
-            self.store.finish(claim, (*outcome.writes, *noted), outcome.events, self.clock())
+            self.store.finish(claim, (*outcome.writes, *noted), events, self.clock())
             self.export(found)
             witnessed(outcome.writes)
             for waiting in self.store.outbox(key):

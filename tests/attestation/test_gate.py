@@ -35,6 +35,19 @@ def test_an_accepted_service_completes_the_run(world: Attested) -> None:
     assert world.vms.get(vm_name("inner", run_id)), "the watchdog spares it"
 
 
+def test_an_attestation_stands_in_its_runs_trace(world: Attested) -> None:
+    """A token speaks for no run, and its bringer places it nowhere: the answer does, by the nonce."""
+    caller = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    world.agreed()
+    run_id = world.request(SERVED, {"traceparent": caller})
+    assert world.run(run_id)["state"] == "completed"
+    found = {fields["name"]: fields for _, fields in world.store.find("spans", "run_id", run_id)}
+    asked, answered = found["attestation nonce-requested"], found["attestation attestation-requested"]
+    assert found["inner attestation-appraised"]["parent"] == answered["id"]
+    assert found["inner inner-install-completed"]["id"] == asked["parent"]
+    assert {fields["trace"] for fields in found.values()} == {caller[3:35]}
+
+
 def test_without_a_data_service_nobody_is_asked(world: Attested) -> None:
     run_id = world.request(WORKLOAD)
     assert world.run(run_id)["state"] == "completed"

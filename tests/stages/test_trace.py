@@ -137,14 +137,14 @@ def test_a_later_version_of_the_standard_is_read() -> None:
 
 def test_what_the_watchdog_ends_stands_in_the_runs_trace(made: Callable[..., World]) -> None:
     world = made(outer=lambda _config: None)
-    run_id = world.request()
+    run_id = world.request(attributes={"traceparent": CALLER})
     world.ahead = 7 * 86_400
     world.sweep()
     assert world.run(run_id)["state"] == "failed"
     found = spans(world, run_id)
     assert ("outer watchdog: run-failed", "done", "") in shape(found)
     assert ("inner run-failed", "done", "outer watchdog: run-failed") in shape(found)
-    assert {one.trace for one in found.values()} == {tracing.trace_id(run_id)}
+    assert {one.trace for one in found.values()} == {CALLER[3:35]}
     (silent,) = (one for one in found.values() if one.name == "outer VM")
     assert silent.ended is None
 
