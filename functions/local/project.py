@@ -53,7 +53,7 @@ def number() -> int:
     return 100_000_000_000 + zlib.crc32(PROJECT.encode())
 
 
-def settings(environment: Mapping[str, str], *, tpu: int, registry: int) -> Settings:
+def settings(environment: Mapping[str, str], *, tpu: int, registry: int, console: int = 0) -> Settings:
     """What the stages are configured with: the user's DMZ_ variables, and the platform's own addresses over them."""
     given = read({**environment, "GOOGLE_CLOUD_PROJECT": PROJECT})
     return replace(
@@ -63,6 +63,7 @@ def settings(environment: Mapping[str, str], *, tpu: int, registry: int) -> Sett
         tpu_endpoint=f"127.0.0.1:{tpu}",
         registry_endpoint=f"http://127.0.0.1:{registry}",
         sealed_by="sealed by the VM's own network namespace, which has no route",
+        console=given.console or (f"http://127.0.0.1:{console}" if console else ""),
     )
 
 

@@ -68,6 +68,7 @@ class Supervisor:
                 trusted.environment(self._choice.environment, ports["issuer"]),
                 tpu=ports["tpu"],
                 registry=ports["registry"],
+                console=ports["console"],
             )
             key = tokens.load_key(self._layout.token_key)
             accounts = {name: ports[f"metadata-{name}"] for name in _accounts()}

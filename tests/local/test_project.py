@@ -115,3 +115,9 @@ def test_each_data_service_reads_its_own_nonces_alone(tmp_path: Path) -> None:
         for name in services
     }
     assert len(made["service_accounts"]) == len(services) > 0
+
+
+def test_notifications_link_to_the_platforms_own_console_unless_another_one_is_named() -> None:
+    mine = {"DMZ_CONSOLE": "https://console.test"}
+    assert project.settings({}, tpu=1, registry=2, console=3).console == "http://127.0.0.1:3"
+    assert project.settings(mine, tpu=1, registry=2, console=3).console == "https://console.test"
