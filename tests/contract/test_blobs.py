@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import time
 
@@ -28,6 +29,14 @@ def test_eight_megabytes_of_json_take_seconds_at_most(vault: Vault) -> None:
     started = time.monotonic()
     assert vault.blobs.get(vault.blobs.put(data)) == data
     assert time.monotonic() - started < 10
+
+
+def test_the_verdicts_about_a_hundred_thousand_findings_go_in_and_come_out(vault: Vault) -> None:
+    """Some 28 MB of JSON, of which each line is another: several chunks when it is packed."""
+    lines = (json.dumps({"id": f"GHSA-{n:06}", "summary": sha256(str(n).encode()) * 3}) for n in range(10**5))
+    data = f"[{','.join(lines)}]".encode()
+    assert len(data) > 24_000_000
+    assert vault.blobs.get(vault.blobs.put(data)) == data
 
 
 def test_putting_twice_is_putting_once(vault: Vault) -> None:
