@@ -40,12 +40,13 @@ def upstream(settings: Settings, workload: Workload) -> Upstream:
     keyrings = Path(settings.keyrings) if settings.keyrings else KEYRINGS
     mirrors = Mirrors(settings.debian_mirror, settings.debian_security_mirror)
     snapshots = Snapshots(settings.debian_snapshot, settings.ubuntu_snapshot)
+    outside = _public(settings)
     apt = AptIndexClient(
         mirrors,
         keyrings,
         client,
         more=workload.apt_sources,
-        public=_public(settings),
+        public=outside,
         snapshots=snapshots,
     )
     index = PythonIndexClient(settings.python_index, client)
@@ -63,7 +64,7 @@ def upstream(settings: Settings, workload: Workload) -> Upstream:
         build_requirements=_build_requirements(downloads),
         record=_record(downloads),
         unmet=_unmet(apt),
-        facts=_facts(settings, index, _public(settings)),
+        facts=_facts(settings, index, outside),
         snapshot=lambda url, moment: snapshots.address(url, mirrors, moment),
     )
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import os
 import ssl
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -34,6 +36,12 @@ class Answer:
 
 def trust() -> ssl.SSLContext:
     """The system's certificate store, as apt and curl use it (SSL_CERT_FILE is honoured)."""
+    return _trust(os.environ.get("SSL_CERT_FILE", ""), os.environ.get("SSL_CERT_DIR", ""))
+
+
+@functools.cache
+def _trust(_file: str, _directory: str) -> ssl.SSLContext:
+    """Read once: a shard makes several clients, and a hundred certificates take longer than a small file."""
     return ssl.create_default_context()
 
 
