@@ -46,7 +46,7 @@ LIMIT = 3.0
 """Times of what aria2c and curl need together."""
 
 
-class _Registry:
+class Registry:
     """The emulator as a process of its own, with two empty Python repositories per round."""
 
     def __init__(self, folder: Path, repositories: list[str]) -> None:
@@ -77,7 +77,7 @@ class _Registry:
         self._process.wait()
 
 
-class _Credentials:
+class Credentials:
     """A token in place of a metadata server."""
 
     valid = True
@@ -90,7 +90,7 @@ class _Credentials:
 
 
 def _ours(
-    registry: _Registry, repository: str, scratch: Path, manifest: ClaimedManifest
+    registry: Registry, repository: str, scratch: Path, manifest: ClaimedManifest
 ) -> tuple[float, Lock]:
     """Seconds from verdicts-written to sync-completed, and the lock."""
     settings = Settings(
@@ -102,7 +102,7 @@ def _ours(
     )
     store, blobs, bus = MemoryStore(), MemoryBlobs(), MemoryBus(workers=2)
     client = ArtifactRegistry(settings)
-    client.__dict__["_credentials"] = _Credentials(registry.token())
+    client.__dict__["_credentials"] = Credentials(registry.token())
     advisories = ZipAdvisories(_SNAPSHOT)
     policy = policies.find("offline")
     subjects = [Subject(package=p.package()) for e in manifest.environments for p in e.packages]
@@ -161,7 +161,7 @@ def _aria2c(lock: Lock, folder: Path) -> float:
     return time.perf_counter() - begun
 
 
-def _curl(registry: _Registry, repository: str, lock: Lock, folder: Path) -> float:
+def _curl(registry: Registry, repository: str, lock: Lock, folder: Path) -> float:
     """One curl process with 8 transfers at once: the same form, the same files."""
     parts = []
     for environment in lock.environments:
@@ -203,7 +203,7 @@ def main(rounds: int) -> int:
     ratios = []
     with tempfile.TemporaryDirectory(prefix="bench-sync-") as name:
         folder = Path(name)
-        registry = _Registry(folder, [f"{who}-{r}" for r in range(rounds) for who in ("ours", "curl")])
+        registry = Registry(folder, [f"{who}-{r}" for r in range(rounds) for who in ("ours", "curl")])
         try:
             for number in range(rounds):
                 scratch, peers = folder / f"ours-{number}", folder / f"peers-{number}"
