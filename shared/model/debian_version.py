@@ -13,6 +13,8 @@ Key = tuple[int, tuple[int, ...], tuple[int, ...]]
 _PARTS = re.compile(r"([^0-9]*)([0-9]*)", re.ASCII)
 _UPSTREAM = re.compile(r"[A-Za-z0-9.+~:-]+", re.ASCII)
 _REVISION = re.compile(r"[A-Za-z0-9.+~]+", re.ASCII)
+_MAX_EPOCH = 2**31 - 1
+"""dpkg's own limit (lib/dpkg/parsehelp.c): an epoch is an int."""
 _END = 0
 """Sorts after `~` (-1) and before every other character."""
 
@@ -44,7 +46,8 @@ def key(version: str) -> Key:
     if not dash:
         upstream, revision = rest, ""
     well_formed = (
-        re.fullmatch(r"[0-9]{1,9}", epoch, re.ASCII)
+        re.fullmatch(r"[0-9]{1,10}", epoch, re.ASCII)
+        and int(epoch) <= _MAX_EPOCH
         and _UPSTREAM.fullmatch(upstream)
         and (_REVISION.fullmatch(revision) if dash else True)
     )

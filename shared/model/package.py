@@ -15,6 +15,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 from pydantic import AfterValidator
 
+from shared.model import debian_version
 from shared.model.value import Value
 
 Ecosystem = Literal["pypi", "debian", "generic"]
@@ -61,6 +62,18 @@ def _pypi_version(text: str) -> str:
     if not _PYPI_VERSION.fullmatch(text):
         raise ValueError("a Python version has the characters of PEP 440 only")
     return normal_version(text)
+
+
+def _debian_version(text: str) -> str:
+    try:
+        debian_version.key(
+            text
+        )  # what cannot be compared is no version: an epoch that dpkg finds too big, `1-`
+    except ValueError:
+        text = ""
+    if not _DEBIAN_VERSION.fullmatch(text):
+        raise ValueError("a Debian version is [epoch:]upstream[-revision] (policy 5.6.12)")
+    return text
 
 
 def _matching(pattern: re.Pattern[str], rule: str) -> AfterValidator:
@@ -113,9 +126,7 @@ PypiVersion = Annotated[str, AfterValidator(_pypi_version)]
 DebianName = Annotated[
     str, _matching(_DEBIAN_NAME, "a Debian name is lower-case ASCII with + - . (policy 5.6.1)")
 ]
-DebianVersion = Annotated[
-    str, _matching(_DEBIAN_VERSION, "a Debian version is [epoch:]upstream[-revision] (policy 5.6.12)")
-]
+DebianVersion = Annotated[str, AfterValidator(_debian_version)]
 Architecture = Annotated[str, _matching(_ARCHITECTURE, "an architecture is one of dpkg's, like amd64 or all")]
 AbsolutePath = Annotated[str, AfterValidator(_absolute)]
 HttpsUrl = Annotated[str, AfterValidator(_https)]
