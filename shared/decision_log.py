@@ -80,7 +80,7 @@ def without(writes: Iterable[Write], run_id: str) -> tuple[Write, ...]:
     def belongs(each: Write) -> bool:
         if not run_id or not isinstance(each, Create) or each.collection != "decisions":
             return False
-        return each.fields["run_id"] == run_id and each.fields["kind"] != "run-ended"
+        return bool(each.fields["run_id"] == run_id and each.fields["kind"] != "run-ended")
 
     return tuple(each for each in writes if not belongs(each))
 

@@ -46,6 +46,28 @@ def test_a_replay_into_a_run_that_goes_on(world: World, topic: str, replay_id: s
     assert world.run(run_id)["state"] == "completed"
 
 
+def test_the_run_says_what_was_done_again_because_somebody_asked(world: World) -> None:
+    world.inner = lambda _: None
+    run_id = world.request()
+    assert "replays" not in world.run(run_id)
+    replayed(world, "manifest-published", "__again.1__")
+    (done,) = world.run(run_id)["replays"].values()
+    assert {topic: (each["stage"], each["published"]) for topic, each in done.items()} == {
+        "manifest-published": ("scanner", ["verdicts-written"]),
+        "verdicts-written": ("sync", ["sync-shard-planned"]),
+    } | ({"sync-shard-planned": ("sync", [])} if "sync-shard-planned" in done else {})
+    before = world.run(run_id)["replays"]
+    replayed(world, "manifest-published", "__again.1__")
+    assert world.run(run_id)["replays"] == before, "the same replay once more is a duplicate"
+
+
+def test_a_run_that_was_requested_with_a_replay_id_does_nothing_again(world: World) -> None:
+    run_id = world.request(attributes={"replay-id": "from-the-start"})
+    run = world.run(run_id)
+    assert (run["state"], run["replay_id"]) == ("completed", "from-the-start")
+    assert "replays" not in run
+
+
 @pytest.mark.parametrize("topic", [*TOPICS, "run-completed"])
 def test_a_replay_into_a_completed_run_changes_nothing(world: World, topic: str) -> None:
     run_id = world.request()
