@@ -285,9 +285,10 @@ def kept(up: Platform, vm: str) -> str:
     """How to go on with a platform that stays up."""
     settings = " ".join(f"{name}={shlex.quote(value)}" for name, value in up.gcloud.items())
     enter = f"  enter the inner VM    ./dmz enter {vm}\n" if vm else ""
+    page = up.addresses.get(CONSOLE)
+    look = f"  look at it            http://{page}/\n" if page else ""
     return (
-        f"The platform stays up.\n{enter}"
-        f"  look at it            http://{up.addresses[CONSOLE]}/\n"
+        f"The platform stays up.\n{look}{enter}"
         f"  point gcloud at it    export {settings}\n"
         "  start another run     gcloud pubsub topics publish run-requested"
         """ --message='{"workload":"quickstart"}'\n"""
