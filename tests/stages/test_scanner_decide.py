@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from functions.scanner.decide import subjects
+from functions.scanner.decide import judged, subjects
 from shared.errors import Permanent
 from shared.model.manifest import DirectUrl
 from shared.model.value import sha256
+from shared.model.verdict import AdvisorySource, RuleAnswer, Verdict, Verdicts
 from shared.model.workload import OwnWheel
 from tests.stages.world import FETCHED, WORKLOAD
 from tests.support.claims import debian, environment, manifest, python
@@ -70,3 +71,26 @@ def test_an_own_wheel_that_is_not_named_as_one_is_refused() -> None:
     wheel = OwnWheel(path="wheels/mylib.whl", sha256=sha256(b""))
     with pytest.raises(Permanent, match="is not named as a wheel is"):
         subjects(manifest(), WORKLOAD.model_copy(update={"wheels": (wheel,)}))
+
+
+@pytest.mark.parametrize("count", [200, 201])
+def test_a_runs_document_names_so_many_held_packages_and_counts_them_all(count: int) -> None:
+    """It ends at 1 MiB; the stored verdicts name each."""
+    source = AdvisorySource(source="none", date="2026-11-20T00:00:00Z", digest=sha256(b""))
+    held = RuleAnswer(rule="undecided", answer="hold", reason="nobody knows")
+    verdicts = tuple(
+        Verdict(
+            package=python(f"p{n}", "1").package(),
+            decision="hold",
+            rules=(held,),
+            findings=(),
+            policy=sha256(b""),
+            advisories=source,
+        )
+        for n in range(count)
+    )
+    stored = Verdicts(manifest=sha256(b""), case=sha256(b""), verdicts=verdicts)
+    put, counts = judged("run-1", stored, stored.digest, 0.0)
+    told = put.fields["held"]
+    assert (len(told["packages"]), told["total"], counts["hold"]) == (200, count, count)
+    assert told["packages"][0] == {"purl": "pkg:pypi/p0@1", "until": ""}
