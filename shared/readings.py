@@ -38,7 +38,12 @@ class Readings(Protocol):
         ...
 
     def among(
-        self, collection: str, field: str, values: Sequence[str], limit: int, only: Sequence[str] = ()
+        self,
+        collection: str,
+        field: str,
+        values: Sequence[str | bool],
+        limit: int,
+        only: Sequence[str] = (),
     ) -> Found:
         """Documents whose field is one of at most 30 values, by id."""
         ...

@@ -43,12 +43,17 @@ class FirestoreReadings:
             return {document_name(each.id): seen(each.to_dict()) for each in found if each.exists}
 
     def among(
-        self, collection: str, field: str, values: Sequence[str], limit: int, only: Sequence[str] = ()
+        self,
+        collection: str,
+        field: str,
+        values: Sequence[str | bool],
+        limit: int,
+        only: Sequence[str] = (),
     ) -> Found:
         if not values:
             return []
-        chosen = FieldFilter(field, "in", list(values))
-        return self._found(self._db.collection(collection).where(filter=chosen).limit(limit), only)
+        query = self._db.collection(collection).where(filter=FieldFilter(field, "in", list(values)))
+        return self._found(query.limit(limit), only)
 
     def latest(
         self, collection: str, field: str, limit: int, after: Cursor | None = None, only: Sequence[str] = ()

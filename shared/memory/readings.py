@@ -29,7 +29,12 @@ class MemoryReadings:
         return {id: _part(all_of_them[id], only) for id in ids if id in all_of_them}
 
     def among(
-        self, collection: str, field: str, values: Sequence[str], limit: int, only: Sequence[str] = ()
+        self,
+        collection: str,
+        field: str,
+        values: Sequence[str | bool],
+        limit: int,
+        only: Sequence[str] = (),
     ) -> Found:
         found = [
             (id, fields)

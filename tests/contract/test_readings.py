@@ -66,6 +66,8 @@ def test_among_takes_several_values_and_a_limit(both: Both) -> None:
     assert [id for id, _ in both.readings.among("vms", "state", ["a", "b"], 9)] == ["a1", "a2", "b1"]
     assert len(both.readings.among("vms", "state", ["a", "b"], 2)) == 2
     assert both.readings.among("vms", "state", [], 9) == []
+    both.store.put([Put("vms", "d1", {"state": True})])
+    assert [id for id, _ in both.readings.among("vms", "state", [True], 9)] == ["d1"]
 
 
 def test_counting_reads_nothing(both: Both) -> None:
