@@ -117,10 +117,11 @@ def test_where_nothing_newer_is_admitted_the_sentence_says_everything(market: Ma
 
 
 def test_a_version_that_is_none_is_refused_in_words(market: Market, lock: Locker) -> None:
+    """A manifest does not hold one; should it ever, nothing is looked for."""
     old = market.deb("bash", "5.2-1")
     market.flaw("bash", "5-", "debian")
     with pytest.raises(Permanent, match="which is no version"):
-        lock(debian(old, version="5-", source_version="5-"))
+        lock(debian(old).model_copy(update={"version": "5-", "source_version": "5-"}))
 
 
 def test_without_a_verdict_nothing_enters(market: Market, court: Court) -> None:
