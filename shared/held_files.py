@@ -56,7 +56,8 @@ def subject(transfer: Transfer, lock: Lock, workload: Workload, mends: Mends = _
         return Subject(
             package=Package(
                 ecosystem="debian", distro=f"{lock.release.id}-{lock.release.version_id}", **fields
-            )
+            ),
+            apt_source=archive.source,
         )
     generic = transfer.generic
     if generic is None:

@@ -202,7 +202,8 @@ def _joined(one: Subject, other: Subject) -> Subject:
     """
     worse = other if other.is_sdist and not one.is_sdist else one
     both = {"mends": tuple(sorted({*one.mends, *other.mends}))}
-    return worse.model_copy(update=both | {"own_wheel": one.own_wheel and other.own_wheel})
+    both |= {"own_wheel": one.own_wheel and other.own_wheel, "apt_source": one.apt_source or other.apt_source}
+    return worse.model_copy(update=both)
 
 
 # --- who waits ---

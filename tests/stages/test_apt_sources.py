@@ -8,6 +8,7 @@ import pytest
 
 from shared.ports import Archive
 from tests.stages.test_hostile import failed
+from tests.stages.test_reevaluation import changes, evictions, refresh
 from tests.stages.world import WORKLOAD, World
 from tests.support.apt_key import SOURCE
 from tests.support.claims import debian
@@ -53,6 +54,25 @@ def test_a_workload_that_names_no_repository_gets_nothing_from_one(world: World)
     world.market.pool["fuse-tool", "amd64"].clear()
     listed(world)
     assert "signed indexes list no such version" in failed(world, world.request())
+
+
+@pytest.mark.parametrize("remembered", [True, False], ids=["of a run", "on record alone"])
+def test_a_leave_that_the_policy_takes_back_is_over_for_what_is_held(world: World, remembered: bool) -> None:
+    stocked(world)
+    listed(world)
+    run_id = world.request(MINE)
+    assert world.run(run_id)["state"] == "completed"
+    if not remembered:
+        del world.store._documents["runs", run_id]
+    refresh(world, "one")
+    assert changes(world) == []
+    world.policy = world.policy.model_copy(update={"apt_sources": ()})
+    refresh(world, "two")
+    (changed,) = changes(world)
+    assert changed[0].startswith("pkg:deb/debian/fuse-tool@3.0")
+    assert changed[1:] == ("allow", "block")
+    assert len(evictions(world)) == 1
+    assert not any(name.startswith("fuse-tool") for name in world.repositories()["trixie"])
 
 
 # --- what has left the pool ---
