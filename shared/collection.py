@@ -7,16 +7,17 @@
 3. What came in within `days` stays, as somebody may be about to use it; what has no record stays, since nobody knows
    when it came or how it could come again. It is an alarm already (`shared.holdings`).
 4. While a run goes on nothing is deleted: its plan counts on what it found there. That is looked at before each
-   version.
+   version; and before the first, whether a run that went on meanwhile has left a lock.
 5. Before a version is deleted its records say that it goes. A run that planned in between ends with a sentence, and
-   does not wait for files; where the deletion fails, the records say again what they said.
+   does not wait for files; where the deletion fails, the records say again what they said. A version that was evicted
+   since, or came in once more, is another's to speak of.
 
 Locks and papers (bills of materials, VEX) are left alone: they install nothing, and are small.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -75,16 +76,27 @@ class Garbage:
     """Versions that a lock needs; of the following, versions that none does."""
     young: int
     unknown: int
+    locks: frozenset[Digest]
+    """Those that were asked."""
 
 
 def needed(store: Documents, blobs: Contents, settings: Settings) -> frozenset[Place]:
     """Permanent if one lock cannot be read: then nobody knows what it needs (1)."""
-    found: set[Place] = set()
-    locks: dict[str, str] = {}
+    return _needed(_locks(store), blobs, settings)
+
+
+def _locks(store: Documents) -> dict[Digest, str]:
+    """Each lock with a run that has it."""
+    locks: dict[Digest, str] = {}
     for state in _STATES:
         for run_id, run in store.find("runs", "state", state):
             installed = store.get("vms", vm_name("inner", run_id)) or {}
             locks |= {str(each["lock"]): run_id for each in (run, installed) if each.get("lock")}
+    return locks
+
+
+def _needed(locks: Mapping[Digest, str], blobs: Contents, settings: Settings) -> frozenset[Place]:
+    found: set[Place] = set()
     for digest, run_id in sorted(locks.items()):
         try:
             lock = Lock.read(blobs.get(digest), f"The lock {digest}")
@@ -105,7 +117,8 @@ def garbage(
     days: float,
 ) -> Garbage:
     """What could be deleted now. Reads only."""
-    kept = needed(store, blobs, settings)
+    locks = _locks(store)
+    kept = _needed(locks, blobs, settings)
     counts = {"needed": 0, "young": 0, "unknown": 0}
     going: list[Version] = []
     for repository in repositories(settings):
@@ -123,7 +136,7 @@ def garbage(
                 counts["young"] += 1
                 continue
             going.append(Version(repository, owner, files, str(known[0]["purl"]), came))
-    return Garbage(tuple(going), **counts)
+    return Garbage(tuple(going), **counts, locks=frozenset(locks))
 
 
 def going_on(store: Documents) -> Sequence[str]:
@@ -131,10 +144,26 @@ def going_on(store: Documents) -> Sequence[str]:
     return [run_id for run_id, _ in store.find("runs", "state", "running")]
 
 
-def collect(version: Version, store: Documents, registry: Registry, now: float) -> None:
-    """Delete one version. NotPermitted if that is not ours to do; Transient if a run goes on, or it is still listed."""
+def check_still(garbage: Garbage, store: Documents) -> None:
+    """Transient if a run goes on, or has left a lock since: it may need what is none of the others' (4)."""
+    _check_quiet(store)
+    if more := [run_id for digest, run_id in _locks(store).items() if digest not in garbage.locks]:
+        raise Transient(f"The run {min(more)} has a lock since: nothing was deleted, look again.")
+
+
+def _check_quiet(store: Documents) -> None:
     if runs := going_on(store):
         raise Transient(f"The run {runs[0]} goes on: nothing is deleted before it has ended.")
+
+
+def collect(version: Version, store: Documents, registry: Registry, now: float) -> None:
+    """Delete one version. NotPermitted if that is not ours to do; Transient if a run goes on, or it is still listed, or
+    is no longer what it was."""
+    _check_quiet(store)
+    for file in version.files:  # 5
+        record = store.get(RECORDS, record_id(version.repository, file.sha256)) or {"evicted": True}
+        if record.get("evicted") or float(record["came"]) > version.came:
+            raise Transient(f"{version.purl} was evicted or came in once more meanwhile; look again.")
     _mark(version, store, now)  # 5
     try:
         registry.delete_version(version.owner)

@@ -201,8 +201,11 @@ def _joined(one: Subject, other: Subject) -> Subject:
     What is not all one's own is judged like anybody's: an index speaks of it.
     """
     worse = other if other.is_sdist and not one.is_sdist else one
-    both = {"mends": tuple(sorted({*one.mends, *other.mends}))}
-    both |= {"own_wheel": one.own_wheel and other.own_wheel, "apt_source": one.apt_source or other.apt_source}
+    both = {
+        "mends": tuple(sorted({*one.mends, *other.mends})),
+        "own_wheel": one.own_wheel and other.own_wheel,
+        "apt_source": one.apt_source or other.apt_source,
+    }
     return worse.model_copy(update=both)
 
 

@@ -136,6 +136,21 @@ def test_nothing_is_deleted_while_a_run_goes_on(world: World) -> None:
     assert files(world) == before
 
 
+@pytest.mark.parametrize("since", [{"evicted": 5.0}, {"came": 1e12}], ids=["evicted", "here again"])
+def test_what_is_no_longer_what_it_was_is_left_to_whoever_changed_it(
+    world: World, since: dict[str, float]
+) -> None:
+    first, _ = two_runs(world)
+    forget(world, first)
+    (version,) = found(world).versions
+    name = record_id(version.repository, version.files[0].sha256)
+    world.store.put([Put(RECORDS, name, since, merge=True)])
+    before = world.store.get(RECORDS, name)
+    with pytest.raises(Transient, match="was evicted or came in once more meanwhile"):
+        collection.collect(version, world.store, world.registry, world.clock())
+    assert (world.store.get(RECORDS, name), world.registry.deleted) == (before, [])
+
+
 def test_what_cannot_be_deleted_is_on_record_as_before(world: World) -> None:
     first, _ = two_runs(world)
     forget(world, first)
@@ -190,6 +205,26 @@ def test_a_dry_run_says_what_would_go_and_deletes_nothing(
     code, answer, _ = said(world, capsys, False)
     assert (code, names(answer), answer["left"]) == (0, ["pkg:pypi/app@1.0"], 0)
     assert len(world.registry.deleted) == 1
+
+
+def test_a_run_that_ends_while_its_lock_is_not_yet_looked_at_keeps_what_it_needs(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The runs are listed, then every lock and record is read: that takes minutes, and a run may end in them."""
+    first, _ = two_runs(world)
+    ended = world.run(first)
+    forget(world, first)
+
+    class Slow:
+        def get(self, digest: str) -> bytes:
+            world.store.put([Put("runs", first, ended)])
+            return world.blobs.get(digest)
+
+    before = files(world)
+    place = Place(world.store, Slow(), world.registry, world.settings, lambda: world.clock() + 1)
+    assert go(place, 0, False, False) == 1
+    assert f"The run {first} has a lock since" in capsys.readouterr().err
+    assert (files(world), world.registry.deleted) == (before, [])
 
 
 def test_a_deletion_that_is_not_permitted_is_a_sentence(
