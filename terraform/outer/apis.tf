@@ -1,7 +1,7 @@
 locals {
   apis = [
     "artifactregistry", "cloudbilling", "cloudbuild", "cloudkms", "cloudresourcemanager", "cloudscheduler", "cloudtrace", "compute",
-    "firestore", "iam", "iamcredentials", "logging", "monitoring", "pubsub", "run", "storage", "storagetransfer", "telemetry", "tpu",
+    "firestore", "iam", "iamcredentials", "iap", "logging", "monitoring", "pubsub", "run", "storage", "storagetransfer", "telemetry", "tpu",
   ]
   budget_apis = var.billing_account == null ? [] : ["billingbudgets"]
 }
@@ -16,7 +16,7 @@ resource "google_project_service" "api" {
 
 # Google's own service accounts; making them known before they are granted anything.
 resource "google_project_service_identity" "agent" {
-  for_each = toset(["cloudscheduler", "pubsub"])
+  for_each = toset(["cloudscheduler", "iap", "pubsub"])
   provider = google-beta
 
   project    = var.project
@@ -25,6 +25,7 @@ resource "google_project_service_identity" "agent" {
 }
 
 locals {
+  iap_agent       = "serviceAccount:service-${local.number}@gcp-sa-iap.iam.gserviceaccount.com"
   number          = data.google_project.outer.number
   pubsub_agent    = "serviceAccount:service-${local.number}@gcp-sa-pubsub.iam.gserviceaccount.com"
   scheduler_agent = "serviceAccount:service-${local.number}@gcp-sa-cloudscheduler.iam.gserviceaccount.com"

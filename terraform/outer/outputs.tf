@@ -13,6 +13,11 @@ output "builds_bucket" {
   value       = google_storage_bucket.dmz["builds"].name
 }
 
+output "console_url" {
+  description = "Address of the console, for who is among console_readers; null before there is an image."
+  value       = local.console_url
+}
+
 output "contract" {
   description = "All that terraform/inner learns of this project: its variable `outer`, as it is."
   value = {

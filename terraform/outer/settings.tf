@@ -30,6 +30,9 @@ locals {
     kev  = "https://www.cisa.gov/sites/default/files/feeds/known_exploited_vulnerabilities.json"
   } : {}
 
+  # Where links of notifications lead, unless an operator says otherwise: a name of her own for the console, say.
+  console_link = local.console_url == null ? {} : { console = local.console_url }
+
   # Of these, what the inner stage reads too: the contract brings them there, so that both stages count alike.
   shared = toset(["lease_seconds", "nonce_seconds", "report_grace_seconds"])
 
@@ -44,7 +47,7 @@ locals {
 
   # An empty value is what an absent one means.
   environment = merge(
-    { for field, value in merge(local.made, local.published, var.settings) : "DMZ_${upper(field)}" => value if value != "" },
+    { for field, value in merge(local.made, local.published, local.console_link, var.settings) : "DMZ_${upper(field)}" => value if value != "" },
     { GOOGLE_CLOUD_PROJECT = var.project },
   )
 }

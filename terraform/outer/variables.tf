@@ -37,6 +37,17 @@ variable "budget_amount" {
   }
 }
 
+variable "console_readers" {
+  description = "Who may look at the console: IAM members of the project's organisation, best groups. Nobody by default."
+  type        = set(string)
+  default     = []
+
+  validation {
+    condition     = alltrue([for one in var.console_readers : can(regex("^(group|user|serviceAccount):[^@ ]+@[^@ ]+$", one))])
+    error_message = "console_readers holds group:…, user:… or serviceAccount:… members, and never everybody."
+  }
+}
+
 variable "dead_letter_attempts" {
   description = "Deliveries of one message before Pub/Sub moves it to the dead-letter topic."
   type        = number

@@ -2,7 +2,8 @@
 
 1. Nobody is everybody. 2. No basic role. 3. No keys. 4. On the project only what can stand nowhere else. 5. A role is
 one that exists and that was looked at. 6. Nobody speaks as somebody else, but by the listed ways. 7. Images by digest.
-8. Services take no traffic from outside, run as their own account, and are called by their own push account alone.
+8. Services take no traffic from outside, run as their own account, and are called by their own push account alone; the
+console is the one exception (console_checks).
 9. Pushes are authenticated, patient and never lost. 10. Documents, buckets, repositories and keys are kept.
 11. Names are such as Google takes: the schema stand-in takes every name. 12. What reads reports of hostile VMs reads
 one at a time: two that unpack far would fill an instance. What may be made at all is in exact_checks.
@@ -15,7 +16,7 @@ from collections.abc import Callable, Iterator
 
 from shared.delivery import ATTEMPTS
 from shared.events import WITH_TOKENS
-from tests.terraform.exact_checks import EXACT
+from tests.terraform.exact_checks import EXACT, root_of
 from tests.terraform.plans import UNKNOWN, Plan, Resource, grants, resources
 
 Check = Callable[[Plan], Iterator[str]]
@@ -58,6 +59,7 @@ ROLES = {
     "roles/cloudkms.signer",
     "roles/iam.serviceAccountOpenIdTokenCreator",
     "roles/iam.serviceAccountUser",
+    "roles/iap.httpsResourceAccessor",
     "roles/pubsub.publisher",
     "roles/pubsub.subscriber",
     "roles/run.servicesInvoker",
@@ -167,8 +169,11 @@ def pinned_images(plan: Plan) -> Iterator[str]:  # 7
 
 
 def closed_services(plan: Plan) -> Iterator[str]:  # 8
+    public = "console" if root_of(plan) == "outer" else ""
     for one in _services(plan):
         name, template = str(one.values["name"]), one.block("template")
+        if name == public:
+            continue
         if one.values.get("ingress") != "INGRESS_TRAFFIC_INTERNAL_ONLY":
             yield f"{one.address} takes traffic from {one.values.get('ingress') or 'everywhere'}"
         if one.values.get("invoker_iam_disabled"):
@@ -181,7 +186,7 @@ def closed_services(plan: Plan) -> Iterator[str]:  # 8
             yield f"{one.address} is not protected from deletion"
     for grant in grants(plan):
         stage = grant.on.removeprefix("cloud run v2 service ")
-        if stage != grant.on and (
+        if stage not in (grant.on, public) and (
             grant.role != "roles/run.servicesInvoker"
             or not grant.member.startswith(f"serviceAccount:{stage}-push@")
         ):

@@ -18,6 +18,7 @@ from tests.terraform.plans import Grant, Plan, grants
 
 TABLE = harness.TERRAFORM / "outer" / "grants.md"
 _MODULE = "terraform/modules/function/subscriptions.tf"
+_CONSOLE = "terraform/outer/console.tf"
 _HEAD = """# Who may do what in the outer project
 
 Written by `.venv/bin/python -m tests.terraform.grants_table` from a plan with everything on; a test fails when this
@@ -56,6 +57,13 @@ _NEEDS = (
     ("pubsub.subscriber", "subscription .*", "Google: pubsub", _MODULE),
     ("pubsub.subscriber", "topic .*", "inner's deployer", _MODULE),
     ("run.servicesInvoker", ".*", "outer: .*-push", _MODULE),
+    ("run.servicesInvoker", "service console", "Google: iap", _CONSOLE),
+    (
+        "iap.httpsResourceAccessor",
+        "IAP before service console",
+        "console readers",
+        "functions/console/site.py",
+    ),
     ("iam.serviceAccountOpenIdTokenCreator", "service account .*-push@.*", "Google: pubsub", _MODULE),
     (
         "iam.serviceAccountUser",
@@ -67,7 +75,13 @@ _NEEDS = (
     ("packageDmzVmViewer", "project .*", "operators", "functions/ctl/fleet.py"),
     ("datastore.user", "project .*", ".*", "shared/gcp/firestore.py"),
     ("datastore.viewer", "project .*", "operators", "functions/ctl/follow.py"),
-    ("telemetry.tracesWriter", "project .*", "outer: (outer|scanner|sync|attestation)-stage", "shared/otlp.py"),
+    ("datastore.viewer", "project .*", "outer: console", "shared/gcp/readings.py"),
+    (
+        "telemetry.tracesWriter",
+        "project .*",
+        "outer: (outer|scanner|sync|attestation)-stage",
+        "shared/otlp.py",
+    ),
     ("serviceusage.serviceUsageConsumer", "project .*", "outer: .*-stage", "shared/serving.py"),
     ("logging.logWriter", "project .*", "outer: (re)?builder", "cloudbuild.yaml"),
     ("artifactregistry.reader", "repository dmz-staging", "outer: sync-stage", "shared/gcp/registry.py"),
@@ -102,6 +116,7 @@ _NEEDS = (
 _KINDS = {
     "artifact registry repository": "repository",
     "cloud run v2 service": "service",
+    "iap web cloud run service": "IAP before service",
     "kms crypto key": "key",
     "pubsub subscription": "subscription",
     "pubsub topic": "topic",
@@ -151,6 +166,7 @@ def _row(grant: Grant) -> tuple[str, str, str, str]:
 def _identity(member: str) -> str:
     known = {
         **dict.fromkeys(variables.OUTER["operators"], "operators"),
+        **dict.fromkeys(variables.OUTER["console_readers"], "console readers"),
         **dict.fromkeys(variables.OUTER["policy_editors"], "policy editors"),
         **dict.fromkeys(variables.OUTER["rebuilders"], "rebuilders"),
         **dict.fromkeys(variables.OUTER["relying_parties"], "relying parties"),

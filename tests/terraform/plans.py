@@ -75,6 +75,7 @@ _NAMED = (
     "crypto_key_id",
     "name",
     "secret_id",
+    "cloud_run_service_name",
 )
 
 

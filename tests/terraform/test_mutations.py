@@ -14,9 +14,10 @@ from typing import Any
 
 import pytest
 
-from tests.terraform import faults_builders, faults_keeping, variables
+from tests.terraform import faults_builders, faults_console, faults_keeping, variables
 from tests.terraform.builder_checks import BUILDERS
 from tests.terraform.checks import EVERYWHERE
+from tests.terraform.console_checks import CONSOLE
 from tests.terraform.fault import Fault
 from tests.terraform.faults_access import ACCESS
 from tests.terraform.faults_flow import FLOW
@@ -26,8 +27,8 @@ from tests.terraform.keeping_checks import KEEPING
 from tests.terraform.outer_checks import OUTER
 from tests.terraform.watch_checks import WATCH
 
-FAULTS = ACCESS + FLOW + MADE + faults_builders.BUILDERS + faults_keeping.KEEPING
-CHECKS = EVERYWHERE + OUTER + BUILDERS + WATCH + KEEPING
+FAULTS = ACCESS + FLOW + MADE + faults_builders.BUILDERS + faults_console.CONSOLE + faults_keeping.KEEPING
+CHECKS = EVERYWHERE + OUTER + BUILDERS + CONSOLE + WATCH + KEEPING
 _AT_A_TIME = 2
 Outcome = tuple[Done, dict[str, Any]]
 

@@ -14,6 +14,7 @@ from shared.settings import Settings
 from tests.terraform import inner_variables, variables
 from tests.terraform.builder_checks import BUILDERS
 from tests.terraform.checks import EVERYWHERE, Check
+from tests.terraform.console_checks import CONSOLE
 from tests.terraform.harness import CHECKOUT, TERRAFORM, Workspace
 from tests.terraform.keeping_checks import KEEPING
 from tests.terraform.outer_checks import OUTER
@@ -22,7 +23,7 @@ from tests.terraform.watch_checks import WATCH
 
 
 @pytest.mark.parametrize(
-    "check", EVERYWHERE + OUTER + BUILDERS + WATCH + KEEPING, ids=lambda check: check.__name__
+    "check", EVERYWHERE + OUTER + BUILDERS + CONSOLE + WATCH + KEEPING, ids=lambda check: check.__name__
 )
 def test_the_plan_holds(check: Check, outer_plan: dict[str, Any]) -> None:
     assert list(check(outer_plan)) == []

@@ -12,6 +12,7 @@ OUTER: dict[str, Any] = {
     "advisories_in_bucket": True,
     "alert_emails": ["oncall@example.com"],
     "billing_account": "012345-6789AB-CDEF01",
+    "console_readers": ["group:readers@example.com"],
     "image": f"us-central1-docker.pkg.dev/{PROJECT}/dmz-services/services@{DIGEST}",
     "inner": {
         "data_services": {

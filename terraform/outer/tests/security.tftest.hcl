@@ -164,12 +164,38 @@ run "before_an_image_there_is_no_service" {
   }
 
   assert {
-    condition     = alltrue([for one in values(output.services) : one == null])
+    condition     = alltrue([for one in values(output.services) : one == null]) && length(google_cloud_run_v2_service.console) == 0
     error_message = "Without an image a service would have to run something that nobody judged."
   }
   assert {
     condition     = length([for one in google_pubsub_topic_iam_member.publisher : one if strcontains(one.member, "@dmz-inner-test.")]) == 0
     error_message = "The inner project has rights before it was named."
+  }
+}
+
+run "the_console_is_behind_iap_and_lets_in_nobody_by_default" {
+  command = plan
+
+  assert {
+    condition     = google_cloud_run_v2_service.console[0].iap_enabled && !google_cloud_run_v2_service.console[0].invoker_iam_disabled
+    error_message = "The console can be reached around IAP."
+  }
+  assert {
+    condition     = google_cloud_run_v2_service_iam_member.console_behind_iap[0].member == "serviceAccount:service-123456789012@gcp-sa-iap.iam.gserviceaccount.com"
+    error_message = "Somebody beside IAP calls the console."
+  }
+  assert {
+    condition     = length(google_iap_web_cloud_run_service_iam_member.console_reader) == 0
+    error_message = "IAP lets in somebody whom nobody has named."
+  }
+}
+
+run "the_console_only_reads" {
+  command = plan
+
+  assert {
+    condition     = google_cloud_run_v2_service.console[0].template[0].service_account == "console@dmz-outer-test.iam.gserviceaccount.com" && google_project_iam_member.console_reads.role == "roles/datastore.viewer"
+    error_message = "The console runs as somebody who may write."
   }
 }
 

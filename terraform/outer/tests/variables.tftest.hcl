@@ -38,6 +38,14 @@ run "everybody_as_operator" {
   expect_failures = [var.operators]
 }
 
+run "everybody_reads_the_console" {
+  command = plan
+  variables {
+    console_readers = ["allAuthenticatedUsers"]
+  }
+  expect_failures = [var.console_readers]
+}
+
 run "a_domain_as_relying_party" {
   command = plan
   variables {
