@@ -48,7 +48,7 @@ def wanted(retry_after: str | None) -> float:
         return float(text[:9])
     try:
         moment = parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):
         return 0.0
     moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     return max(0.0, (moment - datetime.fromtimestamp(time.time(), UTC)).total_seconds())

@@ -124,6 +124,6 @@ def _after(header: str) -> float | None:
     """Seconds, from a number of them or a date."""
     if header.isascii() and header.isdigit():
         return float(header[:6])
-    with suppress(ValueError, TypeError):
+    with suppress(ValueError, TypeError, OverflowError):
         return max(0.0, (parsedate_to_datetime(header) - datetime.now(UTC)).total_seconds())
     return None

@@ -98,6 +98,6 @@ def _fields(text: str) -> tuple[dict[str, str], dict[str, Listed]]:
 def _moment(text: str | None, field: str, what: str) -> datetime:
     try:
         moment = parsedate_to_datetime(text or "")
-    except ValueError as error:
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError) as error:
         raise Permanent(f"{what} has no readable {field}, so its age is unknown; it is refused.") from error
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)

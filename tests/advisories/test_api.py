@@ -213,10 +213,11 @@ def test_what_fails_for_a_while_is_asked_again(path: str, status: int) -> None:
 def test_what_the_server_asks_to_wait_is_waited() -> None:
     osv = Osv(record())
     osv.once[BATCH] = [(429, b"", {"Retry-After": "17"}), (503, b"", {"Retry-After": "soon"})]
+    osv.once[BATCH] += [(503, b"", {"Retry-After": "Mon, 01 Jan 99999999999999999999 00:00:00 GMT"})]
     time = Time()
     with serving(osv) as url:
         assert OsvApi(url, waiting=time.waiting()).known([pypi()], TRIXIE).findings
-    assert time.waits == [17, 1]
+    assert time.waits == [17, 1, 2]
 
 
 def test_a_date_to_wait_for_is_understood() -> None:

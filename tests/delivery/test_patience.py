@@ -74,6 +74,7 @@ def test_both_forms_of_the_header() -> None:
         0,
         0,
     ]
+    assert wanted("Mon, 01 Jan 99999999999999999999 00:00:00 GMT") == 0
 
 
 def test_the_sentence_says_for_how_long() -> None:

@@ -190,6 +190,8 @@ def test_an_empty_or_missing_keyring_vouches_for_nothing(repository: Repository,
         ({"Valid-Until": "soon"}, "no readable Valid-Until"),
         ({"Date": "Sat, 21 Nov 2026 20:30:00 UTC"}, "in the future"),
         ({"Date": ""}, "no readable Date"),
+        ({"Date": "Fri, 31 Dec 9999 23:59:59 -1400"}, "no readable Date"),
+        ({"Valid-Until": "Sat, 21 Nov 99999999999999999999 20:30:00 UTC"}, "no readable Valid-Until"),
     ],
 )
 def test_another_or_an_old_release_is_refused(
