@@ -17,7 +17,8 @@ Locks and papers (bills of materials, VEX) are left alone: they install nothing,
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -32,6 +33,10 @@ from shared.ports import Document, Put, Registry, Stored, Write
 from shared.settings import Settings
 
 _DAY = 86_400.0
+_LOOKS = 10
+"""Times that a repository is asked whether a file is gone."""
+_PAUSE = 0.2
+"""Seconds before the second look; each pause is longer than the one before."""
 _STATES = ("running", "completed", "failed")
 Place = tuple[str, str]
 """Repository and sha256."""
@@ -156,9 +161,15 @@ def _check_quiet(store: Documents) -> None:
         raise Transient(f"The run {runs[0]} goes on: nothing is deleted before it has ended.")
 
 
-def collect(version: Version, store: Documents, registry: Registry, now: float) -> None:
-    """Delete one version. NotPermitted if that is not ours to do; Transient if a run goes on, or it is still listed, or
-    is no longer what it was."""
+def collect(
+    version: Version,
+    store: Documents,
+    registry: Registry,
+    now: float,
+    sleep: Callable[[float], None] = time.sleep,
+) -> None:
+    """Delete one version. NotPermitted if that is not ours to do; Transient if a run goes on, if it is no longer what
+    it was, or is still listed: the list may lag behind, so what was deleted stays on record as that."""
     _check_quiet(store)
     for file in version.files:  # 5
         record = store.get(RECORDS, record_id(version.repository, file.sha256)) or {"evicted": True}
@@ -167,14 +178,16 @@ def collect(version: Version, store: Documents, registry: Registry, now: float) 
     _mark(version, store, now)  # 5
     try:
         registry.delete_version(version.owner)
-        gone = {file.sha256 for file in version.files}
-        if any(one.sha256 in gone for one in registry.stored(version.repository)):
-            raise Transient(
-                f"{version.purl} was deleted, and {version.repository} still lists it; look again later."
-            )
     except DmzError:
         _mark(version, store, None)  # 5
         raise
+    gone = {file.sha256 for file in version.files}
+    for look in range(_LOOKS):
+        if look:
+            sleep(_PAUSE * look)
+        if not any(one.sha256 in gone for one in registry.stored(version.repository)):
+            return
+    raise Transient(f"{version.purl} was deleted, and {version.repository} still lists it; look again later.")
 
 
 def _mark(version: Version, store: Documents, evicted: float | None) -> None:

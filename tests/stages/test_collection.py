@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -14,7 +15,7 @@ from shared.collection import Garbage
 from shared.errors import Permanent, Transient
 from shared.held_files import RECORDS, record_id
 from shared.model.plan import transfers
-from shared.ports import NotPermitted, Put, Stored
+from shared.ports import NotPermitted, Put, Registry, Stored
 from tests.stages.world import World
 
 DAY = 86_400.0
@@ -159,6 +160,34 @@ def test_what_cannot_be_deleted_is_on_record_as_before(world: World) -> None:
     with pytest.raises(NotPermitted):
         collection.collect(version, world.store, world.registry, world.clock())
     assert found(world).versions == (version,)
+
+
+@pytest.mark.parametrize("looks", [2, 99], ids=["for a while", "for long"])
+def test_a_listing_that_lags_is_waited_for_and_makes_nothing_held_again(world: World, looks: int) -> None:
+    first, _ = two_runs(world)
+    forget(world, first)
+    (version,) = found(world).versions
+    before = files(world)
+
+    class Lagging:
+        left = looks
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(world.registry, name)
+
+        def stored(self, repository: str) -> Sequence[Stored]:
+            self.left -= 1
+            return [each for each in before if each.repository == repository] if self.left >= 0 else []
+
+    lagging, pauses = cast(Registry, Lagging()), list[float]()
+    if looks == 2:
+        collection.collect(version, world.store, lagging, 7.0, pauses.append)
+    else:
+        with pytest.raises(Transient, match="still lists it"):
+            collection.collect(version, world.store, lagging, 7.0, pauses.append)
+    assert len(pauses) == min(looks, 9)
+    record = world.store.get(RECORDS, record_id(version.repository, version.files[0].sha256)) or {}
+    assert record["evicted"] == 7.0
 
 
 def test_a_package_that_was_collected_comes_in_again(world: World) -> None:
