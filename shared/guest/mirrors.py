@@ -17,6 +17,8 @@ from shared.guest.failure import GuestError
 _IMAGE_KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+/-]*", re.ASCII)
 _URL = re.compile(r"https?://[A-Za-z0-9.-]+(:[0-9]+)?/[!-~]*", re.ASCII)
+_ANY_URL = re.compile(r"https?://[A-Za-z0-9.:@%_-]+", re.ASCII)
+_OURS = "dmz-source-"
 _ARMOR = "-----BEGIN PGP PUBLIC KEY BLOCK-----"
 
 
@@ -53,22 +55,29 @@ def debian(sources: Sources, etc: Path = Path("/etc")) -> None:
 
 def more(several: Sequence[AptSource], sources: Sources, etc: Path = Path("/etc")) -> None:
     """The workload's own repositories, beside the distribution's. GuestError if one cannot be written as it is."""
+    configured = (urlsplit(url).hostname for url in (sources.debian_mirror, sources.debian_security_mirror))
+    own = {*configured, *(_hosts(etc / "apt") if several else ())}
     for number, each in enumerate(several):
         where = f"dmz-config.workload.apt_sources[{number}]"
         words = (each.name, each.suite, *each.components, *each.packages)
         if not (_URL.fullmatch(each.url) and all(_PLAIN.fullmatch(word) for word in words)):
             raise GuestError(f"{where} has an address or a name that apt's configuration cannot hold.")
-        name = f"dmz-source-{each.name}"
+        name = f"{_OURS}{each.name}"
         keyring = _keyring(each.key, name, f"{where}.key", etc)
         text = _stanza(each.url, each.suite, keyring, " ".join(each.components))
         _write(etc / f"apt/sources.list.d/{name}.sources", text)
         host = urlsplit(each.url).hostname
         # A pin goes by host: one that serves the distribution as well would lose that, too.
-        if host not in (
-            urlsplit(sources.debian_mirror).hostname,
-            urlsplit(sources.debian_security_mirror).hostname,
-        ):
+        if host not in own:
             _write(etc / f"apt/preferences.d/{name}", _pins(host or "", each.packages))
+
+
+def _hosts(apt: Path) -> set[str | None]:
+    """Those that apt installs from: its sources, and the lists of mirrors that these may name."""
+    files = (apt / "sources.list", *apt.glob("sources.list.d/*"), *apt.glob("mirrors/*"))
+    others = (file for file in files if file.is_file() and not file.name.startswith(_OURS))
+    texts = (file.read_text("utf-8", "replace") for file in others)
+    return {urlsplit(url).hostname for text in texts for url in _ANY_URL.findall(text)}
 
 
 def _pins(host: str, packages: Sequence[str]) -> str:

@@ -109,6 +109,25 @@ def test_a_host_that_serves_the_distribution_as_well_is_not_pinned(etc: Path) ->
 
 
 @pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("sources.list", "deb https://apt.test/debian trixie main\n"),
+        ("sources.list.d/debian.sources", "Types: deb\nURIs: https://u:p@apt.test:443/debian\n"),
+        ("mirrors/debian.list", "https://apt.test/debian\n"),
+    ],
+)
+def test_nor_is_one_that_the_image_itself_installs_from(etc: Path, file: str, text: str) -> None:
+    """Debian's cloud images name their mirror in a list that sources point at (apt-transport-mirror(1))."""
+    (etc / "apt" / file).parent.mkdir(parents=True, exist_ok=True)
+    (etc / "apt" / file).write_text(text)
+    for _ in range(2):
+        mirrors.more((FUSE, dataclasses.replace(FUSE, name="b", url="https://b.test/x")), Sources(), etc)
+        pins = etc / "apt/preferences.d/dmz-source-b"
+        assert [*pins.parent.iterdir()] == [pins]
+        pins.unlink()
+
+
+@pytest.mark.parametrize(
     "changes",
     [
         {"url": "https://apt.test/fuse\nTrusted: yes"},
