@@ -239,7 +239,8 @@ class Desk:
         """What a report that was believed says of its VM."""
         if event.type not in REPORTS:
             return
-        with suppress(DmzError):
+        # Whatever the VM's record has become: the report counts, with a span or without.
+        with suppress(DmzError, TypeError, ValueError):
             kind: Kind = "outer" if event.type == REPORTS[0] else "inner"
             if record := self.store.get("vms", vm_name(kind, event.run_id)):
                 yield from handling.of_vm(event, record, now)

@@ -11,7 +11,8 @@ of the log. No run waits for a sink, whatever that does.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol
 from urllib.parse import quote
 
@@ -30,6 +31,8 @@ GIVE_UP = 86_400.0
 """Seconds after which nobody is told any more."""
 AT_ONCE = 20
 """Notices that one round of the watchdog sends."""
+ROUND = 30.0
+"""Seconds after which a round begins no further one: a slow sink does not hold up the watchdog's next look."""
 _LONGEST_PAUSE = 3600.0
 _WORDS = 500
 _SECRETS = re.compile(
@@ -107,12 +110,15 @@ def send(event: Event, store: Store, sink: Sink, now: float) -> None:
             _try(write.id, found, store, sink, now)
 
 
-def again(store: Store, sink: Sink, now: float) -> Iterator[tuple[str, Outcome]]:
+def again(
+    store: Store, sink: Sink, now: float, watch: Callable[[], float] = time.monotonic
+) -> Iterator[tuple[str, Outcome]]:
     """The watchdog's round: what waits and is due, the oldest first. It finds nothing of its own."""
     waiting = sorted(store.find(COLLECTION, "state", "waiting"), key=lambda each: float(each[1]["since"]))
     due = [each for each in waiting if now >= float(each[1]["next"])]
+    begun = watch()
     for name, fields in due[:AT_ONCE]:
-        if not _try(name, fields, store, sink, now):
+        if watch() - begun > ROUND or not _try(name, fields, store, sink, now):
             break
     yield from ()
 

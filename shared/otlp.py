@@ -18,7 +18,6 @@ from typing import Any
 import httpx
 
 from shared import logs
-from shared.errors import DmzError
 from shared.model.trace import Attribute, Span
 from shared.upstream import http
 
@@ -91,7 +90,9 @@ class Exporter:
             with client.stream("POST", self._url, content=body, headers=headers) as response:
                 if not 200 <= response.status_code < 300:
                     trouble = f"HTTP status {response.status_code}"
-        except (httpx.HTTPError, OSError, ValueError, DmzError) as error:
+        except (
+            Exception
+        ) as error:  # a thread that ends here would never send again, and every event wait for it
             trouble = type(error).__name__
         if trouble:
             self._rests_until = time.monotonic() + _REST

@@ -54,15 +54,16 @@ def _environment() -> jinja2.Environment:
         auto_reload=False,
     )
     made.filters |= {
-        "age": words.age,
-        "duration": words.duration,
-        "grouped": words.grouped,
-        "machine_moment": words.machine_moment,
-        "moment": words.moment,
+        "age": lambda value: words.age(words.number(value)),
+        "duration": lambda value: words.duration(words.number(value)),
+        "grouped": lambda value: words.grouped(words.number(value)),
+        "machine_moment": lambda value: words.machine_moment(words.number(value)),
+        "moment": lambda value: words.moment(words.number(value)),
+        "number": words.number,
         "plural": words.plural,
         "segment": lambda text: quote(str(text), safe=""),
         "short": words.short,
-        "size": words.size,
+        "size": lambda value: words.size(words.number(value)),
         "unix": words.unix,
     }
     made.globals |= {"static": address, "query": _query}

@@ -130,9 +130,11 @@ def _trouble(status: int, sentence: str) -> Response:
 
 def _from_here(address: str | None) -> bool:
     try:
-        return ipaddress.ip_address(address or "").is_loopback
+        found = ipaddress.ip_address(address or "")
     except ValueError:
         return False
+    # A socket for both protocols names an IPv4 peer ::ffff:127.0.0.1.
+    return (getattr(found, "ipv4_mapped", None) or found).is_loopback
 
 
 def _this_machine(host: str) -> bool:

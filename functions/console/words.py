@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -10,8 +11,13 @@ _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
 
 
 def number(value: Any) -> float | None:
-    """A number out of a document; None if it is none."""
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+    """A number out of a document; None if it is none, or none that can be counted with."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return None
+    try:
+        return float(value) if math.isfinite(value) else None
+    except OverflowError:
+        return None
 
 
 def part(document: Mapping[str, Any] | None, name: str) -> Mapping[str, Any]:
@@ -76,7 +82,7 @@ def unix(text: Any) -> float | None:
     """Seconds since 1970 of an RFC 3339 time; None if it is none."""
     try:
         return datetime.fromisoformat(str(text)).timestamp()
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
 
 

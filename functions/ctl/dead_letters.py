@@ -44,6 +44,7 @@ from shared.model.value import printable, sha256
 
 _SECRETS = ("token", "report_token", "nonce", "secret")
 _HIDDEN = re.compile(r'"hidden(": ?"| )sha256:[0-9a-f]{64}')
+_SECRET = re.compile(rf'("(?:{"|".join(_SECRETS)})"\s*:\s*")[^"]*')
 _RUN = re.compile(rb'"run_id": ?"(run-[0-9a-f]{12})"')
 
 
@@ -168,11 +169,10 @@ def shown(letter: Letter) -> str:
     """The body for people: secrets are replaced by their hash (3)."""
     safe = kept(Delivery(letter.body, "", {}))  # a token by its form, wherever it stands
     try:
-        content = json.loads(safe)
+        return json.dumps(_masked(json.loads(safe)), indent=2)
     except (ValueError, RecursionError):
         safe = kept(Delivery(letter.body, letter.topic, letter.original()))
-        return printable(safe.decode(errors="replace"), 20_000)
-    return json.dumps(_masked(content), indent=2)
+        return printable(_SECRET.sub(r"\1hidden", safe.decode(errors="replace")), 20_000)
 
 
 def _masked(content: Any) -> Any:
@@ -309,4 +309,3 @@ def dropped(letter: Letter, why: str, by: str, now: float) -> Event:
         raise BadInput(str(error)) from error
     id = derived_id("", "dead-letter-dropped", data.subject)  # 2
     return Event("dead-letter-dropped", id, "/package-dmz/ctl", timestamp(now), data)
-

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -124,6 +125,7 @@ def test_trouble_is_one_sentence_and_no_traceback(error: Exception, status: int,
         ("localhost:8080", "127.0.0.1", 200),
         ("[::1]:8080", "::1", 200),
         ("attacker.example:8080", "127.0.0.1", 421),
+        ("attacker.example:8080", "::ffff:127.0.0.1", 421),
         ("localhost.attacker.example", "127.0.0.1", 421),
         ("127.0.0.1.attacker.example", "127.0.0.1", 421),
         ("console-abc-uc.a.run.app", "169.254.169.126", 200),
@@ -360,6 +362,16 @@ def test_verdicts_that_are_gone_take_nothing_else_with_them(own: Console) -> Non
     text = html.unescape(own.client.get(f"/runs/{run_id(0)}").text)
     assert f"There is no stored content {digest}" in text
     assert "9 of 9 files" in text
+
+
+@pytest.mark.parametrize("odd", [math.inf, math.nan, 2**63 - 1, "soon", ["a"], {"a": ["b"]}, None])
+def test_one_odd_document_does_not_take_the_lists_with_it(own: Console, odd: object) -> None:
+    run = run_id(0)
+    fields = {"state": odd, "ended": odd, "planned": odd}
+    own.store.put([Put("runs", run, fields, merge=True)])
+    own.store.put([Put("reevaluations", "latest", {"packages": odd, "changed": odd}, merge=True)])
+    for path in ("/", f"/runs/{run}", f"/runs/{run}/events", "/watch", "/trouble"):
+        assert own.client.get(path).status_code == 200, own.logged
 
 
 def test_an_empty_store_says_how_to_begin() -> None:

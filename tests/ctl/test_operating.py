@@ -444,6 +444,15 @@ def test_only_what_a_stage_finished_gets_other_ids() -> None:
     assert first.run_id == second.run_id != dead_letters.read(letter("run-requested", request)).run_id
 
 
+@pytest.mark.parametrize("depth", [500, 900, 5000])
+def test_a_body_of_any_depth_is_shown_without_its_secrets(depth: int) -> None:
+    body = b'{"a":' * depth + b'{"report_token": "s3cret"}' + b"}" * depth
+    said = dead_letters.shown(letter("gossip", body))
+    assert said.startswith("{")
+    assert "s3cret" not in said
+    assert "s3cret" not in dead_letters.shown(letter("gossip", b'{"report_token": "s3cret'))
+
+
 def test_secrets_are_not_shown() -> None:
     failed = RunFailed(run_id=UNKNOWN, stage="inner", reason="No.").canonical()
     assert UNKNOWN in dead_letters.shown(letter("run-failed", failed))

@@ -133,6 +133,20 @@ def test_an_endpoint_that_refuses_costs_spans_and_one_line(collector: Collector,
     assert "HTTP status 503" in line["message"]
 
 
+def test_a_defect_costs_its_spans_and_not_all_that_come_after(collector: Collector) -> None:
+    troubles = [RuntimeError("A login of another kind.")]
+
+    def headers() -> dict[str, str]:
+        if troubles:
+            raise troubles.pop()
+        return {}
+
+    exporter = Exporter(collector.url, "sync", "p-1", headers)
+    for _ in range(2):
+        exporter([DONE_SPAN])
+        assert exporter.drain(60)
+
+
 def test_who_waits_waits_no_longer_than_it_says() -> None:
     gate = threading.Event()
 

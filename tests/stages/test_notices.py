@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -314,3 +315,13 @@ def test_a_round_has_a_bound() -> None:
         store.put([Put("notices", f"{number}", write.fields)])
     list(notices.again(store, sink, NOW))
     assert len(sink.came) == notices.AT_ONCE
+
+
+def test_a_slow_sink_does_not_hold_up_the_watchdog() -> None:
+    """It answers just before patience ends, each time with a refusal: nothing says that it is away."""
+    store, sink, clock = MemoryStore(), Recorded(), itertools.count(0.0, 9.9)
+    for number in range(notices.AT_ONCE):
+        (write,) = notices.about(changed(), CONSOLE, NOW)
+        store.put([Put("notices", f"{number}", write.fields)])
+    list(notices.again(store, sink, NOW, lambda: next(clock)))
+    assert len(sink.came) == int(notices.ROUND / 9.9)

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from shared import handling
 from shared.events import Delivery, decode, run_id_of
 from shared.model import trace as tracing
 from shared.model.trace import Span, span
@@ -169,3 +170,15 @@ def test_nonsense_of_a_vm_about_its_steps_is_bounded(made: Callable[..., World])
     assert 0 < len(steps) <= 20
     assert all(vm.started <= one.started <= (one.ended or 0) <= (vm.ended or 0) for one in steps)
     assert run_id == run_id_of("request-1")
+
+
+def test_a_vms_record_out_of_which_no_span_can_be_made_fails_no_report(
+    made: Callable[..., World], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    of_vm = handling.of_vm
+    monkeypatch.setattr(
+        handling, "of_vm", lambda event, record, now: of_vm(event, {**record, "asked": None}, now)
+    )
+    world = made()
+    run_id = world.request()
+    assert "manifest" in (world.store.get("runs", run_id) or {})
