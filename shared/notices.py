@@ -36,9 +36,12 @@ ROUND = 30.0
 _LONGEST_PAUSE = 3600.0
 _WORDS = 500
 _SECRETS = re.compile(
-    r"eyJ[\w-]{8,}\.[\w-]{8,}(\.[\w-]*)?|(?<=//)[^/@\s]+@|\b(ya29\.|gh[ps]_|AKIA)[\w.-]{8,}"
+    r"eyJ[\w-]{8,}\.[\w-]{8,}(\.[\w-]*)?|(?<=//)[^/@\s]+@"
+    r"|\b(ya29\.|1//0|gh[oprsu]_|github_pat_|glpat-|pypi-AgE|xox[abpr]-|AKIA|AIza)[\w.-]{8,}"
+    r"|(?<=Bearer )\S{8,}|(?<=Basic )[\w+/=-]{16,}|-----BEGIN .*"
 )
-"""Tokens, and credentials in addresses: a reason may quote what somebody else has said."""
+"""Tokens, keys, and credentials in addresses, also signed ones: a reason may quote what somebody else has said."""
+_QUERY = re.compile(r"(://[^\s?]*\?)\S+")  # of an address; a purl has one, too, which says what it is
 
 
 class Sink(Protocol):
@@ -154,4 +157,4 @@ def _try(name: str, fields: Document, store: Store, sink: Sink, now: float) -> b
 
 def _safe(sentence: str) -> str:
     """One line, without what must not leave."""
-    return printable(_SECRETS.sub("…", " ".join(sentence.split())), _WORDS)
+    return printable(_QUERY.sub(r"\1…", _SECRETS.sub("…", " ".join(sentence.split()))), _WORDS)

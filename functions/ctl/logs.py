@@ -73,6 +73,8 @@ class Tail:
             return []
         self.place += len(new)
         *whole, self.rest = (self.rest + new).split(b"\n")
+        if len(self.rest) > _PIECE:  # a line that may never end
+            whole, self.rest = [*whole, self.rest], b""
         if not self.begun:
             whole = [*whole, self.rest][-_LINES:] if self.rest else whole[-_LINES:]
             self.rest, self.begun = b"", True

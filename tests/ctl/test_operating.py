@@ -15,7 +15,7 @@ import pytest
 
 from functions.ctl import cli, dead_letters, submit, watching
 from functions.ctl.held import LocalHeld
-from functions.ctl.logs import Tail
+from functions.ctl.logs import _PIECE, Tail
 from functions.local import memory, twins
 from functions.local.layout import Layout
 from functions.local.ports import choose
@@ -313,6 +313,18 @@ def test_what_the_stages_of_a_deployment_say_is_read_by_gcloud(
     assert dmz("logs", "scanner", "--project", "my-outer")[0] == 2, (
         "a run's id, which cannot be a flag or a filter"
     )
+
+
+def test_a_line_that_never_ends_is_not_kept_for_ever(tmp_path: Path) -> None:
+    path = tmp_path / "serial.log"
+    path.write_bytes(b"begun\n")
+    tail = Tail(path)
+    assert tail.lines() == ["begun"]
+    for _ in range(4):
+        with path.open("ab") as file:
+            file.write(b"x" * _PIECE)
+        tail.lines()
+    assert len(tail.rest) <= 2 * _PIECE
 
 
 def test_a_log_is_read_on_line_by_line(tmp_path: Path) -> None:

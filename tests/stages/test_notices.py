@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -185,6 +186,32 @@ def test_nothing_secret_and_nothing_long_leaves() -> None:
     for secret in (TOKEN, "eyJ", "hunter2", "ya29"):
         assert secret not in sentence
     assert "https://…index.test/" in sentence
+
+
+@pytest.mark.parametrize(
+    "secret",
+    [
+        "Authorization: Bearer abcdefghijk123456",
+        "Authorization: Basic Ym9iOmh1bnRlcjJzZXNhbWU=",
+        "https://bob:hunter2@bucket.test/x?token=deadbeef",
+        "https://bucket.test/x?X-Goog-Signature=deadbeef&n=1",
+        "github_pat_11ABCDEFG0abcdef",
+        "glpat-abcdefghijkl",
+        "pypi-AgEIcHlwaS5vcmcabcdef",
+        "AIzaSyA1234567890abcdef",
+        "-----BEGIN PRIVATE KEY----- MIIEvQIBADAN",
+    ],
+)
+def test_what_lets_in_is_known_by_its_form(secret: str) -> None:
+    sentence = str(told(failed(f"It said {secret}"))["sentence"])
+    assert sentence.partition("It said ")[2].endswith("…")
+    assert secret.split()[-1].partition("?")[2] or secret.split()[-1] not in sentence
+    assert not re.search("deadbeef|hunter2", sentence)
+
+
+def test_a_purl_is_told_whole() -> None:
+    purl = "pkg:deb/debian/libc6@2.36?arch=amd64"
+    assert purl in str(told(failed(f"{purl} is gone."))["sentence"])
 
 
 # --- how it gets there ------------------------------------------------------------------------------------------
