@@ -48,7 +48,7 @@ def cloud_world(tmp_path: Path, providers: Mapping[str, str]) -> Iterator[World]
 
 
 def deployed(made: World, image: str = IMAGE) -> None:
-    """Both projects have the image, and hold no lock."""
+    """Both projects have the image, five stages and the console, and hold no lock."""
     assert made.state("outer")["outputs"]["contract"]["value"]["image"] == image
     services = [
         one
@@ -57,7 +57,7 @@ def deployed(made: World, image: str = IMAGE) -> None:
         if one["type"] == "google_cloud_run_v2_service"
     ]
     images = {one["instances"][0]["attributes"]["template"][0]["containers"][0]["image"] for one in services}
-    assert (len(services), images) == (5, {image})
+    assert (len(services), images) == (6, {image})
     states = {key for key in made.cloud.objects if key[0] == next(iter(STATES))[0]}
     assert states == STATES
 
