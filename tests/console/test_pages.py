@@ -374,6 +374,15 @@ def test_one_odd_document_does_not_take_the_lists_with_it(own: Console, odd: obj
         assert own.client.get(path).status_code == 200, own.logged
 
 
+def test_the_newest_failure_is_found_among_many() -> None:
+    store = MemoryStore()
+    failed = {"state": "failed", "workload": "w", "stage": "outer", "reason": "No."}
+    store.put([Put("runs", f"run-{n:012x}", {**failed, "ended": NOW - 1000 + n}) for n in range(500)])
+    page = Console(store, MemoryBlobs()).client.get("/trouble").text
+    assert "run-0000000001f3" in page
+    assert "run-000000000000" not in page
+
+
 def test_an_empty_store_says_how_to_begin() -> None:
     empty = Console(MemoryStore(), MemoryBlobs())
     assert "Nothing has run here yet" in empty.client.get("/").text
