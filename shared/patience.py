@@ -54,9 +54,25 @@ def wanted(retry_after: str | None) -> float:
     return max(0.0, (moment - datetime.fromtimestamp(time.time(), UTC)).total_seconds())
 
 
-def persist(work: Callable[[], T], attempts: int, budget: float = BUDGET) -> T:
-    """`work` until it succeeds; after a Transient again, `attempts` times in all and within `budget` seconds."""
-    left = budget
+class Budget:
+    """Of pauses, in seconds: one piece of work hands the same one to everything that it tries again."""
+
+    def __init__(self, seconds: float = BUDGET) -> None:
+        self._left = seconds
+        self.is_spent = False
+        """It did not do for a pause: whatever shares it has to end."""
+
+    def take(self, pause: float) -> bool:
+        """False, and nothing taken, if that is more than what is left."""
+        self.is_spent = pause > self._left
+        if not self.is_spent:
+            self._left -= pause
+        return not self.is_spent
+
+
+def persist(work: Callable[[], T], attempts: int, budget: Budget | None = None) -> T:
+    """`work` until it succeeds; after a Transient again, `attempts` times in all and within the budget."""
+    budget = budget or Budget()
     for attempt in range(1, attempts):
         try:
             return work()
@@ -64,8 +80,7 @@ def persist(work: Callable[[], T], attempts: int, budget: float = BUDGET) -> T:
             pause = random.uniform(0.5, 1.0) * min(0.2 * 2**attempt, _LONGEST)  # noqa: S311 - 1
             if isinstance(error, Busy):
                 pause += error.seconds  # 2
-            if pause > left:  # 3
+            if not budget.take(pause):  # 3
                 raise
-            left -= pause
             time.sleep(pause)
     return work()

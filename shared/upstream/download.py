@@ -33,6 +33,8 @@ from shared.upstream import http, public
 
 MAX_SIZE = 16 * 1024**3
 _ROUNDS = 20
+_PAUSES = 2 * patience.BUDGET
+"""Seconds of pauses for one file: enough for every round of a connection that keeps breaking."""
 _LONGEST = 3600.0
 """Seconds: a request to a service ends then (https://cloud.google.com/run/docs/configuring/request-timeout)."""
 _RANGE = re.compile(r"bytes ([0-9]+)-[0-9]+/([0-9]+|\*)", re.ASCII)
@@ -86,10 +88,11 @@ class Downloader:
                 part = _Part(
                     self._public if by_workload else self._client, url, file, limit, self._patience
                 )  # 6
-                self._complete(part)
+                pauses = patience.Budget(_PAUSES)
+                self._complete(part, pauses)
                 if part.pieced and part.digest != sha256:  # 4
                     part.restart()
-                    self._complete(part)
+                    self._complete(part, pauses)
             if size is not None and part.size != size:  # 3
                 raise Permanent(
                     f"{url} has {part.size} bytes and not the expected {size}; nothing of it was kept."
@@ -106,16 +109,16 @@ class Downloader:
         finally:
             Path(temporary).unlink(missing_ok=True)
 
-    def _complete(self, part: _Part) -> None:
+    def _complete(self, part: _Part, pauses: patience.Budget) -> None:
         """A connection that keeps breaking may go on as long as each round of attempts brings the file further."""
         for _ in range(_ROUNDS - 1):
             before = part.size
             try:
-                return patience.persist(part.proceed, self._attempts)
+                return patience.persist(part.proceed, self._attempts, pauses)
             except Transient:
-                if part.size <= before:
+                if part.size <= before or pauses.is_spent:
                     raise
-        return patience.persist(part.proceed, self._attempts)
+        return patience.persist(part.proceed, self._attempts, pauses)
 
 
 class _Part:

@@ -201,6 +201,23 @@ def test_a_busy_server_is_left_alone_for_as_long_as_it_asks(
     assert len(web.asked("/g")) == 1
 
 
+def test_a_server_that_gives_a_little_and_asks_for_rest_has_one_budget_for_the_file(
+    web: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses = noted(monkeypatch)
+
+    def grudging(request: Request) -> Reply:
+        if request.number % 4:
+            return Reply(status=503, headers={"Retry-After": "17"})
+        whole = ranged(CONTENT)(request)
+        return Reply(whole.body, whole.status, headers=whole.headers, cut=1000)
+
+    web.routes["/f"] = grudging
+    with pytest.raises(Transient, match=r"asks to be left alone for 17 s\.$"):
+        Downloader().fetch(f"{web.url}/f", digest(CONTENT), tmp_path / "f")
+    assert 60 < sum(pauses) <= 120
+
+
 @pytest.mark.parametrize("status", [401, 403, 404, 204])
 def test_a_refusal_is_permanent_and_asked_once(web: Web, tmp_path: Path, status: int) -> None:
     web.routes["/f"] = Reply(status=status)
