@@ -39,6 +39,8 @@ ATTEMPTS = 6
 ENDED = ("completed", "failed")
 """States of a run in which nothing more happens to it."""
 _MAX_REASON = 20_000
+_REPLAYS = 200
+"""Replay ids that a run's document names: it holds 1 MiB at most. What came after them stands in log and trace."""
 _ASIDE = (*REPORTS, "attestation-appraised", "run-failed")
 """Types that do not come down the chain by themselves: from a VM, a token's answer, what the watchdog found."""
 _STALE_OUTBOX = 30.0
@@ -205,6 +207,9 @@ class Desk:
             return ()
         # Firestore keeps names like __this__ for itself (https://cloud.google.com/firestore/quotas).
         name = f"~{event.replay_id}" if event.replay_id.startswith("__") else event.replay_id
+        listed = run.get("replays") or {}
+        if name not in listed and len(listed) >= _REPLAYS:
+            return ()
         done = {"stage": self.stage, "at": now, "published": [each.type for each in outcome.events]}
         return (Put("runs", event.run_id, {"replays": {name: {event.type: done}}}, merge=True),)
 

@@ -61,6 +61,16 @@ def test_the_run_says_what_was_done_again_because_somebody_asked(world: World) -
     assert world.run(run_id)["replays"] == before, "the same replay once more is a duplicate"
 
 
+def test_replays_without_end_do_not_fill_the_document(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shared.delivery._REPLAYS", 2)
+    world.inner = lambda _: None
+    run_id = world.request()
+    for number in range(4):
+        replayed(world, "manifest-published", f"again-{number}")
+    assert sorted(world.run(run_id)["replays"]) == ["again-0", "again-1"]
+    assert world.bus.dead == []
+
+
 def test_a_run_that_was_requested_with_a_replay_id_does_nothing_again(world: World) -> None:
     run_id = world.request(attributes={"replay-id": "from-the-start"})
     run = world.run(run_id)
