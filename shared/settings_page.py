@@ -1,7 +1,7 @@
-"""The page that lists all settings, made from `shared.settings` and terraform/outer/settings.tf.
+"""The page of all settings, made from `shared.settings` and terraform/outer/settings.tf; their list in the README.
 
-python -m shared.settings_page --write    writes docs/settings.md
-python -m shared.settings_page --check    exits 1 if it differs
+python -m shared.settings_page --write    writes docs/settings.md and the part of README.md
+python -m shared.settings_page --check    exits 1 if one differs
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from shared.settings_forms import Guarded, Stored, Text, Whole
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "settings.md"
+README = ROOT / "README.md"
+_SHORT = re.compile(r"(<!-- settings: [^>]*-->\n).*?(<!-- end of settings -->)", re.DOTALL)
 TERRAFORM = ROOT / "terraform" / "outer" / "settings.tf"
 _HEAD = """\
 # Settings
@@ -56,6 +58,19 @@ def page() -> str:
     rows = "".join(f"{_row(one.name)}\n" for one in fields(Settings))
     others = "".join(f"| `{name}` | {meaning} |\n" for name, meaning in sorted(OTHERS.items()))
     return f"{_HEAD}{rows}{_OTHERS}{others}"
+
+
+def readme(text: str) -> str:
+    """The README `text` with its list of settings as it should be. ValueError if it has no place for it."""
+    rows = "".join(f"| `{variable(one.name)}` | {_meanings()[one.name]} |\n" for one in fields(Settings))
+    short = (
+        f"<details><summary>The {len(fields(Settings))} settings</summary>\n\n"
+        f"| variable | meaning |\n|---|---|\n{rows}\n</details>\n"
+    )
+    made, places = _SHORT.subn(lambda found: found[1] + short + found[2], text)
+    if places != 1:
+        raise ValueError(f"{README} has {places} places for the settings and not one.")
+    return made
 
 
 def groups() -> dict[str, set[str]]:
@@ -121,9 +136,12 @@ def main(arguments: list[str]) -> int:
     action.add_argument("--check", action="store_true")
     if parser.parse_args(arguments).write:
         PAGE.write_text(page())
-    elif not PAGE.is_file() or PAGE.read_text() != page():
-        print(f"{PAGE} differs: python -m shared.settings_page --write", file=sys.stderr)
-        return 1
+        README.write_text(readme(README.read_text()))
+        return 0
+    for path, expected in ((PAGE, page()), (README, readme(README.read_text()))):
+        if not path.is_file() or path.read_text() != expected:
+            print(f"{path} differs: python -m shared.settings_page --write", file=sys.stderr)
+            return 1
     return 0
 
 

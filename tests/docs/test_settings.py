@@ -144,6 +144,14 @@ def test_the_page_is_the_codes() -> None:
     assert settings_page.PAGE.read_text() == settings_page.page(), "python -m shared.settings_page --write"
 
 
+def test_the_readme_lists_them() -> None:
+    text = settings_page.README.read_text()
+    assert settings_page.readme(text) == text, "python -m shared.settings_page --write"
+    assert text.count("| `DMZ_LEASE_SECONDS` |") == 1
+    with pytest.raises(ValueError, match="0 places"):
+        settings_page.readme("nothing")
+
+
 def test_every_setting_has_a_meaning_and_somebody_who_sets_it() -> None:
     for row in re.findall(
         r"^\| `(?:DMZ|GOOGLE)_.*\|$", settings_page.page().split("Further")[0], re.MULTILINE
