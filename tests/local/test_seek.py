@@ -80,10 +80,21 @@ class Chain:
         self.came[f"{stage}--{topic}", message["messageId"]] += 1
         return True
 
-    def seek(self, subscription: str, to: str) -> None:
+    def seek(self, subscription: str, to: Mapping[str, str]) -> None:
         """https://cloud.google.com/pubsub/docs/reference/rest/v1/projects.subscriptions/seek"""
-        path = f"projects/{self.pubsub.project}/subscriptions/{subscription}:seek"
-        answer = httpx.post(f"http://{self.pubsub.host}/v1/{path}", json={"time": to}, trust_env=False)
+        self._ask("POST", f"subscriptions/{subscription}:seek", to)
+
+    def snapshot(self, subscription: str) -> str:
+        """https://cloud.google.com/pubsub/docs/reference/rest/v1/projects.snapshots/create"""
+        base = f"projects/{self.pubsub.project}"
+        name = f"{base}/snapshots/before-{subscription}"
+        whose = {"subscription": f"{base}/subscriptions/{subscription}"}
+        self._ask("PUT", name.removeprefix(f"{base}/"), whose)
+        return name
+
+    def _ask(self, method: str, path: str, content: Mapping[str, str]) -> None:
+        address = f"http://{self.pubsub.host}/v1/projects/{self.pubsub.project}/{path}"
+        answer = httpx.request(method, address, json=content, timeout=60, trust_env=False)
         assert answer.status_code == 200, answer.text
 
 
@@ -95,18 +106,20 @@ def chain(pubsub_emulator: str, project: str) -> Iterator[Chain]:
     made.server.server_close()
 
 
-def test_seeking_back_delivers_all_again_and_changes_nothing(chain: Chain) -> None:
-    began = timestamp(time.time() - 60)
+@pytest.mark.parametrize("to", ["time", "snapshot"])
+def test_seeking_back_delivers_all_again_and_changes_nothing(chain: Chain, to: str) -> None:
+    began = {"time": timestamp(time.time() - 60)}
+    places = {each: began if to == "time" else {"snapshot": chain.snapshot(each)} for each in handled()}
     asked = request("mine")
     run_id = run_id_of("mine")
     chain.pubsub.publish(asked.topic, asked.body, asked.attributes)
-    eventually(lambda: chain.store.get("counters", run_id) == expected(run_id), 60)
-    eventually(lambda: {topic for (topic, _) in chain.came} == handled(), 60)
+    eventually(lambda: chain.store.get("counters", run_id) == expected(run_id))
+    eventually(lambda: {topic for (topic, _) in chain.came} == handled())
     before = documents(chain.store)
     first = dict(chain.came)
     for subscription in sorted(handled()):
-        chain.seek(subscription, began)
-    eventually(lambda: all(chain.came[each] >= 2 for each in first), 60)
+        chain.seek(subscription, places[subscription])
+    eventually(lambda: all(chain.came[each] >= 2 for each in first))
     assert documents(chain.store) == before
     assert chain.store.get("counters", run_id) == expected(run_id)
     # The shard that finished last closes the run again, by the same id; nothing else is published.

@@ -99,7 +99,7 @@ class Up:
         return [one for one in found if one["topic"] == topic]
 
 
-def eventually(check: Callable[[], object], seconds: float = 20) -> None:
+def eventually(check: Callable[[], object], seconds: float = 300) -> None:
     deadline = time.monotonic() + seconds
     while not check():
         assert time.monotonic() < deadline
