@@ -124,7 +124,7 @@ def test_nothing_survives_a_killed_supervisor_and_the_next_start_finds_a_clean_p
     first = own.start()
     assert len(leftovers.processes(own.layout.home)) >= 8
     os.kill(first.pid, signal.SIGKILL)
-    eventually(lambda: not leftovers.processes(own.layout.home), seconds=3)
+    eventually(lambda: not leftovers.processes(own.layout.home))
     assert platform.read(own.layout.platform) is None
     (own.layout.scratch / "sync-half").mkdir()
     stray = subprocess.Popen(("sleep", "60"), env={leftovers.MARK: os.fspath(own.layout.home)})

@@ -99,8 +99,9 @@ class Up:
         return [one for one in found if one["topic"] == topic]
 
 
-def eventually(check: Callable[[], object], seconds: float = 300) -> None:
-    deadline = time.monotonic() + seconds
+def eventually(check: Callable[[], object]) -> None:
+    """How soon is no test's business on a shared machine."""
+    deadline = time.monotonic() + 300
     while not check():
         assert time.monotonic() < deadline
         time.sleep(0.05)
