@@ -59,5 +59,5 @@ def proxy(target: Target) -> Iterator[Proxy]:
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Retries follow at once."""
-    for module in ("shared.upstream.http", "shared.image.registry_upload"):
+    for module in ("shared.patience", "shared.image.registry_upload"):
         monkeypatch.setattr(f"{module}.random.uniform", lambda _low, _high: 0.0)
