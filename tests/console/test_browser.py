@@ -129,7 +129,7 @@ def test_who_cannot_see_hears_the_same(tab: Open, address: str) -> None:
         ("navigation", "Pages of the console"),
         ("navigation", "Pages about this run"),
     ):
-        assert page.get_by_role(role, name=name).count() == 1, (role, name)  # type: ignore[arg-type]
+        assert page.get_by_role(role, name=name).count() == 1, (role, name)
     picture = page.get_by_role("img", name="outer done 10.5 s, scanner done 1.3 s")
     assert picture.count() == 1
     levels = page.evaluate("[...document.querySelectorAll('h1,h2,h3')].map(h => +h.tagName[1])")

@@ -106,7 +106,7 @@ class _Broken:
 )
 def test_trouble_is_one_sentence_and_no_traceback(error: Exception, status: int, words: str) -> None:
     logged: list[str] = []
-    site = Site(_Broken(error), lambda: NOW, logged.append)  # type: ignore[arg-type]
+    site = Site(_Broken(error), lambda: NOW, logged.append)
     from werkzeug.test import Client
     from werkzeug.wrappers import Request
 
@@ -258,12 +258,12 @@ def test_the_soiled_documents_would_do_harm_unescaped(
 ) -> None:
     """The test above can fail: without escaping the markup arrives."""
     monkeypatch.setattr(rendering._environment(), "autoescape", False)
-    rendering._environment().cache.clear()  # type: ignore[union-attr]
+    rendering._environment().cache.clear()
     try:
         assert "<script>pwned" in soiled.client.get("/watch").text
     finally:
         monkeypatch.undo()
-        rendering._environment().cache.clear()  # type: ignore[union-attr]
+        rendering._environment().cache.clear()
 
 
 # --- lists ---

@@ -350,7 +350,7 @@ def test_a_charset_without_a_letter_is_no_failure(monkeypatch: pytest.MonkeyPatc
 
 def test_every_command_that_is_offered_can_be_done() -> None:
     """The table of functions is text: a name that is spelled wrongly would only show when it is typed."""
-    (offered,) = [action.choices for action in cli.parser()._subparsers._group_actions]  # type: ignore[union-attr]
+    (offered,) = [action.choices for action in cli.parser()._subparsers._group_actions]
     commands = set(offered or ()) - {"help", "test"}
     assert commands == set(dispatch._PLAIN) | set(dispatch._ADAPTED)
     assert all(callable(dispatch._plain(place)) for place in dispatch._PLAIN.values())

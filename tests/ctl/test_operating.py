@@ -61,7 +61,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
     world = World(tmp_path / "world")
     world.bus.pulled[HOLD] = PullSubscription(DEAD_LETTERS)
     port = choose(["memory"], None)["memory"]
-    server = twins.serve(world, port)  # type: ignore[arg-type]  # it has the twins' parts
+    server = twins.serve(world, port)  # it has the twins' parts
     threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     layout = Layout(tmp_path / "state", tmp_path)
     layout.prepare()

@@ -160,7 +160,7 @@ def test_a_drawing_can_be_read(path: Path) -> None:
     width, height = (float(root.attrib[each]) for each in ("width", "height"))
     assert width <= svg.WIDEST
     assert root.attrib["role"] == "img"
-    assert all((root.find(f"{_SVG}{each}").text or "").strip() for each in ("title", "desc"))  # type: ignore[union-attr]
+    assert all((root.find(f"{_SVG}{each}").text or "").strip() for each in ("title", "desc"))
     assert "prefers-color-scheme:dark" in text
     assert not re.search(r"<script|\son\w+=|href=|@import|url\((?!#)", text)
     for each in root.iter(f"{_SVG}text"):

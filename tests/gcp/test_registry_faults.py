@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -98,7 +98,7 @@ def shop(tmp_path: Path, signing_key: Path, monkeypatch: pytest.MonkeyPatch) -> 
     with in_process(tmp_path, signing_key) as running:
         settings = Settings(project=PROJECT, location=LOCATION, registry_endpoint=running.url)
         client = ArtifactRegistry(settings)
-        token = Credentials(running.token(WRITER))  # type: ignore[no-untyped-call]  # as google.auth.default
+        token = Credentials(running.token(WRITER))  # as google.auth.default
         client.__dict__["_credentials"] = token
         yield Shop(running, client, tmp_path, noted(monkeypatch))
 
@@ -201,6 +201,5 @@ def test_a_listing_that_lags_behind_is_for_whoever_closes_the_run(
 ) -> None:
     """Whether the bytes are the same cannot be told yet: the run is closed when they are listed by their hash."""
     shop.upload(kind)
-    unlisted: Callable[[str], list[Any]] = lambda _repository: []  # noqa: E731 - one expression
-    monkeypatch.setattr(shop.client, "stored", unlisted)
+    monkeypatch.setattr(shop.client, "stored", lambda _repository: [])
     shop.upload(kind)

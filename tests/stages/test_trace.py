@@ -133,7 +133,9 @@ def test_a_vm_is_told_its_place_in_the_trace(made: Callable[..., World]) -> None
 
 
 def test_a_later_version_of_the_standard_is_read() -> None:
-    assert tracing.read("01" + CALLER[2:] + "-what-ever") == tracing.read(CALLER) != None  # noqa: E711 - a chain
+    place = tracing.read(CALLER)
+    assert place is not None
+    assert tracing.read("01" + CALLER[2:] + "-what-ever") == place
 
 
 def test_what_the_watchdog_ends_stands_in_the_runs_trace(made: Callable[..., World]) -> None:

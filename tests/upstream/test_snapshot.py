@@ -45,7 +45,7 @@ def archived(web: Web, signer: Signer, **fields: str) -> None:
     ):
         before = set(web.routes)
         suite = {"codename": name, "stanzas": stanzas, "fields": dates, "by_hash": False}
-        Suite(signer, path=f"/archive/{path}/{IMPORT}", **suite).publish(web)  # type: ignore[arg-type]
+        Suite(signer, path=f"/archive/{path}/{IMPORT}", **suite).publish(web)
         for route in set(web.routes) - before:
             there = {"Location": web.url + route}
             web.routes[route.replace(IMPORT, TIME)] = Reply(status=302, headers=there)
