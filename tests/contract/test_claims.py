@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from google.cloud.firestore_v1.batch import WriteBatch
 
 from functions.local.layout import CHECKOUT
 from shared.errors import Transient
@@ -246,6 +247,27 @@ def test_renewals_beside_the_end_lose_nothing(store: Store) -> None:
         renewing.result()
     assert (store.claim(KEY, 2000, 10).state, store.get("verdicts", "a")) == ("done", {"by": "me"})
     assert len(store.outbox(KEY)) == 1
+
+
+def test_who_is_overtaken_between_reading_and_writing_writes_nothing(
+    project: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = FirestoreStore(project)
+    claim = store.claim(KEY, 0, 10)
+    real, others = WriteBatch.commit, [FirestoreStore(project)]
+    taken: list[Claim] = []
+
+    def commit(batch: WriteBatch, *arguments: Any, **options: Any) -> Any:
+        if others:
+            taken.append(others.pop().claim(KEY, 20, 10))
+        return real(batch, *arguments, **options)
+
+    monkeypatch.setattr(WriteBatch, "commit", commit)
+    with pytest.raises(Transient, match="taken over"):
+        store.finish(claim, [Put("verdicts", "a", {})], [manifest_published()], 21)
+    assert taken == [Claim(KEY, "won", 2, 2)]
+    assert (store.get("verdicts", "a"), store.outbox(KEY)) == (None, [])
+    assert store.claim(KEY, 22, 10).state == "busy"
 
 
 DIES = """
