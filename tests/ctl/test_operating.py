@@ -16,9 +16,7 @@ import pytest
 from functions.ctl import cli, dead_letters, submit, watching
 from functions.ctl.held import LocalHeld
 from functions.ctl.logs import _PIECE, Tail
-from functions.local import memory, twins
 from functions.local.layout import Layout
-from functions.local.ports import choose
 from functions.local.pubsub import HOLD, PubSub
 from shared.dead_letters import Letter
 from shared.events import DEAD_LETTERS, Delivery, Event, RunFailed, VerdictsWritten, decode, run_id_of
@@ -26,7 +24,7 @@ from shared.machines import vm_name
 from shared.memory.pulled import PullSubscription
 from shared.model.value import sha256
 from shared.ports import Put
-from tests.ctl.test_command_line import a_platform
+from tests.ctl.answering import answering
 from tests.stages.world import OWN, WORKLOAD, World
 from tests.support.samples import SOME
 
@@ -60,26 +58,8 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
     (tmp_path / "world").mkdir()
     world = World(tmp_path / "world")
     world.bus.pulled[HOLD] = PullSubscription(DEAD_LETTERS)
-    port = choose(["memory"], None)["memory"]
-    server = twins.serve(world, port)  # it has the twins' parts
-    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-    layout = Layout(tmp_path / "state", tmp_path)
-    layout.prepare()
-    address = f"127.0.0.1:{port}"
-    environment = {"GOOGLE_CLOUD_PROJECT": "dmz-local", memory.ADDRESS: address}
-    up = dataclasses.replace(a_platform(tmp_path), addresses={"pubsub": address}, environment=environment)
-    up.write(layout.platform)
-    for name in (
-        *environment,
-        "no_proxy",
-        "NO_PROXY",
-    ):  # what the command sets, the next test finds as it was
-        monkeypatch.setenv(name, os.environ.get(name, ""))
-    monkeypatch.setenv("DMZ_HOME", os.fspath(layout.home))
-    yield Place(world, layout, address)
-    server.shutdown()
-    server.server_close()
-    world.bus.close()
+    with answering(world, tmp_path, monkeypatch) as (layout, address):
+        yield Place(world, layout, address)
 
 
 @pytest.fixture

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
-import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -19,9 +17,6 @@ from functions.ctl import cli, summary, waive, waive_shown
 from functions.ctl.fleet import Fleet
 from functions.ctl.report import Facts, report
 from functions.ctl.stored import Records
-from functions.local import memory, twins
-from functions.local.layout import Layout
-from functions.local.ports import choose
 from shared import waivers
 from shared.errors import Permanent
 from shared.events import Delivery, WaiverGranted, decode
@@ -30,7 +25,7 @@ from shared.model.case import Case
 from shared.model.waiver import Waiver
 from shared.policy.judge import judge_all
 from shared.ports import Document, Put
-from tests.ctl.test_command_line import a_platform
+from tests.ctl.answering import answering
 from tests.stages.world import World
 
 FLAW, LIB = "GHSA-lib-1.0", "pkg:pypi/lib@1.0"
@@ -52,26 +47,8 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     """A world with its stages, which answers where a platform that is up would."""
     (tmp_path / "world").mkdir()
     made = World(tmp_path / "world")
-    port = choose(["memory"], None)["memory"]
-    server = twins.serve(made, port)  # type: ignore[arg-type]  # it has the twins' parts
-    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-    layout = Layout(tmp_path / "state", tmp_path)
-    layout.prepare()
-    address = f"127.0.0.1:{port}"
-    environment = {"GOOGLE_CLOUD_PROJECT": "dmz-local", memory.ADDRESS: address}
-    up = dataclasses.replace(a_platform(tmp_path), addresses={"pubsub": address}, environment=environment)
-    up.write(layout.platform)
-    for name in (
-        *environment,
-        "no_proxy",
-        "NO_PROXY",
-    ):  # what the command sets, the next test finds as it was
-        monkeypatch.setenv(name, os.environ.get(name, ""))
-    monkeypatch.setenv("DMZ_HOME", os.fspath(layout.home))
-    yield made
-    server.shutdown()
-    server.server_close()
-    made.bus.close()
+    with answering(made, tmp_path, monkeypatch):
+        yield made
 
 
 Dmz = Callable[..., tuple[int, str, str]]
