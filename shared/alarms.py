@@ -10,7 +10,7 @@ from typing import Literal
 
 from shared import logs
 from shared.model.value import printable, sha256
-from shared.ports import Document, Put, Store
+from shared.ports.store import Document, Put, Store
 
 Kind = Literal["no-data", "stray", "drift", "yanked", "attestation", "kept", "affected"]
 COLLECTION = "alarms"

@@ -28,7 +28,8 @@ from shared.model.lock import LockedPython
 from shared.model.plan import Transfer
 from shared.model.publisher import Publisher
 from shared.model.value import Digest, sha256
-from shared.ports import Document, Put, PythonIndex, Store
+from shared.ports.store import Document, Put, Store
+from shared.ports.upstream import PythonIndex
 from shared.upstream.tags import version_of
 
 _PARALLEL = 8

@@ -15,7 +15,9 @@ from shared.held_files import RECORDS, record_id
 from shared.model.lock import LockedArchive, LockedGeneric, LockedPython
 from shared.model.plan import Transfer
 from shared.model.value import Digest
-from shared.ports import Gone, Increment, Put, Registry, Store, Upstream
+from shared.ports.registry import Registry
+from shared.ports.store import Increment, Put, Store
+from shared.ports.upstream import Gone, Upstream
 from shared.settings import Settings
 
 _EARLIER = (0.0, 86_400.0)

@@ -32,7 +32,8 @@ from shared.handling import put, vm_begun, vm_span
 from shared.model.trace import Place
 from shared.model.value import Part, printable
 from shared.model.workload import Provisioning, Workload
-from shared.ports import Blobs, Create, Document, NoCapacity, Put, Store, Vms, VmSpec
+from shared.ports.machines import NoCapacity, Vms, VmSpec
+from shared.ports.store import Blobs, Create, Document, Put, Store
 
 Kind = Literal["outer", "inner"]
 RUN_LABEL, KIND_LABEL = "dmz-run", "dmz-kind"

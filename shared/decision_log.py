@@ -24,7 +24,7 @@ from shared.errors import Permanent
 from shared.events import Event, timestamp
 from shared.model.decision import Cause, Detail, Kind, LoggedDecision
 from shared.model.value import canonical, printable, sha256
-from shared.ports import Create, Document, Write
+from shared.ports.store import Create, Document, Write
 
 _LISTED = 100
 """Items of a list that an entry names; what it is about holds them all."""

@@ -32,7 +32,7 @@ from shared.model import trace as tracing
 from shared.model.attestation_payloads import hidden
 from shared.model.trace import Attribute, Place, Span
 from shared.model.value import printable
-from shared.ports import Bus, Claim, Create, Put, Store, Write
+from shared.ports.store import Bus, Claim, Create, Put, Store, Write
 
 ATTEMPTS = 6
 """Tries of one event before a passing trouble counts as final: Pub/Sub's own limit (10 here) must not come first."""

@@ -18,7 +18,8 @@ from shared import alarms
 from shared.errors import DmzError, Transient
 from shared.model.holdings import Held, HeldFile, Holdings
 from shared.model.value import printable
-from shared.ports import IndexFile, PythonIndex, Store
+from shared.ports.store import Store
+from shared.ports.upstream import IndexFile, PythonIndex
 
 _LOUD = 200
 _DOWN = 5

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 
-from shared.ports import Document, Put
+from shared.ports.store import Document, Put
 from shared.settings import Settings
 
 

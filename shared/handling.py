@@ -20,7 +20,7 @@ from shared import logs
 from shared.events import WITH_TOKENS, Event
 from shared.model import trace as tracing
 from shared.model.trace import Attribute, Place, Span
-from shared.ports import Document, Put
+from shared.ports.store import Document, Put
 
 SLOW = 0.25
 """Seconds after which a try that still goes on is noted as begun."""

@@ -26,7 +26,8 @@ from shared.model.package import CODENAMES, Package, Release, key_of
 from shared.model.plan import Transfer
 from shared.model.value import Digest, sha256
 from shared.model.workload import Workload
-from shared.ports import Blobs, Put, Stored
+from shared.ports.registry import Stored
+from shared.ports.store import Blobs, Put
 from shared.settings import Settings
 
 RECORDS = "holdings"

@@ -27,7 +27,8 @@ from shared.policy.judge import judge_all
 from shared.policy.need import Way
 from shared.policy.read import find
 from shared.policy.wants import asks_for
-from shared.ports import Advisories, Document, Facts
+from shared.ports.judgement import Advisories, Facts
+from shared.ports.store import Document
 from shared.settings import Settings
 
 _SHOWN = 100

@@ -13,7 +13,8 @@ from shared import machines, retention
 from shared.delivery import Outcome
 from shared.errors import DmzError, Permanent, Transient
 from shared.model.value import Digest
-from shared.ports import Document, Put, Unreachable, Vm
+from shared.ports.machines import Unreachable, Vm
+from shared.ports.store import Document, Put
 from shared.vm_stages import Ports
 
 

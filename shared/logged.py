@@ -13,7 +13,7 @@ from shared.model.case import Case
 from shared.model.lock import Change, Lock
 from shared.model.value import Digest
 from shared.model.verdict import Verdict, Verdicts
-from shared.ports import Create, Document, Put, Store, Write
+from shared.ports.store import Create, Document, Put, Store, Write
 
 _REFUSALS = 200
 """Refused packages with an entry of their own, the blocked ones first; the stored verdicts name all."""

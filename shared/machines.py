@@ -22,7 +22,8 @@ from shared.model import claim, costs
 from shared.model.manifest import ClaimedManifest
 from shared.model.value import printable
 from shared.model.workload import Workload
-from shared.ports import Create, Document, Progress, Put, Store, Unreachable, Vm, Vms
+from shared.ports.machines import Progress, Unreachable, Vm, Vms
+from shared.ports.store import Create, Document, Put, Store
 
 __all__ = ["KIND_LABEL", "RUN_LABEL", "Kind", "Machines", "vm_name"]
 

@@ -22,7 +22,7 @@ from shared.errors import DmzError, Transient
 from shared.events import AttestationAppraised, Event, RunFailed, VerdictChanged, derived_id, timestamp
 from shared.model.trace import Place
 from shared.model.value import canonical, printable
-from shared.ports import Create, Document, Put, Store
+from shared.ports.store import Create, Document, Put, Store
 from shared.upstream.sink import Unanswered
 
 TYPE = "package-dmz.notification.v1"

@@ -21,7 +21,8 @@ from shared.model.manifest import ClaimedManifest
 from shared.model.publisher import Publisher
 from shared.model.value import Digest
 from shared.model.verdict import Verdicts
-from shared.ports import Blobs, Document, Registry
+from shared.ports.registry import Registry
+from shared.ports.store import Blobs, Document
 
 
 def approved(

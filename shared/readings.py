@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from shared.model.value import Digest
-from shared.ports import Document
+from shared.ports.store import Document
 
 Found = Sequence[tuple[str, Document]]
 """(id, document)."""

@@ -15,16 +15,17 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from shared import held_files, holdings, waivers
+from shared import held_files, waivers
 from shared.errors import Permanent
+from shared.held import holdings
+from shared.held.reevaluation import STANDING, standing_id
 from shared.model.case import Case
 from shared.model.lock import Lock
 from shared.model.plan import Transfer
 from shared.model.value import Digest, printable
 from shared.model.verdict import Verdicts
 from shared.model.workload import Workload
-from shared.ports import Blobs, Document, Store
-from shared.reevaluation import STANDING, standing_id
+from shared.ports.store import Blobs, Document, Store
 from shared.settings import Settings
 
 

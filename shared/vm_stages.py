@@ -14,7 +14,8 @@ from shared.gcp.firestore import FirestoreBlobs, FirestoreStore
 from shared.gcp.tpu import TpuVms
 from shared.machines import Machines
 from shared.notices import Sink
-from shared.ports import Blobs, Bus, Store, Vms
+from shared.ports.machines import Vms
+from shared.ports.store import Blobs, Bus, Store
 from shared.settings import Settings
 
 

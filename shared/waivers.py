@@ -35,7 +35,7 @@ from shared.events import AdvisoriesRefreshed, Event, WaiverGranted, WaiverRevok
 from shared.model.value import printable, sha256
 from shared.model.verdict import Verdict
 from shared.model.waiver import Waiver
-from shared.ports import Create, Document, Put
+from shared.ports.store import Create, Document, Put
 
 LONGEST = timedelta(days=366)
 """A year, whichever it is. No setting: a policy says what is refused, and must not be outlived in silence."""
@@ -53,7 +53,7 @@ STATES: tuple[Done, ...] = ("granted", "revoked", "expired")
 
 
 Touches = Callable[[Waiver], bool]
-"""Whether it may change the verdict about anything (shared.touched); else nothing is judged again for it."""
+"""Whether it may change the verdict about anything (shared.held.touched); else nothing is judged again for it."""
 
 
 def _always(_waiver: Waiver) -> bool:

@@ -15,7 +15,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from shared.errors import Untrusted
-from shared.ports import Create, Document, Increment, Store, Vm
+from shared.ports.machines import Vm
+from shared.ports.store import Create, Document, Increment, Store
 
 _NAMED = 8
 """Workers that a sentence names one by one."""

@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from shared.ports import Document
+from shared.ports.store import Document
 
 _SHOWN = 200
 _LIST_BYTES = 100_000

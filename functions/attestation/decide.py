@@ -20,7 +20,7 @@ from shared.model.appraisal import AppraisalPolicy, AppraisalResult, Check
 from shared.model.provenance import Source
 from shared.model.reference import ReferenceValue
 from shared.model.value import Digest, sha256
-from shared.ports import Document, Put
+from shared.ports.store import Document, Put
 
 Configs = Callable[[Digest], str]
 """An image configuration by its digest."""

@@ -13,7 +13,7 @@ from shared import trust
 from shared.delivery import Desk
 from shared.gcp.firestore import FirestoreBlobs, FirestoreStore
 from shared.gcp.pubsub import PubSubBus
-from shared.ports import Blobs, Bus, Store
+from shared.ports.store import Blobs, Bus, Store
 from shared.serving import entry_point
 from shared.settings import Settings
 

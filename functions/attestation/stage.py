@@ -27,7 +27,7 @@ from shared.events import (
 from shared.model.appraisal import AppraisalPolicy, AppraisalResult
 from shared.model.reference import ReferenceValue
 from shared.model.value import Digest, sha256
-from shared.ports import Blobs, Create, Document, Put, Store
+from shared.ports.store import Blobs, Create, Document, Put, Store
 from shared.settings import Settings
 
 _STAGE = "attestation"

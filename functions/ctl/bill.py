@@ -13,7 +13,7 @@ from typing import Any
 from shared.model import costs, prices
 from shared.model.value import printable
 from shared.model.workload import Workload
-from shared.ports import Vm
+from shared.ports.machines import Vm
 from shared.settings import Settings
 
 Note = tuple[str, str]

@@ -14,10 +14,10 @@ from functions.ctl.inputs import BadInput
 from functions.ctl.stored import UNREACHABLE, Unreachable
 from functions.local import platform
 from functions.local.layout import Layout
-from shared import collection
-from shared.collection import Contents, Documents, Garbage, Version
 from shared.errors import DmzError, Transient
-from shared.ports import Registry
+from shared.held import collection
+from shared.held.collection import Contents, Documents, Garbage, Version
+from shared.ports.registry import Registry
 from shared.settings import Settings
 
 

@@ -20,7 +20,7 @@ from shared import decision_log
 from shared.delivery import ENDED
 from shared.errors import Transient
 from shared.model.value import printable
-from shared.ports import Document
+from shared.ports.store import Document
 
 _DAYS = 30
 _FIRST = datetime(2024, 1, 1, tzinfo=UTC)

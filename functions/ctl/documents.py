@@ -12,7 +12,9 @@ from functions.local import memory
 from functions.local.platform import Platform
 from functions.local.project import bypass
 from shared.model.value import Digest
-from shared.ports import Blobs, Document, Registry, Vms, Write
+from shared.ports.machines import Vms
+from shared.ports.registry import Registry
+from shared.ports.store import Blobs, Document, Write
 from shared.settings import Settings, read
 
 

@@ -23,7 +23,7 @@ from shared.model.decision import LoggedDecision
 from shared.model.package import Package
 from shared.model.value import printable
 from shared.model.verdict import Verdict
-from shared.ports import Document
+from shared.ports.store import Document
 
 
 def explain(arguments: argparse.Namespace, layout: Layout) -> int:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from functions.ctl import bill, report, summary
 from functions.ctl.documents import Documents
 from shared.model.value import printable
-from shared.ports import Document, Unreachable, Vm, Vms
+from shared.ports.machines import Unreachable, Vm, Vms
+from shared.ports.store import Document
 from shared.settings import read
 
 

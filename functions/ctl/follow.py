@@ -17,7 +17,7 @@ from shared.errors import Permanent, Transient
 from shared.machines import Kind, vm_name
 from shared.model.lock import Lock
 from shared.model.verdict import Verdicts
-from shared.ports import Document
+from shared.ports.store import Document
 
 KINDS: tuple[Kind, ...] = ("outer", "inner")
 _PAUSE = 0.2

@@ -21,7 +21,7 @@ from shared.model.verdict import Verdict
 from shared.policy.compare import Comparison, compare, lacks, together
 from shared.policy.read import BUILT_IN, built_in, find
 from shared.policy.wants import asks_for
-from shared.ports import Document
+from shared.ports.store import Document
 
 SAME, DIFFERENT = 0, 1
 

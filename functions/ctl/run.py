@@ -34,7 +34,7 @@ from shared.errors import DmzError, Permanent
 from shared.events import Event, RunFailed, RunRequested, derive, run_id_of, timestamp
 from shared.machines import vm_name
 from shared.model.workload import Workload, find
-from shared.ports import Put
+from shared.ports.store import Put
 
 INTERRUPTED = 130
 

@@ -22,7 +22,7 @@ from shared.model.verdict import Verdicts
 
 if TYPE_CHECKING:
     from functions.ctl.documents import Contents, Documents
-    from shared.ports import Document
+    from shared.ports.store import Document
 
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}", re.ASCII)
 _STATES = ("completed", "failed", "running")

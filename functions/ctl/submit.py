@@ -22,7 +22,7 @@ from functions.local.layout import Layout
 from shared.errors import DmzError, Permanent
 from shared.events import Event, RunRequested, timestamp
 from shared.model.workload import Workload
-from shared.ports import Registry
+from shared.ports.registry import Registry
 
 _ID = re.compile(r"[!-~]{1,128}", re.ASCII)
 

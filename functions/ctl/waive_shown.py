@@ -19,7 +19,7 @@ from shared.model.value import printable
 from shared.model.verdict import Verdict
 from shared.model.waiver import Waiver
 from shared.policy.judge import judge_all
-from shared.ports import Document
+from shared.ports.store import Document
 
 RUNS, CHANGES = 10, 30
 """Runs that are looked at, and packages of one run that are named."""

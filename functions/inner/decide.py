@@ -14,7 +14,7 @@ from shared.model.lock import Lock, LockedArchive
 from shared.model.manifest import ClaimedManifest, DebianPackage
 from shared.model.package import Release, normal_version
 from shared.model.workload import Workload
-from shared.ports import Document, Put, Write
+from shared.ports.store import Document, Put, Write
 from shared.settings import Settings
 
 REPORT = "inner-install-completed"

@@ -9,7 +9,7 @@ from functions.inner.stage import handle_event, sweep
 from shared import vm_stages
 from shared.delivery import Desk
 from shared.gcp.pubsub import PubSubBus
-from shared.ports import Bus
+from shared.ports.store import Bus
 from shared.serving import entry_point
 from shared.settings import Settings
 

@@ -22,7 +22,7 @@ from shared.model.lock import Lock
 from shared.model.manifest import ClaimedManifest
 from shared.model.value import Digest
 from shared.model.workload import Workload
-from shared.ports import Document, Write
+from shared.ports.store import Document, Write
 from shared.vm_stages import Ports
 from shared.worker_reports import Slice
 

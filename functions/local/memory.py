@@ -16,7 +16,7 @@ from functions.local.layout import CHECKOUT
 from functions.local.ports import answers
 from shared.errors import Permanent, Transient
 from shared.model.value import Digest
-from shared.ports import Document, Put, Write
+from shared.ports.store import Document, Put, Write
 
 ADDRESS = "DMZ_MEMORY"
 """Environment variable of the command line: HOST:PORT of the twins."""

@@ -41,7 +41,7 @@ from shared.gcp.tpu import TpuVms
 from shared.memory.bus import MemoryBus
 from shared.memory.pulled import PullSubscription
 from shared.memory.store import MemoryBlobs, MemoryStore
-from shared.ports import Put
+from shared.ports.store import Put
 from shared.settings import Settings, read
 from shared.upstream import connect
 

@@ -16,7 +16,7 @@ from shared.model.manifest import ClaimedManifest
 from shared.model.prices import Prices
 from shared.model.value import Digest
 from shared.model.workload import Workload
-from shared.ports import Document, Put
+from shared.ports.store import Document, Put
 from shared.settings import Settings
 
 REPORT = "outer-install-completed"

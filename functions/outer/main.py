@@ -12,7 +12,7 @@ from shared import vm_stages
 from shared.delivery import Desk
 from shared.gcp.pubsub import PubSubBus
 from shared.model import prices
-from shared.ports import Bus
+from shared.ports.store import Bus
 from shared.serving import entry_point
 from shared.settings import Settings
 from shared.upstream.sink import HttpSink

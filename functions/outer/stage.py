@@ -23,7 +23,7 @@ from shared.events import (
 )
 from shared.model import prices
 from shared.model.workload import BUILT_IN, Workload, built_in, read
-from shared.ports import Create
+from shared.ports.store import Create
 from shared.vm_stages import Ports
 
 

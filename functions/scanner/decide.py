@@ -15,7 +15,7 @@ from shared.model.value import Digest
 from shared.model.verdict import Verdicts
 from shared.model.workload import Workload
 from shared.policy import need
-from shared.ports import Document, Put
+from shared.ports.store import Document, Put
 
 _WAITING = 200
 """Held packages that a run's document names; one that has more is not looked at again by itself."""

@@ -13,7 +13,7 @@ from shared import judgement
 from shared.delivery import Desk
 from shared.gcp.firestore import FirestoreBlobs, FirestoreStore
 from shared.gcp.pubsub import PubSubBus
-from shared.ports import Bus
+from shared.ports.store import Bus
 from shared.serving import entry_point
 from shared.settings import Settings
 from shared.upstream import connect

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from functions.scanner import decide
-from shared import logged, reevaluation, touched, waivers
+from shared import logged, waivers
 from shared.delivery import Outcome
 from shared.errors import Untrusted
 from shared.events import (
@@ -19,6 +19,7 @@ from shared.events import (
     WaiverRevoked,
     derive,
 )
+from shared.held import reevaluation, touched
 from shared.judgement import Court, documents
 from shared.model.manifest import ClaimedManifest
 from shared.model.package import Release
@@ -27,7 +28,8 @@ from shared.model.verdict import Verdicts
 from shared.model.waiver import Waiver
 from shared.model.workload import Workload
 from shared.policy.judge import judge_all
-from shared.ports import Advisories, Blobs, Facts, Put, Store
+from shared.ports.judgement import Advisories, Facts
+from shared.ports.store import Blobs, Put, Store
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from shared.model.plan import Plan, Transfer, shard
 from shared.model.value import Digest
 from shared.model.verdict import Verdict, Verdicts
 from shared.model.workload import Workload
-from shared.ports import Create, Increment, Put, Write
+from shared.ports.store import Create, Increment, Put, Write
 
 _MAX_GENERIC = 16 * 1024**3
 """Bytes of all files by URL of a run."""

@@ -16,7 +16,7 @@ from shared.delivery import Desk
 from shared.gcp.firestore import FirestoreBlobs, FirestoreStore
 from shared.gcp.pubsub import PubSubBus
 from shared.gcp.registry import ArtifactRegistry
-from shared.ports import Bus
+from shared.ports.store import Bus
 from shared.serving import entry_point
 from shared.settings import Settings
 from shared.upstream import connect

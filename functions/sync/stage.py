@@ -12,7 +12,7 @@ from pathlib import Path
 from packaging.utils import canonicalize_name
 
 from functions.sync import decide
-from shared import affected, attested, eviction, held_files, holdings, logged, papers, second_look, waivers
+from shared import attested, held_files, logged, papers, second_look, waivers
 from shared.carrier import Carrier
 from shared.creation import vm_name
 from shared.delivery import Outcome, fail, in_turn
@@ -25,6 +25,7 @@ from shared.events import (
     VerdictsWritten,
     derive,
 )
+from shared.held import affected, eviction, holdings
 from shared.judgement import Court, documents
 from shared.locking.debian import DebianLocker, installed_after
 from shared.locking.offer import Judge, Replaced
@@ -39,7 +40,10 @@ from shared.model.value import Digest
 from shared.model.verdict import Verdict, Verdicts
 from shared.model.workload import Workload
 from shared.policy.judge import judge_all
-from shared.ports import Advisories, Archive, Blobs, Document, Put, Registry, Store, Upstream
+from shared.ports.judgement import Advisories
+from shared.ports.registry import Registry
+from shared.ports.store import Blobs, Document, Put, Store
+from shared.ports.upstream import Archive, Upstream
 from shared.settings import Settings
 from shared.upstream.tags import supported
 

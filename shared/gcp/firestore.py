@@ -28,7 +28,7 @@ from shared.errors import Permanent, Transient
 from shared.events import TYPES, Event
 from shared.gcp.errors import translated
 from shared.model.value import Digest, sha256
-from shared.ports import Claim, Create, Document, Increment, Write, checked_id, checked_key
+from shared.ports.store import Claim, Create, Document, Increment, Write, checked_id, checked_key
 
 _CHUNK = 900_000
 """Bytes of a blob in one document; Firestore ends at 1 MiB (https://cloud.google.com/firestore/quotas)."""

@@ -12,7 +12,7 @@ from google.cloud.firestore_v1.base_query import FieldFilter
 from shared.gcp.errors import translated
 from shared.gcp.firestore import FirestoreBlobs, document_id, document_name, seen
 from shared.model.value import Digest
-from shared.ports import Document
+from shared.ports.store import Document
 from shared.readings import Cursor, Found
 
 _DOWN = firestore.Query.DESCENDING

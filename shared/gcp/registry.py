@@ -36,7 +36,7 @@ from shared.errors import Permanent, Transient
 from shared.gcp.errors import translated
 from shared.model.lock import LockedArchive, LockedPython
 from shared.model.value import printable
-from shared.ports import NotPermitted, Stored
+from shared.ports.registry import NotPermitted, Stored
 from shared.settings import Settings
 
 _API = "https://artifactregistry.googleapis.com"

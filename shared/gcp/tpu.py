@@ -21,7 +21,7 @@ from shared.gcp import tpu_messages as messages
 from shared.gcp.errors import translated
 from shared.model import accelerators
 from shared.model.value import printable
-from shared.ports import NoCapacity, Progress, Unreachable, Vm, VmSpec
+from shared.ports.machines import NoCapacity, Progress, Unreachable, Vm, VmSpec
 from shared.settings import Settings
 
 _TIMEOUT = 60.0

@@ -13,7 +13,7 @@ from typing import Any
 from google.cloud import tpu_v2
 from google.rpc import code_pb2
 
-from shared.ports import Progress, Vm, VmSpec
+from shared.ports.machines import Progress, Vm, VmSpec
 from shared.settings import Settings
 
 _SCOPE = "https://www.googleapis.com/auth/cloud-platform"

@@ -22,7 +22,7 @@ from shared.image.base_image import Images
 from shared.image.registry import Registry
 from shared.model.image import LockedInput
 from shared.model.value import Digest
-from shared.ports import Downloads
+from shared.ports.upstream import Downloads
 from shared.upstream.download import Downloader
 
 SNAPSHOT = "https://snapshot.debian.org"

@@ -26,7 +26,7 @@ from shared.image.spec import pinned, resolved_from, sorted_inputs
 from shared.model.image import DebianBase, ImageBase, ImageLock, ImageSpec, JarDependency, LockedInput
 from shared.model.package import Release
 from shared.model.value import printable, sha256
-from shared.ports import Archive, PythonIndex, Resolver
+from shared.ports.upstream import Archive, PythonIndex, Resolver
 from shared.upstream import http
 from shared.upstream.apt import KEYRINGS, AptIndexClient
 from shared.upstream.closure import closure, newest

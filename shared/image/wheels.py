@@ -15,7 +15,7 @@ from shared.errors import Permanent
 from shared.image.inputs import Cache
 from shared.model.image import LockedInput
 from shared.model.value import printable
-from shared.ports import IndexFile, Pin, PythonIndex, Resolver
+from shared.ports.upstream import IndexFile, Pin, PythonIndex, Resolver
 from shared.upstream import tags
 
 _INTERPRETER = re.compile(r"python(3\.[0-9]+)-minimal")

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from shared.model.value import printable
-from shared.ports import Archive
+from shared.ports.upstream import Archive
 from shared.upstream.depends import Present, Relation, alternatives, from_archive, offers_to
 
 Key = tuple[str, str]

@@ -14,7 +14,7 @@ from shared.model.lock import Change, LockedArchive
 from shared.model.manifest import ClaimedManifest, DebianPackage
 from shared.model.package import Package, Release
 from shared.model.verdict import Verdict
-from shared.ports import Archive
+from shared.ports.upstream import Archive
 
 _ALONG = 20
 """Sources that move, or packages that come, along with one that is replaced."""

@@ -11,7 +11,7 @@ from packaging.version import InvalidVersion, Version
 
 from shared.model.package import Package
 from shared.model.verdict import Finding, Verdict
-from shared.ports import IndexFile, Pin, PythonIndex
+from shared.ports.upstream import IndexFile, Pin, PythonIndex
 from shared.upstream.tags import best, version_of
 
 Replaced = Mapping[str, Sequence[Finding]]

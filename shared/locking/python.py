@@ -20,7 +20,7 @@ from shared.model.manifest import Environment, PythonPackage
 from shared.model.package import Package, normal_version
 from shared.model.value import Digest
 from shared.model.verdict import Verdict
-from shared.ports import IndexFile, Pin, PythonIndex, Resolver
+from shared.ports.upstream import IndexFile, Pin, PythonIndex, Resolver
 from shared.upstream.pypi import select
 from shared.upstream.tags import version_of
 

@@ -18,7 +18,7 @@ from shared.errors import Permanent
 from shared.locking.offer import Offer
 from shared.model.manifest import PythonPackage
 from shared.model.package import normal_version
-from shared.ports import Pin, Resolver
+from shared.ports.upstream import Pin, Resolver
 
 _TRIES = 24
 """Questions to the resolver, at most, that only make a solution nearer or smaller."""

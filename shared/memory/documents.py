@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from shared.errors import Permanent
-from shared.ports import Document
+from shared.ports.store import Document
 
 _MAX_DOCUMENT = 1_048_576
 """Bytes (https://cloud.google.com/firestore/quotas#collections_documents_and_fields)."""

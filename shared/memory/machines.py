@@ -11,7 +11,8 @@ from shared.errors import Permanent, Transient
 from shared.model import accelerators
 from shared.model.lock import LockedArchive, LockedPython
 from shared.model.value import sha256
-from shared.ports import NoCapacity, NotPermitted, Progress, Stored, Unreachable, Vm, VmSpec
+from shared.ports.machines import NoCapacity, Progress, Unreachable, Vm, VmSpec
+from shared.ports.registry import NotPermitted, Stored
 from shared.settings import Settings
 
 HOME = Settings(project="").zone

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from shared.memory.documents import lookup, same
 from shared.memory.store import MemoryBlobs, MemoryStore
 from shared.model.value import Digest
-from shared.ports import Document
+from shared.ports.store import Document
 from shared.readings import Cursor, Found
 
 

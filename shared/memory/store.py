@@ -14,7 +14,7 @@ from shared.errors import Permanent, Transient
 from shared.events import Event
 from shared.memory.documents import lookup, merge, same, stored
 from shared.model.value import Digest, sha256
-from shared.ports import Claim, Create, Document, Increment, Write, checked_id, checked_key
+from shared.ports.store import Claim, Create, Document, Increment, Write, checked_id, checked_key
 
 
 @dataclass

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 
 from shared.errors import Permanent
 from shared.model.value import printable
-from shared.ports import Archive
+from shared.ports.upstream import Archive
 from shared.upstream.depends import Present, Relation, alternatives, from_archive, offers_to, unmet
 from shared.upstream.packages_file import Archives
 

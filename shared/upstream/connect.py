@@ -14,7 +14,7 @@ from shared.errors import Permanent
 from shared.model.lock import LockedPython
 from shared.model.value import Digest
 from shared.model.workload import Workload
-from shared.ports import Archive, Downloads, IndexFile, Upstream
+from shared.ports.upstream import Archive, Downloads, IndexFile, Upstream
 from shared.settings import Settings
 from shared.upstream import depends, http, public, sdist, wheel
 from shared.upstream.apt import KEYRINGS, AptIndexClient

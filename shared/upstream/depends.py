@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from shared.model import debian_version
 from shared.model.value import printable
-from shared.ports import Archive
+from shared.ports.upstream import Archive
 from shared.upstream.packages_file import Archives
 
 _RELATION = re.compile(

@@ -28,7 +28,7 @@ import httpx
 from shared import patience
 from shared.errors import Permanent, Transient
 from shared.model.value import Digest
-from shared.ports import Gone
+from shared.ports.upstream import Gone
 from shared.upstream import http, public
 
 MAX_SIZE = 16 * 1024**3

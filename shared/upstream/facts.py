@@ -24,7 +24,8 @@ from shared.errors import DmzError, Permanent
 from shared.model.case import Facts
 from shared.model.package import Package
 from shared.model.value import Digest, printable, sha256
-from shared.ports import FactKind, IndexFile, PythonIndex
+from shared.ports.judgement import FactKind
+from shared.ports.upstream import IndexFile, PythonIndex
 from shared.upstream import http, public
 from shared.upstream.licences import licences
 from shared.upstream.pypi import of_version

@@ -17,7 +17,7 @@ from shared.errors import Permanent
 from shared.model import debian_version
 from shared.model.apt_source import AptPin
 from shared.model.value import printable
-from shared.ports import Archive
+from shared.ports.upstream import Archive
 
 _SOURCE = re.compile(r"([a-z0-9][a-z0-9+.-]+)(?: \(([^()\s]+)\))?", re.ASCII)
 _SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)

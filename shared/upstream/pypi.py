@@ -22,7 +22,7 @@ from packaging.version import InvalidVersion, Version
 from shared.errors import Permanent
 from shared.model.manifest import PythonPackage
 from shared.model.value import printable
-from shared.ports import IndexFile
+from shared.ports.upstream import IndexFile
 from shared.upstream import http, publishers, simple_page
 
 PYPI = "https://pypi.org/simple/"

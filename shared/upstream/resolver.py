@@ -27,7 +27,7 @@ from packaging.version import InvalidVersion, Version
 
 from shared.errors import Permanent, Transient
 from shared.model.value import printable
-from shared.ports import DEFAULT_PLATFORM, Pin
+from shared.ports.upstream import DEFAULT_PLATFORM, Pin
 from shared.upstream import static_metadata
 from shared.upstream.pypi import PYPI
 from shared.upstream.static_metadata import StaticMetadata

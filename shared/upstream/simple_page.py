@@ -25,7 +25,7 @@ from packaging.utils import canonicalize_name
 
 from shared.errors import Permanent
 from shared.model.value import printable
-from shared.ports import IndexFile
+from shared.ports.upstream import IndexFile
 
 JSON = "application/vnd.pypi.simple.v1+json"
 HTML = "application/vnd.pypi.simple.v1+html"

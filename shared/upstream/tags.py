@@ -16,7 +16,7 @@ from packaging.utils import (
 from packaging.version import InvalidVersion, Version
 
 from shared.model.manifest import ClaimedManifest
-from shared.ports import IndexFile
+from shared.ports.upstream import IndexFile
 
 _MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
 _LEGACY = {17: "manylinux2014", 12: "manylinux2010", 5: "manylinux1"}

@@ -35,7 +35,7 @@ def test_import_contracts_hold() -> None:
 FORBIDDEN = [
     ("shared/model/value.py", "import shared.events"),
     ("shared/events.py", "import shared.ports"),
-    ("shared/ports.py", "import shared.gcp.firestore"),
+    ("shared/ports/store.py", "import shared.gcp.firestore"),
     ("shared/delivery.py", "import shared.gcp.pubsub"),
     ("shared/memory/store.py", "import shared.gcp.firestore"),
     ("shared/policy/__init__.py", "import shared.ports"),

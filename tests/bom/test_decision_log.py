@@ -18,7 +18,7 @@ from shared.errors import Permanent, Transient
 from shared.events import timestamp
 from shared.model.waiver import Waiver
 from shared.policy.read import find
-from shared.ports import Document
+from shared.ports.store import Document
 from tests.stages.world import World
 from tests.support.samples import manifest_published
 

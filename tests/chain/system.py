@@ -35,7 +35,7 @@ from shared.machines import vm_name
 from shared.model.lock import Lock
 from shared.model.value import sha256
 from shared.model.workload import Workload
-from shared.ports import Document
+from shared.ports.store import Document
 from tests.chain import world
 from tests.chain.world import World
 

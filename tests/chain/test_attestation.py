@@ -15,7 +15,7 @@ from functions.local.trust import BUILDERS
 from shared.appraisal import dsse
 from shared.appraisal.builders import read as read_builders
 from shared.model.appraisal import AppraisalResult
-from shared.ports import Document
+from shared.ports.store import Document
 from tests.chain.system import System, eventually
 
 SERVICE = "quickstart_data"

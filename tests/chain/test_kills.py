@@ -19,7 +19,7 @@ from functions.local import leftovers, platform
 from functions.local.layout import CHECKOUT, layout
 from shared.machines import vm_name
 from shared.model.lock import Lock
-from shared.ports import Document
+from shared.ports.store import Document
 from tests.chain import world as goods
 from tests.chain.goods import module
 from tests.chain.system import PATIENCE, System, environment_of, eventually, wanted, workload

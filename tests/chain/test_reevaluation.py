@@ -16,9 +16,9 @@ from google.oauth2.credentials import Credentials
 from functions.local.project import OPERATOR, account
 from functions.local.pubsub import PubSub
 from shared.emulators import tokens
+from shared.held.reevaluation import standing_id
 from shared.machines import vm_name
 from shared.model.lock import Lock
-from shared.reevaluation import standing_id
 from tests.chain.goods import module
 from tests.chain.system import PATIENCE, System, eventually
 from tests.chain.world import World, flaw, from_stage

@@ -7,7 +7,7 @@ from typing import Any
 
 from shared.model.package import Package
 from shared.model.value import sha256
-from shared.ports import Document
+from shared.ports.store import Document
 
 NOW = 1_795_348_000.0
 """2026-11-22, 11:46 UTC."""

@@ -13,7 +13,7 @@ from shared.memory.store import MemoryBlobs, MemoryStore
 from shared.model.package import Package
 from shared.model.trace import Span, span_id, trace_id
 from shared.model.value import canonical, sha256
-from shared.ports import Document, Put
+from shared.ports.store import Document, Put
 from tests.console.documents import BUILDERS, CHECKS, IMAGE, NOW, POLICY, appraisal, python, run, verdicts
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import Page, expect
 
-from shared.ports import Increment, Put
+from shared.ports.store import Increment, Put
 from tests.console.conftest import Console, Serve, Tab
 from tests.console.documents import NOW, run
 from tests.console.samples import pages, put_run, run_id, verdicts

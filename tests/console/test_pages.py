@@ -16,7 +16,7 @@ from functions.console.site import HEADERS, Site
 from shared.errors import Permanent, Transient
 from shared.memory.store import MemoryBlobs, MemoryStore
 from shared.model.value import canonical
-from shared.ports import Put
+from shared.ports.store import Put
 from tests.console import samples
 from tests.console.conftest import Console
 from tests.console.documents import NOW, debian, python, verdict

@@ -15,7 +15,7 @@ from shared.gcp.pubsub import PubSubBus
 from shared.memory.bus import MemoryBus
 from shared.memory.store import MemoryBlobs, MemoryStore
 from shared.model.value import Digest
-from shared.ports import Blobs, Bus, Store
+from shared.ports.store import Blobs, Bus, Store
 
 BOTH = ("memory", "emulator")
 

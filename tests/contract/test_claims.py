@@ -15,7 +15,7 @@ from google.cloud.firestore_v1.batch import WriteBatch
 from functions.local.layout import CHECKOUT
 from shared.errors import Transient
 from shared.gcp.firestore import FirestoreStore
-from shared.ports import Claim, Create, Increment, Put, Store, Write
+from shared.ports.store import Claim, Create, Increment, Put, Store, Write
 from tests.support.samples import manifest_published, shard_planned, verdicts_written
 
 KEY = "scanner:0123"
@@ -274,7 +274,7 @@ DIES = """
 import os, sys
 from google.cloud.firestore_v1 import batch, transaction
 from shared.gcp.firestore import FirestoreStore
-from shared.ports import Claim, Put
+from shared.ports.store import Claim, Put
 def die(*_args, **_options):
     os._exit(9)
 batch.WriteBatch.commit = transaction.Transaction._commit = die

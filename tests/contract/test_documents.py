@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from shared.errors import DmzError, Permanent, Transient
-from shared.ports import MAX_INDEXED, Create, Document, Increment, Put, Store
+from shared.ports.store import MAX_INDEXED, Create, Document, Increment, Put, Store
 
 ODD_IDS = [
     "pkg:pypi/some%2Fthing@1.0?x=y#z",

@@ -13,7 +13,7 @@ from shared.gcp.readings import FirestoreReadings
 from shared.memory.readings import MemoryReadings
 from shared.memory.store import MemoryBlobs, MemoryStore
 from shared.model.value import sha256
-from shared.ports import Blobs, Put, Store
+from shared.ports.store import Blobs, Put, Store
 from shared.readings import Cursor, Readings
 from tests.contract.conftest import BOTH
 

@@ -14,7 +14,7 @@ from shared.gcp.registry import ArtifactRegistry
 from shared.memory.machines import MemoryRegistry
 from shared.model.lock import LockedArchive, LockedPython
 from shared.model.value import sha256
-from shared.ports import NotPermitted, Registry
+from shared.ports.registry import NotPermitted, Registry
 from shared.settings import Settings
 from tests.contract.conftest import BOTH
 from tests.emulators.registry.support import LOCATION, PROJECT, WRITER, in_process

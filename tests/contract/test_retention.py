@@ -15,7 +15,7 @@ from shared.errors import Permanent
 from shared.gcp.firestore import FirestoreBlobs, FirestoreStore
 from shared.memory.store import MemoryBlobs, MemoryStore
 from shared.model.value import Digest
-from shared.ports import Blobs, Create, Increment, Put, Store, Write
+from shared.ports.store import Blobs, Create, Increment, Put, Store, Write
 from shared.retention import DAY, EXPIRING, FOR_EVER, REPLAY_DAYS, RUN_DAYS, WITH_RUN_DAYS
 from tests.contract.conftest import BOTH
 

@@ -9,7 +9,7 @@ from shared.delivery import Outcome
 from shared.errors import Permanent, Transient
 from shared.events import Event, Payload, SweepRequested, WaiverGranted, WaiverRevoked
 from shared.model.waiver import Waiver
-from shared.ports import Store
+from shared.ports.store import Store
 
 NOW = 1_795_341_600.0  # 2026-11-22T10:00:00Z
 GIVEN = Waiver(

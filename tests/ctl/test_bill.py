@@ -11,7 +11,7 @@ from functions.ctl import bill, summary
 from functions.ctl.report import Facts, report
 from shared.model import costs, prices
 from shared.model.workload import Workload, find
-from shared.ports import Vm
+from shared.ports.machines import Vm
 from shared.settings import Settings
 from tests.ctl.samples import RUN_ID, run
 

@@ -20,7 +20,8 @@ from shared.machines import vm_name
 from shared.memory.store import MemoryStore
 from shared.model import costs, prices
 from shared.model.workload import find
-from shared.ports import Put, Unreachable, Vm
+from shared.ports.machines import Unreachable, Vm
+from shared.ports.store import Put
 from shared.settings import Settings
 from tests.ctl.samples import RUN_ID, run
 from tests.ctl.test_command_line import a_platform

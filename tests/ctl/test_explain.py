@@ -23,7 +23,7 @@ from shared.model.verdict import Finding, Verdict
 from shared.model.waiver import Waiver
 from shared.policy.need import APT, BASE, ITSELF
 from shared.policy.read import find
-from shared.ports import Put
+from shared.ports.store import Put
 from tests.ctl.samples import change, verdict
 from tests.stages.world import World
 

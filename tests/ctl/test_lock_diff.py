@@ -13,7 +13,7 @@ from functions.ctl.lock import diff, shown
 from functions.ctl.stored import Records
 from shared.errors import Permanent
 from shared.memory.store import MemoryBlobs, MemoryStore
-from shared.ports import Put
+from shared.ports.store import Put
 from tests.ctl import samples
 
 LOCK = samples.lock(samples.change("jinja2", "3.1.4", "3.1.5", "GHSA-1"))

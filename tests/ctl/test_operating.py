@@ -23,7 +23,7 @@ from shared.events import DEAD_LETTERS, Delivery, Event, RunFailed, VerdictsWrit
 from shared.machines import vm_name
 from shared.memory.pulled import PullSubscription
 from shared.model.value import sha256
-from shared.ports import Put
+from shared.ports.store import Put
 from tests.ctl.answering import answering
 from tests.stages.world import OWN, WORKLOAD, World
 from tests.support.samples import SOME

@@ -26,7 +26,7 @@ from shared.model.value import canonical, sha256
 from shared.model.verdict import Verdicts
 from shared.policy.docket import Docket
 from shared.policy.judge import judge_all
-from shared.ports import Document, Put
+from shared.ports.store import Document, Put
 from tests.advisories.build import HIGH, TRIXIE, affected, events, record, zipped
 from tests.stages.world import World
 

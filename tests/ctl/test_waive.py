@@ -24,7 +24,7 @@ from shared.gcp.firestore import FirestoreStore
 from shared.model.case import Case
 from shared.model.waiver import Waiver
 from shared.policy.judge import judge_all
-from shared.ports import Document, Put
+from shared.ports.store import Document, Put
 from tests.ctl.answering import answering
 from tests.stages.world import World
 

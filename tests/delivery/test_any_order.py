@@ -15,7 +15,7 @@ from shared.events import SUBSCRIBERS, Delivery, decode, run_id_of
 from shared.gcp.firestore import FirestoreStore
 from shared.memory.bus import MemoryBus
 from shared.memory.store import MemoryStore
-from shared.ports import Store
+from shared.ports.store import Store
 from tests.delivery.world import SHARDS, Trouble, World, desk, expected, request
 
 _TROUBLES = st.builds(Trouble, st.integers(0, 14), st.sampled_from(["die before", "die after", "pause"]))

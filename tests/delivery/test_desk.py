@@ -13,7 +13,7 @@ from shared.delivery import ATTEMPTS, Desk, Outcome, fail, in_turn
 from shared.errors import Permanent, Transient, Untrusted
 from shared.events import Delivery, Event, RunFailed, decode
 from shared.memory.store import MemoryStore
-from shared.ports import Claim, Create, Put
+from shared.ports.store import Claim, Create, Put
 from tests.delivery.world import LEASE, Death, Recorder, delivery
 from tests.support.samples import RUN, manifest_published, shard_planned, verdicts_written
 

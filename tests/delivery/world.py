@@ -24,7 +24,7 @@ from shared.events import (
     derive,
 )
 from shared.memory.store import MemoryStore
-from shared.ports import Bus, Create, Increment, Put, Store
+from shared.ports.store import Bus, Create, Increment, Put, Store
 from tests.stages.faults import noted
 from tests.support.samples import SOME
 

@@ -16,7 +16,7 @@ from shared.emulators.tpu_errors import ApiError, no_capacity, not_found, precon
 from shared.emulators.tpu_server import OPERATIONS_SERVICE, TPU_SERVICE, handlers
 from shared.errors import Permanent, Transient
 from shared.gcp.tpu import TpuVms
-from shared.ports import NoCapacity, Progress, Unreachable, VmSpec
+from shared.ports.machines import NoCapacity, Progress, Unreachable, VmSpec
 from shared.settings import Settings
 
 A, B = "us-east1-a", "us-east1-b"

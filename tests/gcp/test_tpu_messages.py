@@ -12,7 +12,7 @@ from google.longrunning import operations_pb2
 from google.rpc import code_pb2, status_pb2
 
 from shared.gcp import tpu_messages as messages
-from shared.ports import Progress, VmSpec
+from shared.ports.machines import Progress, VmSpec
 from shared.settings import Settings
 
 SETTINGS = Settings("p", outer_subnetwork="out-sub", inner_subnetwork="in-sub")

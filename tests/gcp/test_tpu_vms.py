@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from shared.gcp.tpu import TpuVms
-from shared.ports import NoCapacity, Progress, VmSpec
+from shared.ports.machines import NoCapacity, Progress, VmSpec
 from shared.settings import Settings
 from tests.emulators.tpu.conftest import Start
 from tests.emulators.tpu.world import INNER, OUTER, PROJECT, until

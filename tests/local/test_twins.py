@@ -20,7 +20,7 @@ from shared.errors import Permanent, Transient
 from shared.events import Delivery, Event, NonceIssued, RunRequested
 from shared.memory.bus import MemoryBus
 from shared.memory.store import MemoryBlobs, MemoryStore
-from shared.ports import Put
+from shared.ports.store import Put
 from shared.settings import Settings
 
 

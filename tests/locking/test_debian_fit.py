@@ -9,7 +9,7 @@ from shared.judgement import Court
 from shared.locking.debian import DebianLocker
 from shared.model.lock import Change
 from shared.model.manifest import DebianPackage
-from shared.ports import Archive
+from shared.ports.upstream import Archive
 from tests.support.claims import debian, manifest
 from tests.support.market import TRIXIE, Market
 

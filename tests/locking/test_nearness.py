@@ -8,7 +8,7 @@ from packaging.version import Version
 from shared.judgement import Court
 from shared.locking import offer
 from shared.locking.offer import Offer, nearness
-from shared.ports import Pin
+from shared.ports.upstream import Pin
 from shared.upstream.tags import supported
 from tests.support.claims import manifest
 from tests.support.market import Market

@@ -27,7 +27,7 @@ from shared.model.manifest import PythonPackage
 from shared.model.value import sha256
 from shared.model.workload import find as workload
 from shared.policy.read import find
-from shared.ports import Pin, Upstream
+from shared.ports.upstream import Pin, Upstream
 from shared.settings import Settings
 from shared.upstream import connect
 from shared.upstream.tags import for_machine

@@ -7,7 +7,7 @@ from packaging.tags import Tag
 
 from shared.locking.offer import Offer
 from shared.model.value import sha256
-from shared.ports import IndexFile
+from shared.ports.upstream import IndexFile
 from shared.upstream.tags import best, supported, version_of
 from tests.support.claims import debian, manifest
 from tests.support.market import Market

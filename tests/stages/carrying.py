@@ -19,7 +19,7 @@ from shared.gcp.registry import ArtifactRegistry
 from shared.memory.store import MemoryStore
 from shared.model.lock import LockedPython
 from shared.model.plan import Transfer
-from shared.ports import Upstream
+from shared.ports.upstream import Upstream
 from shared.settings import Settings
 from shared.upstream.download import Downloader
 from shared.upstream.proof import Prover

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from shared.ports import Archive
+from shared.ports.upstream import Archive
 from tests.stages.test_hostile import failed
 from tests.stages.test_reevaluation import changes, evictions, refresh
 from tests.stages.world import WORKLOAD, World

@@ -22,7 +22,7 @@ from shared.guest import report
 from shared.model.package import Package, Release
 from shared.model.unreadable import MOST
 from shared.model.verdict import Known, Verdict, Verdicts
-from shared.ports import Advisories
+from shared.ports.judgement import Advisories
 from tests.advisories.build import HIGH, affected, events, record, zipped
 from tests.advisories.server import Answer, serving
 from tests.stages import guests

@@ -14,7 +14,7 @@ from shared.errors import Transient
 from shared.events import Delivery, Event
 from shared.machines import vm_name
 from shared.model.value import sha256
-from shared.ports import Create
+from shared.ports.store import Create
 from tests.local.up import eventually
 from tests.stages.test_failures import failed, silent
 from tests.stages.world import World

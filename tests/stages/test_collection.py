@@ -10,12 +10,13 @@ from typing import cast
 import pytest
 
 from functions.ctl.collect import Place, go
-from shared import collection
-from shared.collection import Garbage
 from shared.errors import Permanent, Transient
+from shared.held import collection
+from shared.held.collection import Garbage
 from shared.held_files import RECORDS, record_id
 from shared.model.plan import transfers
-from shared.ports import NotPermitted, Put, Registry, Stored
+from shared.ports.registry import NotPermitted, Registry, Stored
+from shared.ports.store import Put
 from tests.stages.world import World
 
 DAY = 86_400.0

@@ -20,7 +20,7 @@ from shared.events import Event, RunRequested
 from shared.machines import vm_name
 from shared.model import costs
 from shared.model.workload import Provisioning
-from shared.ports import Put
+from shared.ports.store import Put
 from shared.settings import Settings
 from tests.stages.test_failures import failed, silent
 from tests.stages.world import WORKLOAD, World

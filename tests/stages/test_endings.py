@@ -11,7 +11,7 @@ from shared import kept_runs
 from shared.errors import Permanent, Transient
 from shared.events import Delivery
 from shared.machines import vm_name
-from shared.ports import Put
+from shared.ports.store import Put
 from shared.retention import DAY, EXPIRING, HELD_DAYS, RENEW_DAYS, RUN_DAYS, WITH_RUN_DAYS
 from tests.stages.world import WORKLOAD, World
 

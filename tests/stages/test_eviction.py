@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 
 from functions.sync import stage
-from shared import affected
+from shared.held import affected
+from shared.held.reevaluation import standing_id
+from shared.held.searched import Searched
 from shared.held_files import package_id, record_id
 from shared.memory.machines import MemoryRegistry
 from shared.model.case import Subject
@@ -18,9 +20,8 @@ from shared.model.holdings import HeldFile
 from shared.model.lock import LockedArchive
 from shared.model.manifest import GenericFile
 from shared.model.value import sha256
-from shared.ports import MAX_INDEXED, Document, Put, Stored
-from shared.reevaluation import standing_id
-from shared.searched import Searched
+from shared.ports.registry import Stored
+from shared.ports.store import MAX_INDEXED, Document, Put
 from tests.stages.faults import Death
 from tests.stages.test_reevaluation import TOOL, alarms, changes, evictions, refresh, standing
 from tests.stages.world import GENERIC, WORKLOAD, World

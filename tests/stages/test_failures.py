@@ -14,7 +14,8 @@ from shared.events import Delivery
 from shared.guest.config import Config
 from shared.machines import KIND_LABEL, RUN_LABEL, vm_name
 from shared.memory.machines import HOME, MemoryVms
-from shared.ports import Put, Vm, VmSpec
+from shared.ports.machines import Vm, VmSpec
+from shared.ports.store import Put
 from tests.stages import guests
 from tests.stages.world import WORKLOAD, World
 

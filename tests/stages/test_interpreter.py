@@ -11,7 +11,7 @@ from shared.model.manifest import ClaimedManifest, Environment, GenericFile
 from shared.model.value import sha256
 from shared.model.verdict import Verdicts
 from shared.model.workload import Interpreter, Workload
-from shared.ports import Document
+from shared.ports.store import Document
 from tests.stages import guests
 from tests.stages.test_hostile import failed
 from tests.stages.world import WORKLOAD, World

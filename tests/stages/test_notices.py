@@ -17,7 +17,7 @@ from shared import notices
 from shared.errors import Transient
 from shared.events import AttestationAppraised, Delivery, Event, RunFailed, VerdictChanged, decode
 from shared.memory.store import MemoryStore
-from shared.ports import Put
+from shared.ports.store import Put
 from shared.upstream.sink import HttpSink, Unanswered
 from tests.stages import guests
 from tests.stages.world import World

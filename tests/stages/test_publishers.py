@@ -21,7 +21,8 @@ from shared.errors import Transient
 from shared.guest import record
 from shared.held_files import RECORDS, record_id
 from shared.model.value import sha256
-from shared.ports import Document, IndexFile, Put
+from shared.ports.store import Document, Put
+from shared.ports.upstream import IndexFile
 from tests.stages.test_reevaluation import alarms, evictions, offer, refresh
 from tests.stages.world import World
 from tests.support.built import Built

@@ -10,17 +10,18 @@ from typing import Any
 
 import pytest
 
-from shared import eviction
 from shared.errors import Transient
 from shared.events import VerdictChanged
+from shared.held import eviction
+from shared.held.reevaluation import standing_id
 from shared.held_files import record_id
 from shared.machines import vm_name
 from shared.memory.machines import MemoryRegistry
 from shared.model.case import Facts
 from shared.model.lock import Lock, LockedPython
 from shared.model.value import sha256
-from shared.ports import Document, Put, Stored
-from shared.reevaluation import standing_id
+from shared.ports.registry import Stored
+from shared.ports.store import Document, Put
 from tests.stages import guests
 from tests.stages.faults import Fuse
 from tests.stages.world import WORKLOAD, World

@@ -9,16 +9,16 @@ from typing import Any
 import pytest
 
 from functions.scanner import stage
-from shared import affected, holdings, reevaluation
 from shared.errors import Permanent
+from shared.held import affected, holdings, reevaluation
+from shared.held.reevaluation import standing_id
 from shared.model.case import Facts, Subject
 from shared.model.manifest import GenericFile
 from shared.model.package import Package
 from shared.model.payloads import VerdictChanged
 from shared.model.policy import Policy, PythonOverride, WorkloadRules
 from shared.model.value import sha256
-from shared.ports import Put
-from shared.reevaluation import standing_id
+from shared.ports.store import Put
 from tests.stages import guests
 from tests.stages.test_reevaluation import TOOL, alarms, changes, cooling, evictions, offer, refresh, standing
 from tests.stages.world import GENERIC, WORKLOAD, World

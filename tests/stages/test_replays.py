@@ -11,7 +11,8 @@ from shared.errors import Transient
 from shared.events import AttestationAppraised, Event, RunRequested, SyncCompleted, run_id_of
 from shared.machines import vm_name
 from shared.model.value import sha256
-from shared.ports import Document, Put, VmSpec, Write
+from shared.ports.machines import VmSpec
+from shared.ports.store import Document, Put, Write
 from tests.stages.faults import Death
 from tests.stages.world import WORKLOAD, World
 

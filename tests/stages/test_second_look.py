@@ -10,10 +10,10 @@ import pytest
 
 from shared.errors import Permanent
 from shared.events import Event
+from shared.held.reevaluation import STANDING, standing_id
 from shared.held_files import RECORDS, record_id
 from shared.model.waiver import Waiver
-from shared.ports import Bus, Document, Put
-from shared.reevaluation import STANDING, standing_id
+from shared.ports.store import Bus, Document, Put
 from shared.second_look import Basis
 from tests.stages.test_waivers import LIB, grant, verdict, waiver
 from tests.stages.world import WORKLOAD, World

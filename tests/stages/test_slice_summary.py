@@ -9,7 +9,7 @@ import pytest
 from functions.inner import decide
 from shared import worker_summary
 from shared.events import InnerInstallCompleted
-from shared.ports import Document, Put
+from shared.ports.store import Document, Put
 
 
 def worst(number: int, items: int = 200) -> Document:

@@ -16,7 +16,7 @@ from shared.guest import worker
 from shared.guest.config import Config
 from shared.machines import vm_name
 from shared.model.workload import Workload
-from shared.ports import Create, Document, Write
+from shared.ports.store import Create, Document, Write
 from tests.stages import guests
 from tests.stages.world import WORKLOAD, World
 

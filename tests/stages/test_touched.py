@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from shared.model.waiver import Waiver
-from shared.ports import Put
+from shared.ports.store import Put
 from tests.stages.test_reevaluation import refresh
 from tests.stages.test_reevaluation import waiting as waiting
 from tests.stages.test_waivers import DAY, grant, refreshed, revoke, waiver

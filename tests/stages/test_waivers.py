@@ -15,7 +15,7 @@ from shared.errors import Permanent
 from shared.events import Event, WaiverGranted, WaiverRevoked, timestamp
 from shared.model.verdict import Verdict, Verdicts
 from shared.model.waiver import Waiver
-from shared.ports import Bus, Document, Put
+from shared.ports.store import Bus, Document, Put
 from tests.stages import guests
 from tests.stages.world import WORKLOAD, World
 

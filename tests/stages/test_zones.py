@@ -15,7 +15,8 @@ from shared.errors import Permanent, Transient, Untrusted
 from shared.events import Delivery
 from shared.guest.config import Config
 from shared.memory.machines import HOME
-from shared.ports import NoCapacity, Put, Vm
+from shared.ports.machines import NoCapacity, Vm
+from shared.ports.store import Put
 from tests.stages import guests
 from tests.stages.faults import Death, Fuse
 from tests.stages.test_failures import _failure, _until, failed, silent

@@ -33,7 +33,8 @@ from shared.model.value import sha256
 from shared.model.workload import OwnWheel, Workload
 from shared.notices import Sink
 from shared.policy.read import find
-from shared.ports import Document, VmSpec
+from shared.ports.machines import VmSpec
+from shared.ports.store import Document
 from shared.settings import Settings
 from tests.stages import guests
 from tests.support import built, claims

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from shared.model.manifest import ClaimedManifest, DebianPackage, Environment, PythonPackage
-from shared.ports import Archive
+from shared.ports.upstream import Archive
 from tests.support.built import Built
 from tests.support.market import TRIXIE
 

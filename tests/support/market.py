@@ -18,7 +18,7 @@ from shared.model.lock import LockedPython
 from shared.model.package import Package, Release
 from shared.model.value import Digest, sha256
 from shared.model.verdict import AdvisorySource, Finding, Known, Severity
-from shared.ports import Archive, Gone, IndexFile, Pin, Upstream
+from shared.ports.upstream import Archive, Gone, IndexFile, Pin, Upstream
 from shared.upstream import apt, depends
 from shared.upstream.mirrors import Mirrors
 from shared.upstream.proof import Prover

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from shared.ports import Archive
+from shared.ports.upstream import Archive
 from shared.upstream.depends import Present, installed, unmet
 from shared.upstream.packages_file import Archives, PackagesFile
 from tests.upstream.apt_repository import stanza

@@ -11,7 +11,7 @@ import pytest
 
 from shared.model.case import Facts
 from shared.model.package import Package
-from shared.ports import FactKind
+from shared.ports.judgement import FactKind
 from shared.settings import Settings
 from shared.upstream import connect, http
 from shared.upstream.facts import PypiFacts

@@ -17,7 +17,7 @@ from shared.memory.store import MemoryStore
 from shared.model.lock import LockedPython
 from shared.model.plan import Transfer
 from shared.model.workload import Workload
-from shared.ports import IndexFile
+from shared.ports.upstream import IndexFile
 from shared.settings import Settings
 from shared.upstream import connect
 from shared.upstream.publishers import MAX_SIZE

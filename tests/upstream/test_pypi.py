@@ -9,7 +9,7 @@ import pytest
 
 from shared.errors import Permanent, Transient
 from shared.model.manifest import DirectUrl, PythonPackage
-from shared.ports import IndexFile
+from shared.ports.upstream import IndexFile
 from shared.upstream import pypi
 from shared.upstream.pypi import PythonIndexClient, select
 from shared.upstream.simple_page import JSON

@@ -8,7 +8,7 @@ import pytest
 
 from shared.errors import Permanent, Transient
 from shared.model.workload import Workload
-from shared.ports import Pin, Upstream
+from shared.ports.upstream import Pin, Upstream
 from shared.settings import Settings
 from shared.upstream import connect
 from shared.upstream import resolver as resolver_module

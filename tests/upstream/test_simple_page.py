@@ -7,7 +7,7 @@ import json
 import pytest
 
 from shared.errors import Permanent
-from shared.ports import IndexFile
+from shared.ports.upstream import IndexFile
 from shared.upstream.simple_page import HTML, JSON, parse
 
 A, B = "a" * 64, "b" * 64

@@ -3,7 +3,7 @@
 `standing/<id>` holds what stands about a package, `decision` and that of each workload. What no document speaks of is
 allowed: it was when it came in. A package may stay while one workload that holds it may have it.
 
-1. Each package is judged for every workload that holds it (`shared.hearing`).
+1. Each package is judged for every workload that holds it (`shared.held.hearing`).
 2. A hold for want of data (old or lacking advisories, facts that the index did not tell) is no answer, nor is that
    nobody could judge for a workload: what stood stands, and an alarm says so. Else a day without data, or a mistake in
    the policy, would empty the repositories. What came in again since it was refused was allowed then.
@@ -22,18 +22,19 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from shared import alarms, awaiting, decision_log, hearing
+from shared import alarms, decision_log
 from shared.delivery import Outcome
 from shared.errors import Transient
 from shared.events import Event, HoldingsListed, VerdictChanged, derive
-from shared.hearing import Answer, Answers, Session
+from shared.held import awaiting, hearing
+from shared.held.hearing import Answer, Answers, Session
 from shared.held_files import RECORDS, package_id, record_id
 from shared.model.holdings import Held, Holdings
 from shared.model.package import key_of
 from shared.model.value import printable, sentence, sha256
 from shared.model.verdict import Decision, Verdicts
 from shared.policy.bench import BADNESS
-from shared.ports import Blobs, Document, Put, Store, Write
+from shared.ports.store import Blobs, Document, Put, Store, Write
 
 STANDING = "standing"
 _AGAIN, _AGAIN_KEPT = 3600.0, 86_400.0

@@ -27,7 +27,7 @@ from shared.model.value import printable, sha256
 from shared.model.verdict import Verdicts
 from shared.model.workload import Workload
 from shared.policy.judge import judge_all
-from shared.ports import Blobs, Document, Put, Store, Write
+from shared.ports.store import Blobs, Document, Put, Store, Write
 
 
 def judged(

@@ -23,7 +23,7 @@ from shared.model.verdict import Known, Verdict
 from shared.policy import lacking as want
 from shared.policy.bench import bench as bench_of
 from shared.policy.judge import judge_all
-from shared.ports import Facts
+from shared.ports.judgement import Facts
 
 MakeCourt = Callable[[Release, str], Court]
 """(release, name of a workload or nothing) to who judges it."""

@@ -15,13 +15,13 @@ from dataclasses import dataclass
 from shared.creation import vm_name
 from shared.errors import DmzError, Permanent, Transient
 from shared.events import VerdictChanged
-from shared.holdings import Remembered, remembered, wanted
+from shared.held.holdings import Remembered, remembered, wanted
+from shared.held.searched import Searched
 from shared.locking import difference
 from shared.model.holdings import HeldFile
 from shared.model.lock import Lock
 from shared.model.value import printable
-from shared.ports import Blobs, Document, Put, Store
-from shared.searched import Searched
+from shared.ports.store import Blobs, Document, Put, Store
 from shared.settings import Settings
 
 COLLECTION = "affected"

@@ -5,7 +5,7 @@
 2. What is deleted is a version, as Artifact Registry can do no other. One file that is needed keeps all of its version,
    and so nothing has to be brought back.
 3. What came in within `days` stays, as somebody may be about to use it; what has no record stays, since nobody knows
-   when it came or how it could come again. It is an alarm already (`shared.holdings`).
+   when it came or how it could come again. It is an alarm already (`shared.held.holdings`).
 4. While a run goes on nothing is deleted: its plan counts on what it found there. That is looked at before each
    version; and before the first, whether a run that went on meanwhile has left a lock.
 5. Before a version is deleted its records say that it goes. A run that planned in between ends with a sentence, and
@@ -25,11 +25,12 @@ from typing import Any, Protocol
 from shared.bom.names import is_document
 from shared.creation import vm_name
 from shared.errors import DmzError, Permanent, Transient
+from shared.held.holdings import repositories, wanted
 from shared.held_files import RECORDS, record_id
-from shared.holdings import repositories, wanted
 from shared.model.lock import Lock
 from shared.model.value import Digest
-from shared.ports import Document, Put, Registry, Stored, Write
+from shared.ports.registry import Registry, Stored
+from shared.ports.store import Document, Put, Write
 from shared.settings import Settings
 
 _DAY = 86_400.0

@@ -10,11 +10,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from shared.errors import Permanent
+from shared.held.reevaluation import STANDING, standing_id
 from shared.held_files import RECORDS, by_name, record_id, recorded, recorded_key
 from shared.model.plan import Transfer
 from shared.model.value import Digest
-from shared.ports import Store, Stored
-from shared.reevaluation import STANDING, standing_id
+from shared.ports.registry import Stored
+from shared.ports.store import Store
 from shared.settings import Settings
 
 

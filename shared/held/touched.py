@@ -12,11 +12,11 @@ Where that cannot be told, everything is judged again: nothing was listed yet, o
 from __future__ import annotations
 
 from shared.errors import Permanent
-from shared.holdings import awaited
+from shared.held.holdings import awaited
 from shared.model.holdings import Holdings
 from shared.model.purl_pattern import matches
 from shared.model.waiver import Waiver
-from shared.ports import Blobs, Store
+from shared.ports.store import Blobs, Store
 from shared.waivers import SHOWN
 
 _LONG_AGO = 86_400.0

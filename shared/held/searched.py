@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from shared.errors import Permanent, Transient
 from shared.model.value import sha256
-from shared.ports import Blobs, Document, Put, Store
+from shared.ports.store import Blobs, Document, Put, Store
 
 _COLLECTION = "reevaluations"
 _LEASE = 30.0

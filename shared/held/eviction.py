@@ -4,7 +4,7 @@
 2. What goes is written down before anything is deleted: whoever comes after a death knows it.
 3. Whole versions are deleted, as Artifact Registry can do no other; what else belonged to them is brought back, fetched
    and proved like everything that comes in: before anything is deleted, to see that it can be, and after it
-   (`shared.bringing_back`).
+   (`shared.held.bringing_back`).
 4. Gone is what the repository does not list any more, after that as well; until then the event comes again.
 5. Record, log, standing and event are one batch. Done twice, it is done once.
 6. Whom it touches is searched after that, within bounds, and keeps no eviction from being recorded; what a death left
@@ -14,7 +14,7 @@
 
 A package is kept only where a workload that holds it may have it, where the stage has no right to delete, or where
 something that may be held would be lost with it: with the reason, and with an alarm in the latter cases. That a VM runs
-with it keeps nothing: what is installed there stays installed; the run is listed (`shared.affected`).
+with it keeps nothing: what is installed there stays installed; the run is listed (`shared.held.affected`).
 """
 
 from __future__ import annotations
@@ -23,19 +23,21 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from shared import affected, alarms, awaiting, decision_log
-from shared.bringing_back import CannotReturn, leaves, proved, refused_of, staying
+from shared import alarms, decision_log
 from shared.delivery import Outcome
 from shared.errors import DmzError, Permanent, Transient
 from shared.events import Event, PackageEvicted, VerdictChanged, derive
+from shared.held import affected, awaiting
+from shared.held.bringing_back import CannotReturn, leaves, proved, refused_of, staying
+from shared.held.reevaluation import STANDING, standing_id
+from shared.held.searched import Searched
 from shared.held_files import RECORDS, package_id, record_id, recorded, recorded_key
 from shared.model.holdings import HeldFile, Holdings
 from shared.model.plan import Transfer
 from shared.model.value import printable, sha256
 from shared.model.verdict import Verdicts
-from shared.ports import Blobs, Document, NotPermitted, Put, Registry, Store, Stored, Write
-from shared.reevaluation import STANDING, standing_id
-from shared.searched import Searched
+from shared.ports.registry import NotPermitted, Registry, Stored
+from shared.ports.store import Blobs, Document, Put, Store, Write
 from shared.settings import Settings
 
 COLLECTION = "evictions"

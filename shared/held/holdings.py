@@ -27,7 +27,9 @@ from shared.model.package import CODENAMES, Release
 from shared.model.plan import Transfer, transfers
 from shared.model.value import printable, sha256
 from shared.model.workload import Workload
-from shared.ports import Blobs, Document, Registry, Store, Stored, Upstream
+from shared.ports.registry import Registry, Stored
+from shared.ports.store import Blobs, Document, Store
+from shared.ports.upstream import Upstream
 from shared.settings import Settings
 
 _LOUD = 100

@@ -1,0 +1,48 @@
+"""The private repositories: what they hold, uploads, deletions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from shared.errors import Permanent
+from shared.model.lock import LockedArchive, LockedPython
+from shared.model.value import Digest
+
+
+@dataclass(frozen=True)
+class Stored:
+    """One file in a private repository."""
+
+    repository: str
+    name: str
+    """Python and apt: the file's name; generic: `package:version:filename`."""
+    sha256: Digest
+    size: int
+    owner: str = ""
+    """Resource name of the version that it belongs to: what is deleted as one."""
+
+
+class NotPermitted(Permanent):
+    """The stage's account lacks the right: whoever deploys has decided so."""
+
+
+class Registry(Protocol):
+    """The private repositories of Artifact Registry."""
+
+    def stored(self, repository: str) -> Sequence[Stored]: ...
+    def delete_version(self, owner: str) -> None:
+        """Deletes every file of a version (`Stored.owner`) and waits; what is not there is gone. NotPermitted."""
+        ...
+
+    def upload_python(self, repository: str, file: LockedPython, path: Path) -> None: ...
+    def upload_apt(self, repository: str, file: LockedArchive, path: Path) -> None: ...
+    def upload_generic(self, repository: str, package: str, version: str, filename: str, path: Path) -> None:
+        """An upload of what is already there with the same bytes succeeds; with other bytes it is Permanent."""
+        ...
+
+    def download_generic(
+        self, repository: str, package: str, version: str, filename: str, to: Path
+    ) -> None: ...
