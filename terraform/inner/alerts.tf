@@ -19,6 +19,13 @@ locals {
       duration  = "0s"
       todo      = "The inner stage cannot work with its settings; its log line names the variable."
     }
+    "inner stage slow" = {
+      filter    = "resource.type = \"cloud_run_revision\" AND metric.type = \"logging.googleapis.com/user/${google_logging_metric.dmz["dmz/stage_seconds"].name}\""
+      aligner   = "ALIGN_PERCENTILE_99"
+      threshold = 540 # seconds
+      duration  = "0s"
+      todo      = "The inner stage needs nearly as long for an event as Pub/Sub waits for it (600 s); longer, and the event comes again while it is being handled. Its log lines `event-handled` say which event."
+    }
     "inner stage tries again and again" = {
       # One delivery that waits for a VM is tried again now and then; this is more than that, for half an hour.
       filter    = "resource.type = \"cloud_run_revision\" AND metric.type = \"logging.googleapis.com/user/${google_logging_metric.dmz["dmz/retries"].name}\""

@@ -28,6 +28,28 @@ locals {
       duration  = "0s"
       todo      = "A run ended without success; its document in `runs` names the stage and the reason."
     }
+    "lost notifications" = {
+      filter    = "resource.type = \"cloud_run_revision\" AND metric.type = \"logging.googleapis.com/user/${google_logging_metric.dmz["dmz/lost_notifications"].name}\""
+      aligner   = "ALIGN_DELTA"
+      threshold = 0
+      duration  = "0s"
+      todo      = "The sink took nothing for a day, and what it was to hear is given up: the log lines `notification` say what, and `said` in `notices` says what the sink answered."
+    }
+    "lost traces" = {
+      # Now and then one is lost, and nobody need rise for it.
+      filter    = "resource.type = \"cloud_run_revision\" AND metric.type = \"logging.googleapis.com/user/${google_logging_metric.dmz["dmz/lost_traces"].name}\""
+      aligner   = "ALIGN_DELTA"
+      threshold = 10
+      duration  = "3600s"
+      todo      = "Cloud Trace has not taken spans for an hour. No run is hurt, and the console has the spans of runs: does telemetry.googleapis.com answer, and may the stages write to it?"
+    }
+    "missing data about exploitation" = {
+      filter    = "resource.type = \"cloud_run_revision\" AND metric.type = \"logging.googleapis.com/user/${google_logging_metric.dmz["dmz/lacking_data"].name}\""
+      aligner   = "ALIGN_DELTA"
+      threshold = 0
+      duration  = "0s"
+      todo      = "A list of what is exploited could not be read, so packages that a policy judges by it are held: the log lines `data-lacking` name the address (settings `kev` and `epss`)."
+    }
     "misconfigured stage" = {
       filter    = "resource.type = \"cloud_run_revision\" AND metric.type = \"logging.googleapis.com/user/${google_logging_metric.dmz["dmz/misconfigured"].name}\""
       aligner   = "ALIGN_DELTA"
@@ -58,12 +80,28 @@ locals {
       duration  = "0s"
       todo      = "A workload could not prove what it is; `appraisals` has every rule and its answer."
     }
+    "slow stage" = {
+      # A request that the limit has ended logs no time; its event waits, which `stuck runs` watches.
+      filter    = "resource.type = \"cloud_run_revision\" AND metric.type = \"logging.googleapis.com/user/${google_logging_metric.dmz["dmz/stage_seconds"].name}\""
+      aligner   = "ALIGN_PERCENTILE_99"
+      threshold = 540 # seconds
+      duration  = "0s"
+      todo      = "A stage needs nearly as long for an event as Pub/Sub waits for it (600 s); longer, and the event comes again while it is being handled. Its log lines `event-handled` say which event and how many bytes: smaller shards (setting `shard_bytes`), or more memory and processors for the stage."
+    }
     "stuck runs" = {
       filter    = "${local.subscription_of} = monitoring.regex.full_match(\"(attestation|outer|scanner|sync)--.*\") AND metric.type = \"pubsub.googleapis.com/subscription/oldest_unacked_message_age\""
       aligner   = "ALIGN_MAX"
       threshold = 1800 # seconds
       duration  = "300s"
       todo      = "An event waits for its stage. Look at the stage's log and at its instances."
+    }
+    "stage tries again and again" = {
+      # A passing trouble is tried again now and then; this is more than that, for half an hour.
+      filter    = "resource.type = \"cloud_run_revision\" AND metric.type = \"logging.googleapis.com/user/${google_logging_metric.dmz["dmz/retries"].name}\""
+      aligner   = "ALIGN_DELTA"
+      threshold = 10
+      duration  = "1800s"
+      todo      = "A stage asks for its events again: its log lines `delivery-postponed` say what it lacks, an index, a repository or room for a TPU."
     }
     "watchdog asleep" = {
       filter    = "resource.type = \"pubsub_topic\" AND resource.labels.topic_id = \"sweep-requested\" AND metric.type = \"pubsub.googleapis.com/topic/send_message_operation_count\""

@@ -201,6 +201,7 @@ WATCHES = (
         "[local.number]",
         "money",
     ),
+    Fault("told when it is too late", "outer/alerts.tf", "threshold = 540", "threshold = 601", "slowness"),
     Fault("money spent unseen", "outer/budget.tf", '"FORECASTED_SPEND"', '"CURRENT_SPEND"', "money"),
 )
 

@@ -298,6 +298,13 @@ resource "google_project_iam_custom_role"''',
         "alerts",
     ),
     Fault(
+        "a distribution is no number",
+        "inner/alerts.tf",
+        '"ALIGN_PERCENTILE_99"',
+        '"ALIGN_DELTA"',
+        "slowness",
+    ),
+    Fault(
         "retries are counted by another event",
         "inner/metrics.tf",
         "delivery-postponed",

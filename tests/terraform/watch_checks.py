@@ -1,5 +1,6 @@
 """What watches the two projects: 1. every trouble has its alert, which says what to do and asks for what exists;
-2. logs are counted by fields that the stages write; 3. the money of both has its alert."""
+2. logs are counted by fields that the stages write; 3. the money of both has its alert; 4. who is too slow for Pub/Sub is
+named before Pub/Sub gives up."""
 
 from __future__ import annotations
 
@@ -16,16 +17,22 @@ TROUBLES: dict[Root, tuple[str, ...]] = {
     "outer": (
         "dead letters",
         "failed runs",
+        "lost notifications",
+        "lost traces",
         "misconfigured stage",
+        "missing data about exploitation",
         "outer VM older than its limit",
         "package alarms",
         "refused attestations",
+        "slow stage",
+        "stage tries again and again",
         "stuck runs",
         "watchdog asleep",
     ),
     "inner": (
         "inner VM up for long",
         "inner stage misconfigured",
+        "inner stage slow",
         "inner stage tries again and again",
         "stuck inner runs",
     ),
@@ -87,6 +94,26 @@ def money(plan: Plan) -> Iterator[str]:  # 3
             yield f"{one.address} speaks only when the money is spent"
 
 
+def slowness(plan: Plan) -> Iterator[str]:  # 4
+    waited = min(int(one.values["ack_deadline_seconds"]) for one in _pushing(plan))
+    for one in resources(plan, "google_monitoring_alert_policy"):
+        for condition in one.values["conditions"]:
+            for rule in condition.get("condition_threshold") or []:
+                measured = re.findall(r'logging\.googleapis\.com/user/([^"]+)"', str(rule["filter"]))
+                summed = rule["aggregations"][0]["per_series_aligner"] == "ALIGN_DELTA"
+                # A distribution has no order that a threshold could ask for.
+                if any(name in MEASURED for name in measured) and summed:
+                    yield f"{one.address} compares a distribution with a number"
+                if "dmz/stage_seconds" in measured and not 0 < rule["threshold_value"] < waited:
+                    yield f"{one.address} speaks only after the {waited} s that Pub/Sub waits"
+
+
+def _pushing(plan: Plan) -> Iterator[Resource]:
+    for one in resources(plan, "google_pubsub_subscription"):
+        if one.values.get("push_config"):
+            yield one
+
+
 def _number(plan: Plan) -> str:
     """This project's own, as Terraform read it."""
     read = plan["prior_state"]["values"]["root_module"]["resources"]
@@ -126,6 +153,6 @@ def _filter(condition: Mapping[str, Any]) -> str:
     return str(next(condition[kind][0] for kind in kinds if condition.get(kind))["filter"])
 
 
-WATCH = (alerts, log_metrics, money)
-INNER_WATCH = (alerts, log_metrics)
+WATCH = (alerts, log_metrics, money, slowness)
+INNER_WATCH = (alerts, log_metrics, slowness)
 """The budget is the outer project's, for both."""
