@@ -17,33 +17,22 @@ import re
 import subprocess
 import sys
 import tempfile
-import time
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from functions.sync import stage
-from shared.delivery import Desk
-from shared.events import Delivery, VerdictsWritten
-from shared.gcp.registry import ArtifactRegistry
-from shared.judgement import Court
-from shared.memory.bus import MemoryBus
-from shared.memory.store import MemoryBlobs, MemoryStore
-from shared.model.case import Subject
-from shared.model.verdict import Verdicts
+from shared.model.manifest import ClaimedManifest
 from shared.model.workload import Workload
-from shared.policy import read as policies
-from shared.policy.judge import judge_all
-from shared.settings import Settings
+from shared.ports.upstream import Upstream
 from shared.upstream import connect
-from tests.benchmarks.bench_sync import Credentials, Registry
+from tests.benchmarks import sync_stage
+from tests.benchmarks.sync_stage import Registry, Synced
 from tests.support import built, claims
 from tests.support.built import Built
 from tests.support.market import Market
 
 SIZES = (100, 400, 1600)
-_RUN = "run-000000000000"
 _WORKLOAD = Workload(name="many", runtime_version="r", accelerator_type="a", install="true", smoke="true")
 
 
@@ -94,89 +83,36 @@ def one(size: int) -> dict[str, float]:
         folder = Path(name)
         registry = Registry(folder, ["dmz-python"])
         try:
-            settings = Settings(
-                project="bench",
-                registry_endpoint=registry.url,
-                generic_repository="files",
-                python_index=index,
-                policy="offline",
-            )
-            client = ArtifactRegistry(settings)
-            client.__dict__["_credentials"] = Credentials(registry.token())
-            first, shards = _sync(market, manifest, settings, client, folder)
-            listed = sorted(file.sha256 for file in client.stored("dmz-python"))
+            settings = registry.settings(python_index=index)
+
+            def upstream(workload: Workload) -> Upstream:
+                return replace(connect.upstream(settings, workload), apt=market, unmet=lambda *_: "")
+
+            def world() -> sync_stage.World:
+                return sync_stage.new_world(registry, settings, market, upstream, folder)
+
+            first = _sync(world(), manifest)
+            listed = sorted(file.sha256 for file in registry.client(settings).stored("dmz-python"))
             if listed != hashes:
                 raise SystemExit(f"Of {size} files {len(listed)} are there.")
-            again, _ = _sync(market, manifest, settings, client, folder, transferred=0)
+            again = _sync(world(), manifest, transferred=0)
         finally:
             registry.close()
             server.terminate()
-    return {"size": size, "seconds": first, "shards": shards, "again": again, "peak": _peak()}
-
-
-def _sync(
-    market: Market,
-    manifest: claims.ClaimedManifest,
-    settings: Settings,
-    client: ArtifactRegistry,
-    folder: Path,
-    transferred: int | None = None,
-) -> tuple[float, int]:
-    """Seconds from the verdicts to the closed sync, and shards."""
-    store, blobs, bus = MemoryStore(), MemoryBlobs(), MemoryBus(workers=2)
-    policy = policies.find("offline")
-    subjects = [Subject(package=p.package()) for e in manifest.environments for p in e.packages]
-    subjects += [Subject(package=p.package(manifest.release), in_base=True) for p in manifest.debian]
-    case = Court(market, policy, manifest.release, time.time()).case(subjects)
-    verdicts = Verdicts(manifest=manifest.digest, case=case.digest, verdicts=judge_all(case))
-    for value in (manifest, case, verdicts, _WORKLOAD):
-        blobs.put(value.canonical())
-    fields = {
-        "state": "running",
-        "stage": "sync",
-        "workload_digest": _WORKLOAD.digest,
-        "workload": _WORKLOAD.name,
-        "requested": time.time(),
+    return {
+        "size": size,
+        "seconds": first.seconds,
+        "shards": first.shards,
+        "again": again.seconds,
+        "peak": _peak(),
     }
-    store.put_many("runs", {_RUN: fields})
-    ports = stage.Ports(
-        store=store,
-        blobs=blobs,
-        registry=client,
-        advisories=market,
-        policy=lambda: policy,
-        upstream=lambda w: replace(connect.upstream(settings, w), apt=market, unmet=lambda *_: ""),
-        settings=settings,
-        clock=time.time,
-        scratch=folder,
-    )
-    desk = Desk("sync", store, bus, lambda e: stage.handle_event(e, ports), lambda e: stage.settle(e, ports))
 
-    def receive(delivery: Delivery) -> bool:
-        desk.deliver(delivery)
-        return True
 
-    bus.subscribe("sync", receive)
-    written = VerdictsWritten(
-        run_id=_RUN,
-        manifest=manifest.digest,
-        verdicts=verdicts.digest,
-        allow=len(verdicts.verdicts),
-        hold=0,
-        block=0,
-    )
-    begun = time.perf_counter()
-    bus.send("verdicts-written", written.canonical(), {})
-    bus.drain(3600)
-    seconds = time.perf_counter() - begun
-    ended = [event for event in bus.published if event.type == "sync-completed"]
-    run = store.get("runs", _RUN) or {}
-    if len({event.id for event in ended}) != 1:
-        raise SystemExit(f"The sync ended {len(ended)} times: {run.get('reason') or bus.dead}")
-    ((_, counted),) = store.find("syncs", "run_id", _RUN)
-    if transferred is not None and run["planned"] != transferred:
-        raise SystemExit(f"A second run transfers {run['planned']} files.")
-    return seconds, int(counted["shards"])
+def _sync(world: sync_stage.World, manifest: ClaimedManifest, transferred: int | None = None) -> Synced:
+    done = sync_stage.sync(world, manifest, _WORKLOAD, seconds=3600)
+    if transferred is not None and done.run["planned"] != transferred:
+        raise SystemExit(f"A second run transfers {done.run['planned']} files.")
+    return done
 
 
 def main(sizes: tuple[int, ...]) -> int:
