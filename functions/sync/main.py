@@ -24,10 +24,11 @@ from shared.upstream import connect
 
 def wire(settings: Settings) -> Desk:
     """The stage over Google's services and the upstream indexes, as `settings` names them."""
+    store = FirestoreStore(settings.project)
     ports = Ports(
-        store=FirestoreStore(settings.project),
+        store=store,
         blobs=FirestoreBlobs(settings.project),
-        registry=ArtifactRegistry(settings),
+        registry=ArtifactRegistry(settings, store),
         advisories=judgement.advisories(settings, "sync"),
         policy=judgement.policy(settings),
         upstream=functools.partial(connect.upstream, settings),

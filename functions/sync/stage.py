@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import functools
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from packaging.utils import canonicalize_name
-
 from functions.sync import decide
-from shared import attested, held_files, logged, papers, second_look, waivers
+from shared import attested, held_files, locksmith, logged, papers, second_look, waivers
 from shared.carrier import Carrier
 from shared.creation import vm_name
 from shared.delivery import Outcome, fail, in_turn
@@ -27,13 +25,9 @@ from shared.events import (
 )
 from shared.held import affected, eviction, holdings
 from shared.judgement import Court, documents
-from shared.locking.debian import DebianLocker, installed_after
-from shared.locking.offer import Judge, Replaced
-from shared.locking.python import PythonLocker
 from shared.model.case import Case
-from shared.model.lock import Change, Lock, LockedArchive, LockedEnvironment
+from shared.model.lock import Lock
 from shared.model.manifest import ClaimedManifest
-from shared.model.package import Package
 from shared.model.plan import Plan, Transfer, transfers
 from shared.model.policy import Policy
 from shared.model.value import Digest
@@ -43,9 +37,8 @@ from shared.policy.judge import judge_all
 from shared.ports.judgement import Advisories
 from shared.ports.registry import Registry
 from shared.ports.store import Blobs, Document, Put, Store
-from shared.ports.upstream import Archive, Upstream
+from shared.ports.upstream import Upstream
 from shared.settings import Settings
-from shared.upstream.tags import supported
 
 _PARALLEL = 8
 """Transfers at once in one shard: past this the network, not the waiting, is the limit."""
@@ -83,7 +76,7 @@ def handle_event(event: Event, ports: Ports) -> Outcome:
             ports.clock(),
         )
     if isinstance(event.data, VerdictChanged):
-        return eviction.changed(event, event.data, _evictor(event, ports))
+        return eviction.changed(event, event.data, _evictor(ports))
     run = ports.store.get("runs", event.run_id) or {}
     if run.get("state") != "running":
         return Outcome()
@@ -107,7 +100,10 @@ def _plan(event: Event, data: VerdictsWritten, run: Document, ports: Ports) -> O
     waivers.check_still(verdicts.verdicts, ports.store, ports.clock())
     held = waivers.in_force(ports.store)
     court = Court(ports.advisories, ports.policy(), manifest.release, ports.clock(), workload.name, held)
-    lock = _lock(event, data.manifest, manifest, verdicts, workload, ports, court, run)
+    lock, chosen = locksmith.make(
+        manifest, workload, verdicts, ports.upstream(workload), court, decide.installed(run)
+    )
+    ports.store.put_many("verdicts", documents(data.run_id, chosen))
     names = ports.settings
     wanted = transfers(lock, names.python_repository, manifest.release.codename, names.generic_repository)
     missing = decide.missing(wanted, _held(wanted, ports), _proved(wanted, ports))
@@ -159,104 +155,6 @@ def _brought(court: Court) -> dict[str, Verdict]:
 def _begun(run_id: str, ports: Ports) -> bool:
     """Whether the inner VM has its record, and with it the lock that it installs."""
     return ports.store.get("vms", vm_name("inner", run_id)) is not None
-
-
-def _lock(
-    event: Event,
-    digest: Digest,
-    manifest: ClaimedManifest,
-    verdicts: Verdicts,
-    workload: Workload,
-    ports: Ports,
-    court: Court,
-    run: Document,
-) -> Lock:
-    upstream = ports.upstream(workload)
-    needed = {(each.package.ecosystem, each.package.name): each.needed_by for each in verdicts.verdicts}
-    pins = {name: source.pin for source in workload.apt_sources for name in source.packages}
-    court = replace(court, facts=upstream.facts, needed=needed, apt_pins=pins)
-    judged: dict[str, Verdict] = {}
-
-    def judge(
-        packages: Sequence[Package], is_source: bool, replaces: Replaced | None = None, /
-    ) -> Sequence[Verdict]:
-        result = court.packages(packages, is_source, replaces)
-        judged.update({verdict.package.purl: verdict for verdict in result})
-        return result
-
-    by_purl = {verdict.package.purl: verdict for verdict in verdicts.verdicts}
-    decide.check_readable(manifest)
-    decide.check_base(manifest, by_purl)
-    generic = decide.lock_generic(manifest, workload, by_purl)
-    with ThreadPoolExecutor(1, thread_name_prefix="apt") as pool:
-        # The distribution's indexes are read while PyPI's are.
-        index = pool.submit(upstream.apt.archives, manifest.release)
-        environments, changes = _lock_python(manifest, workload, upstream, judge, by_purl)
-        archives, moved = _lock_debian(
-            manifest, index.result(), upstream, judge, by_purl, decide.installed(run)
-        )
-    replaced = {change.after.purl for change in (*changes, *moved)}
-    chosen = [verdict for purl, verdict in judged.items() if purl in replaced]
-    if event.run_id:  # else it is only proposed
-        ports.store.put_many("verdicts", documents(event.run_id, chosen))
-    return Lock(
-        workload=workload.name,
-        manifest=digest,
-        release=manifest.release,
-        environments=environments,
-        debian=archives,
-        generic=generic,
-        changes=(*changes, *moved),
-    )
-
-
-def _lock_python(
-    manifest: ClaimedManifest,
-    workload: Workload,
-    upstream: Upstream,
-    judge: Judge,
-    verdicts: Mapping[str, Verdict],
-) -> tuple[tuple[LockedEnvironment, ...], tuple[Change, ...]]:
-    locker = PythonLocker(
-        index=upstream.index,
-        resolver=upstream.resolver,
-        judge=judge,
-        build_requirements=upstream.build_requirements,
-        record=upstream.record,
-        verdicts=verdicts,
-        own={wheel.filename: wheel.sha256 for wheel in workload.wheels},
-        constraints=workload.constraints,
-        overrides=workload.overrides,
-    )
-    environments: list[LockedEnvironment] = []
-    changes: list[Change] = []
-    wanted = decide.environments(manifest)
-    own = {canonicalize_name(wheel.filename.split("-")[0]) for wheel in workload.wheels}
-    upstream.index.prefetch(
-        {p.name for e in wanted for p in e.packages if p.name not in own and not p.in_base}
-    )
-    for environment in wanted:
-        locked, changed = locker.lock(environment, supported(manifest, environment.python))
-        environments.append(locked)
-        changes += changed
-    return tuple(environments), tuple(changes)
-
-
-def _lock_debian(
-    manifest: ClaimedManifest,
-    archives: Mapping[tuple[str, str], tuple[Archive, ...]],
-    upstream: Upstream,
-    judge: Judge,
-    verdicts: Mapping[str, Verdict],
-    installed: float,
-) -> tuple[tuple[LockedArchive, ...], tuple[Change, ...]]:
-    """`installed`: when the outer VM had installed; what has left the pool since is looked for as of then."""
-    earlier = functools.cache(lambda: upstream.apt.as_of(manifest.release, installed))
-    chosen, changes = DebianLocker(archives, judge, verdicts, earlier).lock(manifest)
-    locked = tuple(archive for _, archive in chosen)
-    if unmet := upstream.unmet([found for found, _ in chosen], installed_after(manifest, locked)):
-        raise Permanent(f"The Debian packages do not fit together: {unmet}")
-    return locked, changes
 
 
 def _held(wanted: Sequence[Transfer], ports: Ports) -> dict[str, dict[Digest, int]]:
@@ -337,7 +235,7 @@ def _carrier(ports: Ports, workload: Workload, run_id: str) -> Carrier:
 # --- re-evaluation ---
 
 
-def _evictor(event: Event, ports: Ports) -> eviction.Evictor:
+def _evictor(ports: Ports) -> eviction.Evictor:
     return eviction.Evictor(
         store=ports.store,
         blobs=ports.blobs,
@@ -347,12 +245,12 @@ def _evictor(event: Event, ports: Ports) -> eviction.Evictor:
         bring=functools.partial(_once_more, ports, True),
         prove=functools.partial(_once_more, ports, False),
         relock=lambda holders, searched: affected.relocks(
-            holders, lambda each: _lock_anew(event, each, ports), searched
+            holders, lambda each: _lock_anew(each, ports), searched
         ),
     )
 
 
-def _lock_anew(event: Event, each: holdings.Remembered, ports: Ports) -> Lock:
+def _lock_anew(each: holdings.Remembered, ports: Ports) -> Lock:
     """The lock that this run would get today: everything that its outer VM had is judged again."""
     digest, workload = each.lock.manifest, each.workload
     manifest = ClaimedManifest.read(ports.blobs.get(digest), f"The manifest {digest}")
@@ -360,9 +258,10 @@ def _lock_anew(event: Event, each: holdings.Remembered, ports: Ports) -> Lock:
     case = Case.read(ports.blobs.get(first.case), f"The case {first.case}")
     held = waivers.in_force(ports.store)
     court = Court(ports.advisories, ports.policy(), manifest.release, ports.clock(), workload.name, held)
-    now = replace(court, facts=ports.upstream(workload).facts).judge(case.subjects)
+    upstream = ports.upstream(workload)
+    now = replace(court, facts=upstream.facts).judge(case.subjects)
     verdicts = Verdicts(manifest=digest, case=first.case, verdicts=now)
-    return _lock(event, digest, manifest, verdicts, workload, ports, court, each.run)
+    return locksmith.make(manifest, workload, verdicts, upstream, court, decide.installed(each.run))[0]
 
 
 def _once_more(ports: Ports, upload: bool, several: Sequence[Transfer]) -> None:
@@ -392,7 +291,7 @@ def settle(event: Event, ports: Ports) -> Sequence[Event]:
 
 def sweep(event: Event, ports: Ports) -> Iterator[tuple[str, Outcome]]:
     """What was left halfway: runs that could be closed, evictions."""
-    yield from in_turn(_unclosed(event, ports), eviction.left(event, _evictor(event, ports)))
+    yield from in_turn(_unclosed(event, ports), eviction.left(event, _evictor(ports)))
 
 
 def _unclosed(event: Event, ports: Ports) -> Iterator[tuple[str, Outcome]]:

@@ -154,9 +154,9 @@ def test_the_same_lock_is_searched_once_in_a_refresh(
     searches: list[str] = []
     honest = stage._lock_anew
 
-    def counted(event: Any, each: Any, ports: Any) -> Any:
+    def counted(each: Any, ports: Any) -> Any:
         searches.append(each.run_id)
-        return honest(event, each, ports)
+        return honest(each, ports)
 
     monkeypatch.setattr(stage, "_lock_anew", counted)
     world.registry.sealed = True
