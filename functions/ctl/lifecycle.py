@@ -41,9 +41,11 @@ class Started:
             self.running.stdin.write(KEEP)
             self.running.stdin.close()
 
-    def stop(self) -> None:
-        """Ends it, and returns when nothing of it is left."""
+    def stop(self, wait: bool = True) -> None:
+        """Ends it, and returns when nothing of it is left; without `wait` at once."""
         self.running.terminate()
+        if not wait:
+            return
         try:
             self.running.wait(_STOP_SECONDS)
         except subprocess.TimeoutExpired:
@@ -51,14 +53,20 @@ class Started:
             self.running.wait()
 
 
-def start(layout: Layout, environment: Mapping[str, str], broker: str = "auto") -> Started:
-    """Start a supervisor in a session of its own: Ctrl-C is for the command line, which ends things in order."""
+def start(
+    layout: Layout, environment: Mapping[str, str], broker: str = "auto", functions: Path | None = None
+) -> Started:
+    """Start a supervisor in a session of its own: Ctrl-C is for the command line, which ends things in order.
+
+    `functions`: where the stages' sources stand, if not in this checkout.
+    """
     layout.prepare()
     if listed := environment.get("DMZ_PRICES"):
         # The supervisor starts in another directory.
         environment = {**environment, "DMZ_PRICES": os.fspath(Path(listed).absolute())}
     log = layout.logs / "supervisor.log"
-    command = (sys.executable, "-P", "-m", "functions.local", "--leash", "--broker", broker)
+    command = [sys.executable, "-P", "-m", "functions.local", "--leash", "--broker", broker]
+    command += ["--functions", os.fspath(functions)] if functions else []
     with log.open("wb") as output:
         running = subprocess.Popen(
             (*command, "--state", os.fspath(layout.home)),

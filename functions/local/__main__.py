@@ -9,7 +9,7 @@ import sys
 import threading
 from pathlib import Path
 
-from functions.local.layout import KINDS, explained, layout
+from functions.local.layout import CHECKOUT, KINDS, explained, layout
 from functions.local.supervisor import Choice, Supervisor
 from shared.errors import DmzError
 
@@ -28,10 +28,14 @@ def main() -> int:
     parser.add_argument(
         "--leash", action="store_true", help="end when standard input closes, unless a k came first"
     )
+    parser.add_argument(
+        "--functions", type=Path, help="where the stages' sources stand (default: this checkout's)"
+    )
     arguments = parser.parse_args()
     try:
         places = layout(os.environ, arguments.state)
-        supervisor = Supervisor(Choice(places, dict(os.environ), arguments.broker))
+        sources = arguments.functions or CHECKOUT / "functions"
+        supervisor = Supervisor(Choice(places, dict(os.environ), arguments.broker, sources))
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, lambda *_: supervisor.stop())
         if arguments.leash:

@@ -90,11 +90,11 @@ class System:
     connection: Connection
 
     @classmethod
-    def start(cls, home: Path, world: World, **more: str) -> System:
+    def start(cls, home: Path, world: World, functions: Path | None = None, **more: str) -> System:
         environment = environment_of(home, world, **more)
         places = layout(environment)
         chosen = advisories.choose(places.cache, "default", os.fspath(world.advisories), lambda _text: None)
-        started = lifecycle.start(places, {**environment, **chosen.environment()}, "sdk")
+        started = lifecycle.start(places, {**environment, **chosen.environment()}, "sdk", functions)
         up = lifecycle.wait_until_up(places, started, lambda _text: None)
         before = dict(os.environ)
         try:
