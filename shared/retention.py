@@ -53,7 +53,9 @@ EXPIRING: Mapping[str, Kept] = {
     "blobs": Kept(WITH_RUN_DAYS, "manifests, verdicts, locks and plans of runs, results of appraisals"),
     "chunks": Kept(WITH_RUN_DAYS, "the bytes of blobs, which end with their heads"),
     "claims": Kept(REPLAY_DAYS, "an event that was handled is not handled again while it may come again"),
+    "dead_letters": Kept(REPLAY_DAYS, "what could not be handled, while it may be published again"),
     "endings": Kept(WITH_RUN_DAYS, "a run ends once"),
+    "imports": Kept(REPLAY_DAYS, "an upload that is being imported is waited for, not sent again"),
     "nonce-requests": Kept(REPLAY_DAYS, "one nonce for one request, however often it comes"),
     "nonce-uses": Kept(REPLAY_DAYS, "a nonce counts once; it is good for an hour at the most"),
     "nonce-values": Kept(

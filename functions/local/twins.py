@@ -81,7 +81,7 @@ class Twins:
             "clock": time.time,
         }
         carrying: dict[str, Any] = {
-            "registry": ArtifactRegistry(settings),
+            "registry": ArtifactRegistry(settings, store),
             "upstream": functools.partial(connect.upstream, settings),
             "settings": settings,
             "scratch": Path(tempfile.gettempdir()),

@@ -7,7 +7,7 @@ https://cloud.google.com/artifact-registry/docs/reference/rest/v1/projects.locat
 
 What may pass is tried again here within a budget, with what Retry-After asks for (`shared.patience`): a shard that
 comes again lists and looks at everything once more. An upload may be sent twice: what is there already is compared by
-its hash, never assumed.
+its hash, never assumed. An import that goes on is waited for instead (`shared.gcp.imports`).
 """
 
 from __future__ import annotations
@@ -32,24 +32,21 @@ from google.auth.transport.requests import Request
 from google.cloud import artifactregistry_v1
 
 from shared import patience
-from shared.errors import Permanent, Transient
+from shared.errors import DmzError, Permanent, Transient
+from shared.gcp import imports
 from shared.gcp.errors import translated
 from shared.model.lock import LockedArchive, LockedPython
 from shared.model.value import printable
 from shared.ports.registry import NotPermitted, Stored
+from shared.ports.store import Store
 from shared.settings import Settings
 
 _API = "https://artifactregistry.googleapis.com"
 _SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 _BOUNDARY = "package-dmz-7MA4YWxkTrZu0gW"
 _CHUNK = 1 << 20
-_OPERATION_SECONDS = 300
+_DELETION_SECONDS = 300
 _ATTEMPTS = 5
-_ALREADY_EXISTS = 6
-"""https://github.com/googleapis/googleapis/blob/master/google/rpc/code.proto"""
-_FINAL = {3, 7, 9, 11, 12}
-"""INVALID_ARGUMENT, PERMISSION_DENIED, FAILED_PRECONDITION, OUT_OF_RANGE, UNIMPLEMENTED: the same content would fail
-again (https://google.aip.dev/194)."""
 
 
 class _TokenOnly(Credentials):
@@ -70,7 +67,9 @@ class _TokenOnly(Credentials):
 class ArtifactRegistry:
     """Port `Registry` for one project and location."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, store: Store | None = None) -> None:
+        """`store` remembers imports that outlast a delivery; without one this object alone does."""
+        self._imports = imports.Imports(store)
         self._settings = settings
         self._api = settings.registry_endpoint or _API
 
@@ -113,7 +112,7 @@ class ArtifactRegistry:
         what = f"Deleting {owner.partition('/repositories/')[2]}"
         with translated(what):
             try:
-                self._client.delete_version(name=owner).result(timeout=_OPERATION_SECONDS)
+                self._client.delete_version(name=owner).result(timeout=_DELETION_SECONDS)
             except exceptions.NotFound:
                 return
             except exceptions.Forbidden as error:
@@ -122,7 +121,7 @@ class ArtifactRegistry:
                 ) from error
             except futures.TimeoutError as error:
                 raise Transient(
-                    f"{what} was not finished by Artifact Registry within {_OPERATION_SECONDS} s."
+                    f"{what} was not finished by Artifact Registry within {_DELETION_SECONDS} s."
                 ) from error
 
     def upload_python(self, repository: str, file: LockedPython, path: Path) -> None:
@@ -153,7 +152,8 @@ class ArtifactRegistry:
     def upload_apt(self, repository: str, file: LockedArchive, path: Path) -> None:
         url = f"{self._api}/upload/v1/{self._name(repository)}/aptArtifacts:create?uploadType=multipart"
         what = f"Uploading {file.filename}"
-        taken = self._multipart(url, {}, "application/vnd.debian.binary-package", path, what)
+        kind = "application/vnd.debian.binary-package"
+        taken = self._multipart(url, {}, kind, path, what, file.sha256)
         # What is there already is ignored by the service, which then names no artifact.
         if not (taken or {}).get("aptArtifacts"):
             self._same_archive(repository, file)
@@ -162,8 +162,9 @@ class ArtifactRegistry:
         url = f"{self._api}/upload/v1/{self._name(repository)}/genericArtifacts:create?uploadType=multipart"
         names = {"packageId": package, "versionId": version, "filename": filename}
         what = f"Uploading {filename}"
-        if self._multipart(url, names, "application/octet-stream", path, what) is None:
-            self._same(repository, f"{package}:{version}:{filename}", _digest_of(path))
+        digest = _digest_of(path)
+        if self._multipart(url, names, "application/octet-stream", path, what, digest) is None:
+            self._same(repository, f"{package}:{version}:{filename}", digest)
 
     def download_generic(self, repository: str, package: str, version: str, filename: str, to: Path) -> None:
         name = quote(f"{package}:{version}:{filename}", safe=":")
@@ -184,14 +185,44 @@ class ArtifactRegistry:
         patience.persist(download, _ATTEMPTS)
 
     def _multipart(
-        self, url: str, names: dict[str, str], kind: str, path: Path, what: str
+        self, url: str, names: dict[str, str], kind: str, path: Path, what: str, digest: str
     ) -> dict[str, Any] | None:
         """Upload and wait for the end of the operation: its response; None if the service holds such a file already."""
-        return patience.persist(lambda: self._multipart_once(url, names, kind, path, what), _ATTEMPTS)
+        key = imports.place(url, names, digest)
 
-    def _multipart_once(
-        self, url: str, names: dict[str, str], kind: str, path: Path, what: str
-    ) -> dict[str, Any] | None:
+        def imported() -> dict[str, Any] | DmzError | None:
+            begun = self._going_on(key, what)
+            if begun is None:
+                started = self._begin(url, names, kind, path, what)
+                if started is None:
+                    return None
+                begun = imports.Begun(started, time.time())
+            return self._imports.brought(key, begun, lambda name: self._operation(name, what), what)
+
+        outcome = patience.persist(imported, _ATTEMPTS)
+        if isinstance(outcome, DmzError):
+            raise outcome
+        return outcome
+
+    def _going_on(self, key: str, what: str) -> imports.Begun | None:
+        """The import of the same bytes that an earlier delivery has begun, if the service still knows of it."""
+        begun = self._imports.going_on(key)
+        try:
+            if begun:
+                self._operation(begun.name, what)
+        except Permanent:
+            self._imports.forget(key)
+            return None
+        except Transient:
+            pass  # it is looked at again soon enough
+        return begun
+
+    def _operation(self, name: str, what: str) -> dict[str, Any]:
+        operation: dict[str, Any] = self._get(f"{self._api}/v1/{name}", what).json()
+        return operation
+
+    def _begin(self, url: str, names: dict[str, str], kind: str, path: Path, what: str) -> str | None:
+        """The name of the operation that imports what was uploaded; None if such a file is there already."""
         head = (
             f"--{_BOUNDARY}\r\nContent-Type: application/json; charset=UTF-8\r\n\r\n{json.dumps(names)}\r\n"
             f"--{_BOUNDARY}\r\nContent-Type: {kind}\r\n\r\n"
@@ -205,31 +236,7 @@ class ArtifactRegistry:
         if answer.status_code == 409:
             return None
         _accepted(answer, what)
-        operation = self._finished(answer.json().get("operation", {}), what)
-        error = operation.get("error") or {}
-        # A conflict is told by the operation, not by the answer to the upload.
-        if error.get("code") == _ALREADY_EXISTS:
-            return None
-        if error:
-            words = printable(str(error.get("message")), 300).removesuffix(".")
-            if error.get("code") in _FINAL:
-                raise Permanent(f"{what} was refused by Artifact Registry after the upload: {words}.")
-            raise Transient(f"{what} failed in Artifact Registry after the upload: {words}.")
-        response: dict[str, Any] = operation.get("response", {})
-        return response
-
-    def _finished(self, operation: dict[str, Any], what: str) -> dict[str, Any]:
-        """Follow a long-running operation to its end (https://google.aip.dev/151)."""
-        deadline, pause = time.monotonic() + _OPERATION_SECONDS, 0.05
-        while operation.get("name") and not operation.get("done"):
-            if time.monotonic() > deadline:
-                raise Transient(
-                    f"{what} was not finished by Artifact Registry within {_OPERATION_SECONDS} s."
-                )
-            time.sleep(pause)
-            pause = min(2.0, pause * 2)
-            operation = self._get(f"{self._api}/v1/{operation['name']}", what).json()
-        return operation
+        return str(answer.json().get("operation", {}).get("name", ""))
 
     def _same_archive(self, repository: str, file: LockedArchive) -> None:
         """Permanent if the repository has other bytes of this very package, version and architecture."""

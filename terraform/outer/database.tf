@@ -14,7 +14,7 @@ locals {
   # Firestore deletes a document some time after its field `expire_at`; one without it stays. How long each lives, and
   # what is kept for ever, is shared/retention.py; tests/terraform/test_retention.py compares.
   expiring = toset([
-    "affected", "alarms", "appraisals", "blobs", "chunks", "claims", "endings", "nonce-requests", "nonce-uses",
+    "affected", "alarms", "appraisals", "blobs", "chunks", "claims", "dead_letters", "endings", "imports", "nonce-requests", "nonce-uses",
     "nonce-values", "nonces", "notices", "progress", "proved", "reevaluations", "runs", "shards", "slices", "spans", "syncs", "token-uses",
     "verdicts", "vms", "workers",
   ])

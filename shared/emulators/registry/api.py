@@ -209,7 +209,8 @@ class Api:
         return self._delete(request, parts["repository"], files, "BatchDeleteVersionsMetadata")
 
     def _list_files(self, request: Request, _email: str, parts: Parts) -> Reply:
-        items = [self._file(parts["repository"], file) for file in self._store.files(parts["repository"])]
+        held = sorted(self._store.files(parts["repository"]), key=lambda file: file.created)
+        items = [self._file(parts["repository"], file) for file in held[: len(held) - request.unlisted]]
         return _json(page(_by_name(items), request.query, "files", {"name", "owner"}))
 
     def _get_file(self, _request: Request, _email: str, parts: Parts) -> Reply:
@@ -271,11 +272,12 @@ class Api:
                 injected(request)
                 added = apt.store_artifact(self._store, repository, parent, staged)
             except Problem as problem:
-                return _json({"operation": self._operations.failed(metadata, problem)})
+                failed = self._operations.failed(metadata, problem, request.operation_polls)
+                return _json({"operation": failed})
             answer = {"aptArtifacts": added} if added else {}
-            return _json(
-                {"operation": self._operations.succeeded(metadata, answer, "UploadAptArtifactResponse")}
-            )
+            kind = "UploadAptArtifactResponse"
+            done = self._operations.succeeded(metadata, answer, kind, request.operation_polls)
+            return _json({"operation": done})
 
         return self._uploads.receive(request, f"{repository}/aptArtifacts", commit)
 
@@ -290,9 +292,11 @@ class Api:
                 injected(request)
                 artifact = generic.store_artifact(self._store, repository, new, staged)
             except Problem as problem:
-                return _json({"operation": self._operations.failed(metadata, problem)})
+                failed = self._operations.failed(metadata, problem, request.operation_polls)
+                return _json({"operation": failed})
             artifact["name"] = f"{parent}/genericArtifacts/{artifact['name']}"
-            return _json({"operation": self._operations.succeeded(metadata, artifact, "GenericArtifact")})
+            done = self._operations.succeeded(metadata, artifact, "GenericArtifact", request.operation_polls)
+            return _json({"operation": done})
 
         return self._uploads.receive(request, f"{repository}/genericArtifacts", commit)
 
@@ -318,9 +322,9 @@ class Api:
         try:
             injected(request)
         except Problem as problem:
-            return _json(self._operations.failed(metadata, problem))
+            return _json(self._operations.failed(metadata, problem, request.operation_polls))
         self._store.remove(repository, files)
-        return _json(self._operations.succeeded(metadata))
+        return _json(self._operations.succeeded(metadata, polls=request.operation_polls))
 
     def _repository(self, name: str) -> dict[str, Any]:
         kind = self._config.repositories[name]

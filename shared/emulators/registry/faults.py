@@ -6,7 +6,9 @@ Only with `"faults": true` in the configuration, and only on the bare loopback a
 
 It meets the next `count` requests whose method is `method` (absent: any) and in whose path the regular expression
 `path` is found. Kinds: `status` (code, retry_after), `cut_request` and `cut_reply` (after_bytes), `operation` (status,
-message: the upload is taken, its operation fails, nothing is stored). `{"quota_bytes": N}` sets the quota instead.
+message: the upload is taken, its operation fails, nothing is stored; with `polls` only after so many looks at it, and
+with the status OK it ends well then), `lag` (files: the listing leaves out so many, the newest ones).
+`{"quota_bytes": N}` sets the quota instead.
 DELETE removes all, GET tells what is left.
 """
 
@@ -21,7 +23,7 @@ from shared.emulators.registry.http import Reply, Request
 from shared.emulators.registry.problems import RPC_CODE, Problem, reason
 
 PATH = "/_faults"
-_KINDS = {"status", "cut_request", "cut_reply", "operation"}
+_KINDS = {"status", "cut_request", "cut_reply", "operation", "lag"}
 _LIMIT = 1 << 16
 
 
@@ -95,16 +97,21 @@ def before(action: dict[str, Any], request: Request) -> Request:
     if action["kind"] == "cut_request":
         request.body.cut_after = int(action["after_bytes"])
     if action["kind"] == "operation":
-        status = action.get("status", "UNAVAILABLE")
-        if status not in RPC_CODE:
-            raise Problem(400, f"A fault's status cannot be {status!r}.")
-        return replace(
-            request,
-            operation_error=Problem(
-                500, action.get("message", "The service is currently unavailable."), status
-            ),
-        )
+        return _late(action, request)
+    if action["kind"] == "lag":
+        return replace(request, unlisted=int(action["files"]))
     return request
+
+
+def _late(action: dict[str, Any], request: Request) -> Request:
+    status = action.get("status", "UNAVAILABLE")
+    late = replace(request, operation_polls=int(action.get("polls", 0)))
+    if status == "OK":
+        return late
+    if status not in RPC_CODE:
+        raise Problem(400, f"A fault's status cannot be {status!r}.")
+    words = action.get("message", "The service is currently unavailable.")
+    return replace(late, operation_error=Problem(500, words, status))
 
 
 def after(action: dict[str, Any], reply: Reply) -> Reply:

@@ -37,6 +37,10 @@ class Request:
     body: Body
     # Set by faults.py alone: the operation that this request starts must fail like this.
     operation_error: Problem | None = None
+    operation_polls: int = 0
+    """So often the operation is said to go on."""
+    unlisted: int = 0
+    """So many files, the newest ones, the listing does not have yet."""
 
 
 @dataclass
