@@ -62,6 +62,14 @@ class Letter:
         return self.attributes.get("ce-type", "").removeprefix("package-dmz.").removesuffix(".v1")
 
     @property
+    def stage(self) -> str:
+        """Who could not handle it; empty if it does not say."""
+        if given := self.attributes.get("stage"):
+            return given
+        subscription = self.attributes.get(f"{_SOURCE}Subscription", "").rpartition("/")[2]
+        return subscription.partition("--")[0] if "--" in subscription else ""
+
+    @property
     def given_up(self) -> bool:
         """A stage has finished the event with this failure; else nobody ever answered Pub/Sub."""
         return "reason" in self.attributes
@@ -80,5 +88,5 @@ class Letter:
         return {
             name: value
             for name, value in self.attributes.items()
-            if name not in ("reason", "topic") and not name.startswith(_SOURCE)
+            if name not in ("reason", "stage", "topic") and not name.startswith(_SOURCE)
         }

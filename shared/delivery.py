@@ -22,11 +22,21 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 
-from shared import handling, logs
+from shared import handling, letters, logs
 from shared.creation import Kind, vm_name
 from shared.decision_log import without, witnessed
 from shared.errors import DmzError, Permanent, Transient, Untrusted
-from shared.events import REPORTS, WITH_TOKENS, Delivery, Event, RunFailed, decode, derive, kept
+from shared.events import (
+    DEAD_LETTERS,
+    REPORTS,
+    WITH_TOKENS,
+    Delivery,
+    Event,
+    RunFailed,
+    decode,
+    derive,
+    kept,
+)
 from shared.handling import Handling
 from shared.model import trace as tracing
 from shared.model.attestation_payloads import hidden
@@ -107,6 +117,8 @@ class Desk:
 
     def deliver(self, delivery: Delivery) -> None:
         """Returns when the delivery may be acknowledged; raises Transient if it must come again."""
+        if delivery.topic == DEAD_LETTERS:
+            return letters.note(self.store, self.stage, delivery)
         try:
             event = decode(delivery)
         except Permanent as error:
@@ -252,7 +264,7 @@ class Desk:
 
     def _dead_letter(self, body: bytes, attributes: Mapping[str, str], reason: str) -> None:
         """Kept for an operator; and a line of the log, which a metric counts."""
-        self.bus.dead_letter(body, attributes, reason)
+        self.bus.dead_letter(body, {**attributes, "stage": self.stage}, reason)
         topic = printable(str(attributes.get("topic", "")), 60)
         logs.line("dead-lettered", "ERROR", f"{topic}: {printable(reason, 2000)}", self.stage, topic=topic)
 

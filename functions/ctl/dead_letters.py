@@ -28,24 +28,9 @@ from functions.local.layout import Layout
 from shared.dead_letters import Letter
 from shared.delivery import ENDED
 from shared.errors import DmzError, Permanent, Transient
-from shared.events import (
-    REPORTS,
-    TYPES,
-    DeadLetterDropped,
-    Delivery,
-    Event,
-    ce_type,
-    decode,
-    derived_id,
-    kept,
-    timestamp,
-)
+from shared.events import DeadLetterDropped, Event, derived_id, timestamp
+from shared.letters import about, again, shown
 from shared.model.value import printable, sha256
-
-_SECRETS = ("token", "report_token", "nonce", "secret")
-_HIDDEN = re.compile(r'"hidden(": ?"| )sha256:[0-9a-f]{64}')
-_SECRET = re.compile(rf'("(?:{"|".join(_SECRETS)})"\s*:\s*")[^"]*')
-_RUN = re.compile(rb'"run_id": ?"(run-[0-9a-f]{12})"')
 
 
 @dataclass(frozen=True)
@@ -150,44 +135,6 @@ def summary(letter: Letter, now: float) -> dict[str, Any]:
     }
 
 
-def about(letter: Letter) -> str:
-    """The run that it names; empty if it names none."""
-    try:
-        return read(letter).run_id
-    except Permanent:
-        found = _RUN.search(letter.body)
-        return found[1].decode() if found else ""
-
-
-def read(letter: Letter) -> Event:
-    """The event; Permanent with why it is none."""
-    delivery = Delivery(letter.body, letter.topic, letter.original(), letter.id, letter.published)
-    return decode(delivery)
-
-
-def shown(letter: Letter) -> str:
-    """The body for people: secrets are replaced by their hash (3)."""
-    safe = kept(Delivery(letter.body, "", {}))  # a token by its form, wherever it stands
-    try:
-        return json.dumps(_masked(json.loads(safe)), indent=2)
-    except (ValueError, RecursionError):
-        safe = kept(Delivery(letter.body, letter.topic, letter.original()))
-        return printable(_SECRET.sub(r"\1hidden", safe.decode(errors="replace")), 20_000)
-
-
-def _masked(content: Any) -> Any:
-    if isinstance(content, list):
-        return [_masked(each) for each in content]
-    if not isinstance(content, dict):
-        return content
-    return {
-        key: f"hidden {sha256(value.encode(errors='replace'))}"
-        if key in _SECRETS and isinstance(value, str) and not value.startswith("hidden ")
-        else _masked(value)
-        for key, value in content.items()
-    }
-
-
 def _found(letters: Iterable[Letter], id: str) -> Letter:
     for letter in letters:
         if letter.id == id:
@@ -230,32 +177,6 @@ def replay(desk: Desk, id: str, as_json: bool) -> int:
 
 _AFTER_THE_END = ("run-failed", "run-requested", "cancel-requested")
 """A run that failed may still have VMs to delete; a request that is given up becomes another run."""
-
-
-def again(letter: Letter) -> Event:
-    """The event to publish; Permanent if it would come back as it is.
-
-    A stage that gave an event up has finished with its id: it is handled once more under another one only, which
-    follows from the letter (2). What no stage ever answered keeps its own, and so does a VM's report, of which there is
-    one: else its work could be done twice.
-    """
-    if letter.topic not in TYPES:
-        raise Permanent(f"The letter names no topic that there is: '{printable(letter.topic, 60)}'; drop it.")
-    if _HIDDEN.search(letter.body.decode(errors="replace")):  # 3
-        raise Permanent(
-            "Its body held a token, and was hidden when the letter was kept: whoever sent it must send it again."
-        )
-    try:
-        event = read(letter)
-    except Permanent as error:  # 4
-        raise Permanent(f"It would come back at once: {error}") from error
-    if not letter.given_up or event.type in REPORTS:
-        return event
-    replay_id = f"dead-letter-{sha256(f'{letter.id} {letter.published}'.encode())[7:23]}"
-    attributes = letter.original() | {"ce-type": ce_type(event.type), "replay-id": replay_id}
-    if event.data.entry or not event.run_id:
-        attributes["ce-id"] = f"{event.id[:90]}-{replay_id}"
-    return decode(Delivery(letter.body, event.type, attributes, letter.id, letter.published))
 
 
 def _ended(desk: Desk, event: Event) -> str:

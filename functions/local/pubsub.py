@@ -14,6 +14,7 @@ import httpx
 
 from shared.errors import Permanent, Transient
 from shared.events import DEAD_LETTERS, SUBSCRIBERS, TYPES, WITH_TOKENS
+from shared.model.routes import LETTERS_TO
 
 _ACK_SECONDS = 600
 """Pub/Sub's longest: a handler that is slower is delivered to again while it works."""
@@ -41,7 +42,8 @@ class PubSub:
                 {"topic": self._topic(DEAD_LETTERS), "ackDeadlineSeconds": 60},
             )
             for stage, address in endpoints.items():
-                for topic in SUBSCRIBERS[stage]:
+                also = (DEAD_LETTERS,) if stage == LETTERS_TO else ()
+                for topic in (*SUBSCRIBERS[stage], *also):
                     _put(client, f"subscriptions/{stage}--{topic}", self._push(topic, address))
 
     def subscribe(self, name: str, topic: str, filter: str = "") -> None:
@@ -110,7 +112,7 @@ class PubSub:
             # Without one the emulator delivers again every second: a passing trouble of ten seconds would be final.
             "retryPolicy": {"minimumBackoff": "1s", "maximumBackoff": "10s"},
         }
-        if topic == WITH_TOKENS:
+        if topic in (WITH_TOKENS, DEAD_LETTERS):  # a letter about a letter would go round for ever
             return content
         policy = {"deadLetterTopic": self._topic(DEAD_LETTERS), "maxDeliveryAttempts": _ATTEMPTS}
         return content | {"deadLetterPolicy": policy}

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
 from functions.outer import decide
-from shared import logged, machines, notices
+from shared import letters, logged, machines, notices
 from shared.delivery import ENDED, Outcome, fail, in_turn
 from shared.errors import DmzError, Permanent, Untrusted
 from shared.events import (
@@ -35,7 +35,9 @@ def handle_event(event: Event, ports: Ports) -> Outcome:
     if isinstance(event.data, CancelRequested):
         return _cancel(event, event.data, ports)
     if isinstance(event.data, DeadLetterDropped):
-        return Outcome((logged.dropped(event, event.data, ports.clock()),))
+        now, data = ports.clock(), event.data
+        noted = letters.dropped(data.message, data.reason, data.by, now)
+        return Outcome((logged.dropped(event, data, now), noted))
     if isinstance(event.data, RunFailed):
         ports.machines("outer").end(event.run_id)
     elif not isinstance(event.data, VerdictChanged | AttestationAppraised):

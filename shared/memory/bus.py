@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from shared import dead_letters
 from shared.events import DEAD_LETTERS, SUBSCRIBERS, Delivery, Event, kept, timestamp
 from shared.memory.pulled import PullSubscription
+from shared.model.routes import LETTERS_TO
 
 Receiver = Callable[[Delivery], bool]
 """Handles one delivery; False, or an exception, asks for another."""
@@ -50,23 +51,27 @@ class MemoryBus:
             if subscription.topic == topic:
                 subscription.put(Delivery(body, topic, dict(attributes), message_id, published))
         for stage, topics in SUBSCRIBERS.items():
-            if topic not in topics or stage not in self._receivers:
-                continue
-            for _ in range(self._copies):
-                delivery = Delivery(body, topic, dict(attributes), message_id, published)
-                with self._idle:
-                    self._open += 1
-                    delay = self._random.uniform(0, self._max_delay)
-                self._pool.submit(self._deliver, self._receivers[stage], delivery, delay)
+            if topic in topics:
+                self._push(stage, Delivery(body, topic, dict(attributes), message_id, published))
 
     def dead_letter(self, body: bytes, attributes: Mapping[str, str], reason: str) -> None:
         names = dead_letters.kept(attributes, reason)
         kept_body, message_id = dead_letters.body(body), str(next(self._ids))
+        now = timestamp(time.time())
         for subscription in list(self.pulled.values()):
             if subscription.topic == DEAD_LETTERS:
-                now = timestamp(time.time())
                 subscription.put(Delivery(kept_body, DEAD_LETTERS, dict(names), message_id, now))
+        self._push(LETTERS_TO, Delivery(kept_body, DEAD_LETTERS, dict(names), message_id, now))
         self.dead.append((kept_body, names, names.pop("reason")))
+
+    def _push(self, stage: str, delivery: Delivery) -> None:
+        if stage not in self._receivers:
+            return
+        for _ in range(self._copies):
+            with self._idle:
+                self._open += 1
+                delay = self._random.uniform(0, self._max_delay)
+            self._pool.submit(self._deliver, self._receivers[stage], delivery, delay)
 
     def drain(self, timeout: float) -> bool:
         """Wait until nothing is under way; False if that did not happen in `timeout` seconds."""
@@ -83,9 +88,10 @@ class MemoryBus:
                 with contextlib.suppress(BaseException):  # who raises or dies has not acknowledged
                     if receiver(delivery):
                         return
-            self.dead_letter(
-                kept(delivery), delivery.attributes, f"not handled after {self._attempts} deliveries"
-            )
+            if delivery.topic != DEAD_LETTERS:  # a letter about a letter would go round for ever
+                self.dead_letter(
+                    kept(delivery), delivery.attributes, f"not handled after {self._attempts} deliveries"
+                )
         finally:
             with self._idle:
                 self._open -= 1

@@ -45,6 +45,9 @@ SUBSCRIBERS: dict[str, tuple[str, ...]] = {
 }
 """Stage to the topics that are pushed to it, a subscription `<stage>--<topic>` each."""
 
+LETTERS_TO = "outer"
+"""Stage to which dead letters are pushed, too: it notes them where the console reads (`shared.letters`)."""
+
 PUBLISHERS: dict[str, tuple[str, ...]] = {
     "run-requested": ("operator", "Cloud Scheduler", "sync"),
     "outer-install-completed": ("outer VM",),

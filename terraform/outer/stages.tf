@@ -16,6 +16,9 @@ locals {
   policies   = { "/policies" = google_storage_bucket.dmz["policies"].name }
   advisories = var.advisories_in_bucket ? { "/advisories" = google_storage_bucket.dmz["advisories"].name } : {}
 
+  # Noted where the console reads (shared/letters.py): who pulls a letter takes it from others.
+  letters = { (google_pubsub_topic.dead_letters.name) = { project = var.project, dead_letters = true } }
+
   dead_letter_topic = "projects/${var.project}/topics/${google_pubsub_topic.dead_letters.name}"
 }
 
@@ -34,7 +37,7 @@ module "outer" {
   name                = "outer"
   project             = var.project
   pubsub_agent        = local.pubsub_agent
-  topics              = local.pushed["outer"]
+  topics              = merge(local.pushed["outer"], local.letters)
 
   depends_on = [google_project_service.api, google_project_service_identity.agent]
 }

@@ -18,6 +18,7 @@ from functions.ctl.held import LocalHeld
 from functions.ctl.logs import _PIECE, Tail
 from functions.local.layout import Layout
 from functions.local.pubsub import HOLD, PubSub
+from shared import letters
 from shared.dead_letters import Letter
 from shared.events import DEAD_LETTERS, Delivery, Event, RunFailed, VerdictsWritten, decode, run_id_of
 from shared.machines import vm_name
@@ -420,8 +421,8 @@ def letter(topic: str, body: bytes, **attributes: str) -> Letter:
 
 def test_only_what_a_stage_finished_gets_other_ids() -> None:
     body = VerdictsWritten(run_id=UNKNOWN, manifest=SOME, verdicts=SOME, allow=1, hold=0, block=0).canonical()
-    plain = dead_letters.read(letter("verdicts-written", body))
-    given_up = dead_letters.again(letter("verdicts-written", body, reason="No."))
+    plain = letters.read(letter("verdicts-written", body))
+    given_up = letters.again(letter("verdicts-written", body, reason="No."))
     assert given_up.replay_id.startswith("dead-letter-")
     assert given_up.id != plain.id
     assert decode(Delivery(given_up.body(), given_up.type, given_up.attributes())) == given_up, (
@@ -429,28 +430,28 @@ def test_only_what_a_stage_finished_gets_other_ids() -> None:
     )
     subscription = {"CloudPubSubDeadLetterSourceSubscription": "sync--verdicts-written"}
     unanswered = Letter("17", body, subscription, "2026-11-22T10:00:00Z", "a")
-    assert dead_letters.again(unanswered) == plain
+    assert letters.again(unanswered) == plain
     assert "No stage has acknowledged it" in unanswered.reason
     request = json.dumps({"workload": WORKLOAD.model_dump(mode="json")}).encode()
-    first, second = (dead_letters.again(letter("run-requested", request, reason="No.")) for _ in range(2))
-    assert first.run_id == second.run_id != dead_letters.read(letter("run-requested", request)).run_id
+    first, second = (letters.again(letter("run-requested", request, reason="No.")) for _ in range(2))
+    assert first.run_id == second.run_id != letters.read(letter("run-requested", request)).run_id
 
 
 @pytest.mark.parametrize("depth", [500, 900, 5000])
 def test_a_body_of_any_depth_is_shown_without_its_secrets(depth: int) -> None:
     body = b'{"a":' * depth + b'{"report_token": "s3cret"}' + b"}" * depth
-    said = dead_letters.shown(letter("gossip", body))
+    said = letters.shown(letter("gossip", body))
     assert said.startswith("{")
     assert "s3cret" not in said
-    assert "s3cret" not in dead_letters.shown(letter("gossip", b'{"report_token": "s3cret'))
+    assert "s3cret" not in letters.shown(letter("gossip", b'{"report_token": "s3cret'))
 
 
 def test_secrets_are_not_shown() -> None:
     failed = RunFailed(run_id=UNKNOWN, stage="inner", reason="No.").canonical()
-    assert UNKNOWN in dead_letters.shown(letter("run-failed", failed))
+    assert UNKNOWN in letters.shown(letter("run-failed", failed))
     report = json.dumps({"run_id": UNKNOWN, "report_token": "s3cret-s3cret-s3cret"}).encode()
-    assert "s3cret" not in dead_letters.shown(letter("outer-install-completed", report))
+    assert "s3cret" not in letters.shown(letter("outer-install-completed", report))
     token = "eyJhbGciOiJSUzI1.eyJpc3MiOiJodHRwcz.c2lnbmF0dXJlLXg"
     for topic, body in (("manifest-published", {"deep": [{"token": token}]}), ("gossip", {"other": token})):
-        assert token not in dead_letters.shown(letter(topic, json.dumps(body).encode()))
-    assert "s3cret" not in dead_letters.shown(letter("outer-install-completed", b'{"report_token": "s3cret'))
+        assert token not in letters.shown(letter(topic, json.dumps(body).encode()))
+    assert "s3cret" not in letters.shown(letter("outer-install-completed", b'{"report_token": "s3cret'))

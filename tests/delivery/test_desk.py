@@ -352,7 +352,10 @@ def test_what_cannot_be_decoded_is_kept_with_the_reason(broken: Delivery) -> Non
     office = Office()
     office.desk.deliver(broken)
     body, attributes, reason = office.bus.dead[0]
-    assert (body, attributes) == (broken.body, {**broken.attributes, "topic": broken.topic})
+    assert (body, attributes) == (
+        broken.body,
+        {**broken.attributes, "topic": broken.topic, "stage": office.desk.stage},
+    )
     assert reason.endswith(".")
     assert office.bus.published == []
 

@@ -16,7 +16,8 @@ from functions.local import leftovers, platform, project
 from functions.local.platform import Platform
 from functions.local.pubsub import HOLD, PubSub
 from shared.emulators import tokens
-from shared.events import SUBSCRIBERS, TYPES, RunRequested, SweepRequested
+from shared.events import DEAD_LETTERS, SUBSCRIBERS, TYPES, RunRequested, SweepRequested
+from shared.model.routes import LETTERS_TO
 from tests.local.up import Up, eventually
 
 
@@ -43,12 +44,14 @@ def test_every_topic_and_subscription_is_there_with_its_dead_letters(up: Up) -> 
     subscriptions = httpx.get(f"{base}/subscriptions", params={"pageSize": 100}).json()["subscriptions"]
     by_name = {one["name"].rsplit("/")[-1]: one for one in subscriptions}
     expected = {f"{stage}--{topic}" for stage, topics in SUBSCRIBERS.items() for topic in topics}
+    expected |= {f"{LETTERS_TO}--{DEAD_LETTERS}"}
     assert set(by_name) == expected | {HOLD}
     for name in expected:
         assert by_name[name]["ackDeadlineSeconds"] == 600
         # Pub/Sub's own dead letter would hold the whole message, and with it a credential.
         policy = by_name[name].get("deadLetterPolicy")
-        assert (policy is None) == name.endswith("--attestation-requested")
+        # One about a dead letter would go round for ever.
+        assert (policy is None) == name.endswith(("--attestation-requested", "--dead-letters"))
         assert policy is None or policy["maxDeliveryAttempts"] == 10
         assert not by_name[name].get("enableMessageOrdering")
 

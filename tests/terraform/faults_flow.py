@@ -155,9 +155,23 @@ DELIVERY = (
     Fault(
         "tokens in dead letters",
         SUBSCRIPTIONS,
-        "for_each = each.value.credentials ? [] : [var.dead_letter_topic]",
+        "for_each = each.value.credentials || each.value.dead_letters ? [] : [var.dead_letter_topic]",
         "for_each = [var.dead_letter_topic]",
         "careful_subscriptions",
+    ),
+    Fault(
+        "letters about letters",
+        SUBSCRIPTIONS,
+        "each.value.credentials || each.value.dead_letters ?",
+        "each.value.credentials ?",
+        "careful_subscriptions",
+    ),
+    Fault(
+        "dead letters are not noted",
+        "outer/stages.tf",
+        'merge(local.pushed["outer"], local.letters)',
+        'local.pushed["outer"]',
+        "dead_letters",
     ),
     Fault("tokens kept for a week", SUBSCRIPTIONS, '"3600s"', '"604800s"', "careful_subscriptions"),
     Fault(

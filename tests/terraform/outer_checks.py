@@ -1,7 +1,7 @@
 """What must hold of the outer project's plan beside `checks`: it is what the code speaks of, and nothing more.
 
 1. A topic for each event type. 2. A push subscription for each subscriber. 3. Publishers are those of the code.
-4. Dead letters are held. 5. The environment has the code's settings. 6. The outer VM may do two things.
+4. Dead letters are held, and noted. 5. The environment has the code's settings. 6. The outer VM may do two things.
 7. Nothing reaches the outer network, and from it the web alone is reached. 8. Signing keys are those of the code.
 9. Documents that expire are swept by Firestore, and no others. 10. Every query of the code has its index.
 11. The watchdog ticks. 12. A data service hears its own nonces alone. 13. What is held is judged again every hour.
@@ -16,6 +16,7 @@ from typing import Any
 from functions.local import project
 from shared import retention
 from shared.events import DEAD_LETTERS, PUBLISHERS, SUBSCRIBERS, TYPES, WITH_TOKENS
+from shared.model.routes import LETTERS_TO
 from shared.settings import Settings
 from tests.terraform import checks, queries
 from tests.terraform.harness import CHECKOUT
@@ -40,6 +41,7 @@ def subscriptions(plan: Plan) -> Iterator[str]:  # 2
         if one.values.get("push_config")
     }
     wanted = {f"{stage}--{topic}": topic for stage in STAGES for topic in SUBSCRIBERS[stage]}
+    wanted |= {f"{LETTERS_TO}--{DEAD_LETTERS}": DEAD_LETTERS}
     yield from (f"nothing is pushed by {name}" for name in sorted(set(wanted) - set(made)))
     yield from (
         f"{name} is pushed to a stage that does not take it" for name in sorted(set(made) - set(wanted))
@@ -77,8 +79,11 @@ def dead_letters(plan: Plan) -> Iterator[str]:  # 4
         for one in resources(plan, "google_pubsub_subscription")
         if str(one.values["topic"]).endswith(DEAD_LETTERS)
     ]
-    if [one.values["name"] for one in held] != [f"{DEAD_LETTERS}-hold"]:
-        yield "dead letters are lost: nothing subscribes to their topic"
+    if sorted(str(one.values["name"]) for one in held) != [
+        f"{DEAD_LETTERS}-hold",
+        f"{LETTERS_TO}--{DEAD_LETTERS}",
+    ]:
+        yield "dead letters are lost, or not noted: their topic has not its two subscriptions"
     forwarded = {
         grant.on.removeprefix("pubsub subscription ")
         for grant in grants(plan)

@@ -24,8 +24,9 @@ resource "google_pubsub_subscription" "push" {
   }
 
   # Pub/Sub forwards whole messages: bodies with credentials have no dead-letter policy, the stage keeps them without.
+  # Neither have dead letters, which would come round for ever.
   dynamic "dead_letter_policy" {
-    for_each = each.value.credentials ? [] : [var.dead_letter_topic]
+    for_each = each.value.credentials || each.value.dead_letters ? [] : [var.dead_letter_topic]
     content {
       dead_letter_topic     = dead_letter_policy.value
       max_delivery_attempts = var.attempts
@@ -48,7 +49,7 @@ resource "google_pubsub_subscription" "push" {
 
 # Forwarding to the dead-letter topic acknowledges here.
 resource "google_pubsub_subscription_iam_member" "dead_letters" {
-  for_each = { for topic, one in var.topics : topic => one if var.image != null && !one.credentials }
+  for_each = { for topic, one in var.topics : topic => one if var.image != null && !one.credentials && !one.dead_letters }
 
   project      = var.project
   subscription = google_pubsub_subscription.push[each.key].name

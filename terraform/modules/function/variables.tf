@@ -120,10 +120,11 @@ variable "pubsub_agent" {
 }
 
 variable "topics" {
-  description = "Topics that are pushed to the stage: the topic's short name to its project, and whether its bodies hold credentials (docs/decisions/0008-who-speaks-for-a-run.md)."
+  description = "Topics that are pushed to the stage: the topic's short name to its project, whether its bodies hold credentials (docs/decisions/0008-who-speaks-for-a-run.md), and whether they are dead letters themselves."
   type = map(object({
-    credentials = optional(bool, false)
-    project     = string
+    credentials  = optional(bool, false)
+    dead_letters = optional(bool, false)
+    project      = string
   }))
 
   validation {
