@@ -3,35 +3,21 @@
 from __future__ import annotations
 
 import argparse
-import getpass
 import json
 import sys
-import time
-import uuid
-from collections.abc import Callable
-from dataclasses import dataclass
 
+from functions.ctl.ending import Desk, ask, login
 from functions.ctl.inputs import BadInput
-from functions.ctl.publishing import LOCAL, Publish, publisher
+from functions.ctl.publishing import LOCAL, publisher
 from functions.ctl.status import checked
-from functions.ctl.stored import UNREACHABLE, Records, Unreachable, records
+from functions.ctl.stored import UNREACHABLE, Unreachable, records
 from functions.local.layout import Layout
 from shared.delivery import ENDED
 from shared.errors import Permanent, Transient
-from shared.events import CancelRequested, Event, timestamp
+from shared.events import CancelRequested
 
 WAIT = 120.0
 """Seconds for the outer stage to end it; its service may have to start first."""
-
-
-@dataclass(frozen=True)
-class Desk:
-    """Where runs are read, and how they are ended."""
-
-    stored: Records
-    publish: Publish
-    clock: Callable[[], float] = time.time
-    sleep: Callable[[float], None] = time.sleep
 
 
 def cancel(arguments: argparse.Namespace, layout: Layout) -> int:
@@ -55,20 +41,14 @@ def end(desk: Desk, data: CancelRequested, as_json: bool) -> int:
     run = desk.stored.run(data.run_id)
     before = run.get("state")
     if before not in ENDED:
-        desk.publish(
-            Event("cancel-requested", uuid.uuid4().hex, "/package-dmz/ctl", timestamp(desk.clock()), data)
-        )
-        deadline = desk.clock() + WAIT
-        while run.get("state") not in ENDED:
-            if desk.clock() > deadline:
-                print(
-                    f"dmz: cancel-requested was published, and {data.run_id} has not ended in {WAIT:.0f} s: see "
-                    "./dmz dead-letters, and ./dmz status later.",
-                    file=sys.stderr,
-                )
-                return 1
-            desk.sleep(0.3)
-            run = desk.stored.run(data.run_id)
+        run = ask(desk, data, WAIT)
+        if run.get("state") not in ENDED:
+            print(
+                f"dmz: cancel-requested was published, and {data.run_id} has not ended in {WAIT:.0f} s: see "
+                "./dmz dead-letters, and ./dmz status later.",
+                file=sys.stderr,
+            )
+            return 1
     state, reason = str(run.get("state")), str(run.get("reason", ""))
     if as_json:
         said = {"run_id": data.run_id, "state": state, "reason": reason, "had_ended": before in ENDED}
@@ -78,13 +58,3 @@ def end(desk: Desk, data: CancelRequested, as_json: bool) -> int:
     else:
         print(f"{data.run_id} {state}{f': {reason}' if reason else '.'}")
     return 0 if state == "failed" else 1
-
-
-def login() -> str:
-    """Who sits here, as far as this machine knows."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError) as error:
-        raise BadInput(
-            "--by is missing, and this machine does not know your name: whoever reads of it later must."
-        ) from error

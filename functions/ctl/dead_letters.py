@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from functions.ctl import bill
-from functions.ctl.cancel import login
+from functions.ctl.ending import login
 from functions.ctl.held import Held, held, pulled
 from functions.ctl.inputs import BadInput
 from functions.ctl.publishing import LOCAL, Publish, publisher

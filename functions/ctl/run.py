@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import shlex
-import signal
 import sys
 import threading
 import time
@@ -20,10 +19,14 @@ from rich.console import Console
 from functions.ctl import bill, lifecycle, summary
 from functions.ctl.display import Display
 from functions.ctl.documents import Connection, connect, preload
+from functions.ctl.ending import Desk
 from functions.ctl.follow import Follower, unless
+from functions.ctl.interruption import Heard, cancelled
 from functions.ctl.launch import Launch
 from functions.ctl.progress import Line, lines
+from functions.ctl.publishing import LOCAL, publisher
 from functions.ctl.report import STAGES, Facts, Report, report
+from functions.ctl.stored import Records
 from functions.local import advisories, platform
 from functions.local.layout import Layout
 from functions.local.platform import Platform
@@ -31,7 +34,7 @@ from functions.local.project import CONSOLE
 from functions.local.pubsub import PubSub
 from functions.local.services import Services
 from shared.errors import DmzError, Permanent
-from shared.events import Event, RunFailed, RunRequested, derive, run_id_of, timestamp
+from shared.events import Event, RunRequested, run_id_of, timestamp
 from shared.machines import vm_name
 from shared.model.workload import Workload, find
 from shared.ports.store import Put
@@ -99,10 +102,11 @@ class _Run:
         self._started: lifecycle.Started | None = None
         self._platform_seconds = 0.0
         self._services = Launch(workload.data_services, request.tamper)
+        self._heard = Heard()
+        self._requested = False
 
     def watched(self) -> int:
-        for number in (signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, _interrupt)
+        self._heard.listen()
         with ExitStack() as ending:
             ending.callback(self._end)
             with Display(self._console) as display:
@@ -113,6 +117,9 @@ class _Run:
                 except KeyboardInterrupt:
                     return self._interrupted()
                 why = self._follow(up, connection, follower, display)
+                if why == _INTERRUPTED:
+                    why = self._cancel(up, connection, follower)
+            self._heard.ends_anyway = True
             made = self._report(up, follower, why)
             width = self._console.width if self._console.is_terminal else 0
             tail = str(follower.run.get("tail", ""))
@@ -120,11 +127,10 @@ class _Run:
             self._say(summary.text(made, tail, follower.judged, width, notes))
             if self._request.report:
                 self._request.report.write_text(json.dumps(made.document(), indent=1) + "\n")
-            if why == _INTERRUPTED:
-                self._cancel(up, connection)
-                return INTERRUPTED
-            self._leave(up, connection, made)
-            return 0 if made.state == "completed" else 1
+            completed, interrupted = made.state == "completed", bool(self._heard.numbers)
+            if completed or not interrupted:
+                self._leave(up, connection, made)
+            return INTERRUPTED if interrupted else 0 if completed else 1
 
     def _up(self, display: Display) -> Platform:
         """The platform that is up, else a new one."""
@@ -173,6 +179,7 @@ class _Run:
                 repository = connection.settings.staging_repository
                 version = wheel.sha256.removeprefix("sha256:")
                 connection.registry.upload_generic(repository, "wheels", version, wheel.filename, path)
+            self._requested = True
             PubSub(up.addresses["pubsub"], up.project).publish(
                 self._event.type, self._event.body(), self._event.attributes()
             )
@@ -220,22 +227,23 @@ class _Run:
         print("dmz: interrupted before the run began; everything was ended.", file=sys.stderr)
         return INTERRUPTED
 
-    def _cancel(self, up: Platform, connection: Connection) -> None:
-        """On a platform that goes on, the run is ended as a stage would: its VMs go."""
-        if self._started or not up.alive:
-            return
+    def _cancel(self, up: Platform, connection: Connection, follower: Follower) -> str:
+        """Ends the run as `./dmz cancel` does. Why it has no end of its own all the same; empty if it has one."""
+        if not self._requested or not up.alive:
+            return _INTERRUPTED
+        self._say("Interrupted: the run is being cancelled. Once more (Ctrl-C), and this leaves at once.")
+        told = bool(connection.settings.notify) and up.name != "memory"  # whose stages tell nobody
         try:
-            unless(lambda: _gone(up), lambda: self._write_failed(up, connection))
+            desk = Desk(
+                Records(connection.documents, connection.blobs), publisher(LOCAL, self._request.layout)
+            )
+            follower.run = unless(
+                lambda: _gone(up), lambda: cancelled(desk, self._run_id, self._heard.why, told)
+            )
         except DmzError as error:
-            print(f"dmz: the run could not be ended on the platform: {error}", file=sys.stderr)
-
-    def _write_failed(self, up: Platform, connection: Connection) -> None:
-        now = time.time()
-        fields = {"state": "failed", "reason": _INTERRUPTED, "ended": now}
-        connection.documents.put([Put("runs", self._run_id, fields, merge=True)])
-        data = RunFailed(run_id=self._run_id, stage="ctl", reason=_INTERRUPTED)
-        failed = derive(self._event, "run-failed", data, stage="ctl", now=now)
-        PubSub(up.addresses["pubsub"], up.project).publish(failed.type, failed.body(), failed.attributes())
+            print(f"dmz: the run could not be cancelled: {error}", file=sys.stderr)
+            return _INTERRUPTED
+        return "" if follower.run else _INTERRUPTED
 
     def _leave(self, up: Platform, connection: Connection, made: Report) -> None:
         """With --keep the platform and the VM stay; without, the VM goes even if the platform was up before."""
@@ -261,9 +269,17 @@ class _Run:
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def _end(self) -> None:
+        self._heard.ends_anyway = True
+        at_once = len(self._heard.numbers) > 1
         if self._started:
-            signal.signal(signal.SIGINT, signal.SIG_IGN)
-            self._started.stop()
+            self._started.stop(wait=not at_once)
+        if at_once:
+            left = (
+                "what was started for it ends by itself"
+                if self._started
+                else f"./dmz status {self._run_id} says whether the run has ended"
+            )
+            print(f"dmz: left at once; {left}.", file=sys.stderr)
 
 
 _PAID = False
@@ -294,7 +310,3 @@ def kept(up: Platform, vm: str) -> str:
         """ --message='{"workload":"quickstart"}'\n"""
         f"  end it                ./dmz down"
     )
-
-
-def _interrupt(*_: object) -> None:
-    raise KeyboardInterrupt

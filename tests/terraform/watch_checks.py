@@ -1,6 +1,6 @@
 """What watches the two projects: 1. every trouble has its alert, which says what to do and asks for what exists;
-2. logs are counted by fields that the stages write; 3. the money of both has its alert; 4. who is too slow for Pub/Sub is
-named before Pub/Sub gives up."""
+2. logs are counted by fields that the stages write; 3. the money of both has its alert; 4. who is too slow for Pub/Sub
+is named before Pub/Sub gives up."""
 
 from __future__ import annotations
 
