@@ -10,8 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from shared.errors import Permanent
 from shared.model.value import Digest
-from shared.ports.store import Document
+from shared.ports.store import Document, checked_id, checked_key
 
 Found = Sequence[tuple[str, Document]]
 """(id, document)."""
@@ -54,10 +55,51 @@ class Readings(Protocol):
         """Documents by a numeric field, the highest first; of equal ones the higher id first. Others are left out."""
         ...
 
-    def count(self, collection: str, field: str, equals: str | bool) -> int:
-        """How many documents have that value; none is read."""
+    def within(
+        self,
+        collection: str,
+        field: str,
+        equals: str,
+        by: str,
+        limit: int,
+        after: Cursor | None = None,
+        *,
+        down: bool,
+        only: Sequence[str] = (),
+    ) -> Found:
+        """Documents whose `field` is that, by the numeric field `by`: the highest first, or (`down=False`) last.
+
+        Firestore needs an index of both fields (`terraform/outer/database.tf`).
+        """
+        ...
+
+    def count(self, collection: str, where: Mapping[str, str | bool | None]) -> int:
+        """How many documents have all these values; none is read."""
+        ...
+
+    def total(self, collection: str, where: Mapping[str, str | bool | None], field: str) -> float:
+        """The sum of a numeric field over the documents that have all these values; none is read.
+
+        Firestore needs an index of all these fields.
+        """
         ...
 
     def content(self, digest: Digest) -> bytes:
         """Stored bytes. Permanent if there are none, or others."""
         ...
+
+
+def possible(name: str) -> bool:
+    """Whether a document can have this id: a browser asks for anything."""
+    try:
+        return len(checked_id(name).encode()) > 0
+    except Permanent:
+        return False
+
+
+def searchable(text: str) -> bool:
+    """Whether documents can be found by this text."""
+    try:
+        return bool(checked_key(text).encode()) or not text
+    except (Permanent, UnicodeEncodeError):
+        return False

@@ -107,7 +107,7 @@ def trouble(readings: Readings, _shelf: Shelf, asked: Asked) -> Mapping[str, Any
         "events": events,
         "waiting": readings.latest("outbox", "since", AT_ONCE, only=("key", "since", "type")),
         "failed": [each for each in ended if each[1].get("state") == "failed"][:AT_ONCE],
-        "failed_total": readings.count("runs", "state", "failed"),
+        "failed_total": readings.count("runs", {"state": "failed"}),
     }
 
 

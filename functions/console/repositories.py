@@ -20,7 +20,7 @@ def page(readings: Readings, _shelf: Shelf, asked: Asked) -> Mapping[str, Any]:
     files = [_file(each) for _, each in found[:AT_ONCE]]
     more = len(found) > AT_ONCE
     names = sorted({str(each["repository"]) for each in files} | set(CODENAMES.values()))
-    counts = {name: readings.count("holdings", "repository", name) for name in names[:12]}
+    counts = {name: readings.count("holdings", {"repository": name}) for name in names[:12]}
     return {
         "files": files,
         "counts": {name: count for name, count in counts.items() if count},

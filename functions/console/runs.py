@@ -65,9 +65,9 @@ def page(readings: Readings, _shelf: Shelf, asked: Asked) -> Mapping[str, Any]:
         "first": asked.after() is None,
         "charts": charts(lines) if len(lines) > 1 else (),
         "counts": {
-            state: readings.count("runs", "state", state) for state in ("running", "completed", "failed")
+            state: readings.count("runs", {"state": state}) for state in ("running", "completed", "failed")
         },
-        "alarms": readings.count("alarms", "open", True),
+        "alarms": readings.count("alarms", {"open": True}),
         "data": next((each for each in lines if each.data_age is not None), None),
     }
 

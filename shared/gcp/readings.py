@@ -1,7 +1,12 @@
-"""Reading alone, over Firestore. Every query is answered by the index that Firestore makes of each field by itself."""
+"""Reading alone, over Firestore.
+
+What asks by one field is answered by the index that Firestore makes of it by itself; `within` and `total` by those that
+`terraform/outer/database.tf` declares. A name that no document can have is that of none, and not an error.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
@@ -13,9 +18,7 @@ from shared.gcp.errors import translated
 from shared.gcp.firestore import FirestoreBlobs, document_id, document_name, seen
 from shared.model.value import Digest
 from shared.ports.store import Document
-from shared.readings import Cursor, Found
-
-_DOWN = firestore.Query.DESCENDING
+from shared.readings import Cursor, Found, possible, searchable
 
 
 class FirestoreReadings:
@@ -35,10 +38,11 @@ class FirestoreReadings:
     def several(
         self, collection: str, ids: Sequence[str], only: Sequence[str] = ()
     ) -> Mapping[str, Document]:
-        if not ids:
+        names = [id for id in ids if possible(id)]
+        if not names:
             return {}
         with translated(f"Reading {collection}"):
-            references = [self._db.collection(collection).document(document_id(id)) for id in ids]
+            references = [self._db.collection(collection).document(document_id(id)) for id in names]
             found = self._db.get_all(references, field_paths=list(only) or None)
             return {document_name(each.id): seen(each.to_dict()) for each in found if each.exists}
 
@@ -50,6 +54,7 @@ class FirestoreReadings:
         limit: int,
         only: Sequence[str] = (),
     ) -> Found:
+        values = [each for each in values if not isinstance(each, str) or searchable(each)]
         if not values:
             return []
         query = self._db.collection(collection).where(filter=FieldFilter(field, "in", list(values)))
@@ -58,17 +63,61 @@ class FirestoreReadings:
     def latest(
         self, collection: str, field: str, limit: int, after: Cursor | None = None, only: Sequence[str] = ()
     ) -> Found:
-        query = self._db.collection(collection).order_by(field, direction=_DOWN)
-        query = query.order_by("__name__", direction=_DOWN).limit(limit)
+        # A bound leaves out what is no number: Firestore orders by type first, and text comes before numbers.
+        query = self._db.collection(collection).where(filter=FieldFilter(field, "<=", math.inf))
+        return self._paged(query, collection, field, limit, after, only, down=True)
+
+    def within(
+        self,
+        collection: str,
+        field: str,
+        equals: str,
+        by: str,
+        limit: int,
+        after: Cursor | None = None,
+        *,
+        down: bool,
+        only: Sequence[str] = (),
+    ) -> Found:
+        if not searchable(equals):
+            return []
+        query = self._db.collection(collection).where(filter=FieldFilter(field, "==", equals))
+        query = query.where(filter=FieldFilter(by, "<=", math.inf))
+        return self._paged(query, collection, by, limit, after, only, down=down)
+
+    def _paged(
+        self,
+        query: Any,
+        collection: str,
+        by: str,
+        limit: int,
+        after: Cursor | None,
+        only: Sequence[str],
+        *,
+        down: bool,
+    ) -> Found:
+        way = firestore.Query.DESCENDING if down else firestore.Query.ASCENDING
+        query = query.order_by(by, direction=way).order_by("__name__", direction=way).limit(limit)
         if after:
             last = self._db.collection(collection).document(document_id(after.id))
-            query = query.start_after({field: after.value, "__name__": last})
+            query = query.start_after({by: after.value, "__name__": last})
         return self._found(query, only)
 
-    def count(self, collection: str, field: str, equals: str | bool) -> int:
-        query = self._db.collection(collection).where(filter=FieldFilter(field, "==", equals))
-        with translated(f"Counting {collection}"):
-            return int(query.count().get()[0][0].value)
+    def count(self, collection: str, where: Mapping[str, str | bool | None]) -> int:
+        return int(self._added(self._where(collection, where).count(alias="it"), collection))
+
+    def total(self, collection: str, where: Mapping[str, str | bool | None], field: str) -> float:
+        return float(self._added(self._where(collection, where).sum(field, alias="it"), collection))
+
+    def _where(self, collection: str, where: Mapping[str, str | bool | None]) -> Any:
+        query = self._db.collection(collection)
+        for name, value in where.items():
+            query = query.where(filter=FieldFilter(name, "==", value))
+        return query
+
+    def _added(self, asked: Any, collection: str) -> float:
+        with translated(f"Adding up {collection}"):
+            return asked.get()[0][0].value or 0
 
     def content(self, digest: Digest) -> bytes:
         return self._blobs.get(digest)

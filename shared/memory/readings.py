@@ -46,23 +46,64 @@ class MemoryReadings:
     def latest(
         self, collection: str, field: str, limit: int, after: Cursor | None = None, only: Sequence[str] = ()
     ) -> Found:
+        return self._paged(self._store.everything(collection), field, limit, after, only, down=True)
+
+    def within(
+        self,
+        collection: str,
+        field: str,
+        equals: str,
+        by: str,
+        limit: int,
+        after: Cursor | None = None,
+        *,
+        down: bool,
+        only: Sequence[str] = (),
+    ) -> Found:
+        documents = self._store.everything(collection)
+        found = {id: fields for id, fields in documents.items() if same(lookup(fields, field), equals)}
+        return self._paged(found, by, limit, after, only, down=down)
+
+    def _paged(
+        self,
+        documents: Mapping[str, Document],
+        by: str,
+        limit: int,
+        after: Cursor | None,
+        only: Sequence[str],
+        *,
+        down: bool,
+    ) -> Found:
         placed = (
             ((value, id), fields)
-            for id, fields in self._store.everything(collection).items()
-            if isinstance(value := lookup(fields, field), int | float)
+            for id, fields in documents.items()
+            if isinstance(value := lookup(fields, by), int | float)
+            and not isinstance(value, bool)
+            and value == value  # not a number is not one
         )
-        before = (after.value, after.id) if after else None
+        last = (after.value, after.id) if after else None
         found = sorted(
-            ((place, fields) for place, fields in placed if before is None or place < before),
+            (each for each in placed if last is None or (each[0] < last if down else each[0] > last)),
             key=lambda item: item[0],
-            reverse=True,
+            reverse=down,
         )
         return [(place[1], _part(fields, only)) for place, fields in found[:limit]]
 
-    def count(self, collection: str, field: str, equals: str | bool) -> int:
-        return sum(
-            same(lookup(fields, field), equals) for fields in self._store.everything(collection).values()
+    def count(self, collection: str, where: Mapping[str, str | bool | None]) -> int:
+        return len(self._where(collection, where))
+
+    def total(self, collection: str, where: Mapping[str, str | bool | None], field: str) -> float:
+        found = [lookup(fields, field) for fields in self._where(collection, where)]
+        return float(
+            sum(each for each in found if isinstance(each, int | float) and not isinstance(each, bool))
         )
+
+    def _where(self, collection: str, where: Mapping[str, str | bool | None]) -> Sequence[Document]:
+        return [
+            fields
+            for fields in self._store.everything(collection).values()
+            if all(same(lookup(fields, name), value) for name, value in where.items())
+        ]
 
     def content(self, digest: Digest) -> bytes:
         return self._blobs.get(digest)
