@@ -27,6 +27,8 @@ class Echo:
     times: int = 2
     delay: float = 1.0
     """Mean seconds of a copy's delay."""
+    idle: float = 0.1
+    """Seconds between two looks at a topic."""
     heard: list[tuple[str, Message]] = field(default_factory=list)
     _stop: threading.Event = field(default_factory=threading.Event)
     _threads: list[threading.Thread] = field(default_factory=list)
@@ -73,7 +75,7 @@ class Echo:
                     self.heard.append((topic, message))
                     for _ in range(self.times):
                         self._start(self._later, topic, message, self.chance.expovariate(1 / self.delay))
-            time.sleep(0.1)
+            self._stop.wait(self.idle)
 
     def _later(self, topic: str, message: Message, seconds: float) -> None:
         time.sleep(seconds)

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import grpc
 import httpx
@@ -178,18 +179,27 @@ class System:
 
     def files(self, repository: str) -> list[dict[str, Any]]:
         """The files of a repository as Artifact Registry's API lists them."""
-        key = tokens.load_key(self.layout.token_key)
-        token = tokens.mint(key, account(OPERATOR), time.time())
         parent = f"projects/{self.up.project}/locations/us-central1/repositories/{repository}"
-        answer = httpx.get(
-            f"http://{self.up.addresses['registry']}/v1/{parent}/files",
-            params={"pageSize": 1000},
-            headers={"Authorization": f"Bearer {token}"},
-            trust_env=False,
-        )
-        assert answer.status_code == 200, answer.text
+        answer = self._asked(f"{parent}/files", pageSize=1000)
         found: list[dict[str, Any]] = answer.json().get("files", [])
         return found
+
+    def content(self, file: Mapping[str, Any]) -> bytes:
+        """The bytes of one of `files`, as Artifact Registry sends them."""
+        return self._asked(f"{quote(file['name'])}:download", alt="media").content
+
+    def _asked(self, path: str, **parameters: str | int) -> httpx.Response:
+        """What Artifact Registry answers the operator."""
+        token = tokens.mint(tokens.load_key(self.layout.token_key), account(OPERATOR), time.time())
+        answer = httpx.get(
+            f"http://{self.up.addresses['registry']}/v1/{path}",
+            params=parameters,
+            headers={"Authorization": f"Bearer {token}"},
+            trust_env=False,
+            timeout=60,
+        )
+        assert answer.status_code == 200, answer.text
+        return answer
 
     def stored(self) -> dict[str, set[str]]:
         """Repository to the hashes of what it holds."""

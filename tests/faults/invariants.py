@@ -1,0 +1,168 @@
+"""What must be true after whatever has happened: the one function that every round is judged by.
+
+1. Each run has ended once: completed, or failed with one sentence that names what was injected, or what that caused.
+2. It has cost one VM of each kind at most, and none is left of it.
+3. The counts reconcile: the shards planned are the shards done, and files and bytes are the sums of theirs.
+4. The repositories hold only what upstream truly published, under its name, byte for byte; every file has a record of
+   how it came in, a file by URL its proof, and a lock that names it.
+5. Nothing waits for ever: no event in an outbox, no claim without an end, no temporary file.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from shared.bom.names import is_document
+from shared.held_files import RECORDS, record_id
+from shared.machines import vm_name
+from shared.model.lock import Lock
+from shared.model.plan import transfers
+from shared.model.value import sha256
+from tests.chain.system import REPOSITORIES, wanted
+
+if TYPE_CHECKING:
+    from tests.faults.kit import Kit, Round
+
+_LONGEST_REASON = 2500
+_ENDED = ("run-completed", "run-failed")
+
+
+def problems(kit: Kit, round_: Round) -> list[str]:
+    """What is wrong, each in a sentence; empty is what a round wants."""
+    found = [each for run_id in round_.runs for each in _of_run(kit, round_, run_id)]
+    return [*found, *repositories(kit), *_of_scratch(kit, round_)]
+
+
+# --- runs ---
+
+
+def _of_run(kit: Kit, round_: Round, run_id: str) -> Iterator[str]:
+    run = kit.system.get("runs", run_id)
+    state = run.get("state")
+    if state not in ("completed", "failed"):
+        yield f"{run_id} has not ended: {run}."
+        return
+    if kit.system.get("endings", run_id).get("state") != state:  # 1
+        yield f"{run_id} is {state}, and its ending is not."
+    ends = {each.id for each in kit.heard(_ENDED) if each.run_id == run_id}
+    if len(ends) != 1:
+        yield f"{run_id} was told to have ended {len(ends)} times: {sorted(ends)}."
+    yield from _of_machines(kit, run_id, state)
+    if state == "failed":
+        yield from _of_reason(round_, run_id, str(run.get("reason", "")))
+    else:
+        yield from _of_counts(kit, run_id, run)
+
+
+def _of_reason(round_: Round, run_id: str, reason: str) -> Iterator[str]:
+    if not reason.strip() or len(reason) > _LONGEST_REASON or "\n" in reason or not reason.endswith("."):
+        yield f"{run_id} failed, and its reason is no sentence: {reason!r}."
+    if "Traceback" in reason or "has a defect" in reason:
+        yield f"{run_id} failed by a defect: {reason}"
+    marks = [mark for fault in round_.faults for mark in fault.marks]
+    if not any(re.search(mark, reason) for mark in marks):
+        yield f"{run_id} failed, and nothing that was injected explains it: {reason}"
+
+
+def _of_machines(kit: Kit, run_id: str, state: str) -> Iterator[str]:
+    created = kit.created[run_id]
+    for kind in ("outer", "inner"):  # 2
+        if created[kind] > 1 or (state == "completed" and created[kind] != 1):
+            yield f"{run_id} is {state}, and its {kind} VM was made {created[kind]} times."
+        if vm_name(kind, run_id) in kit.system.vms():
+            yield f"{run_id} has ended, and its VM {vm_name(kind, run_id)} is left."
+
+
+def _of_counts(kit: Kit, run_id: str, run: dict[str, Any]) -> Iterator[str]:
+    documents = kit.system.connection.documents
+    syncs = [(name, each) for name, each in documents.find("syncs", "run_id", run_id) if each.get("shards")]
+    for name, sync in syncs:  # 3
+        shards = [
+            each for key, each in documents.find("shards", "run_id", run_id) if key.startswith(f"{name}-")
+        ]
+        if sync["lock"] != run["lock"]:
+            continue
+        sums = {field: sum(int(each[field]) for each in shards) for field in ("artifacts", "bytes")}
+        counted = {field: int(sync.get(field, 0)) for field in sums}
+        if not sync["shards"] == sync.get("done") == len(shards):
+            yield f"{name} has {sync['shards']} shards, {sync.get('done')} done and {len(shards)} documents."
+        if counted != sums:
+            yield f"{name} counts {counted}, and its shards {sums}."
+    if run["mirrored"] not in [
+        {field: int(each.get(field, 0)) for field in ("artifacts", "bytes")} for _, each in syncs
+    ]:
+        yield f"{run_id} says {run['mirrored']}, and its syncs {syncs}."
+    held = kit.system.stored()
+    for repository, hashes in wanted(kit.system.lock(run), run).items():
+        if absent := hashes - held[repository]:
+            yield f"{run_id} is completed, and {repository} lacks {sorted(absent)}."
+
+
+# --- repositories ---
+
+
+def repositories(kit: Kit) -> Iterator[str]:
+    """4: what is new since the last look is downloaded, whole; all of it must have its papers."""
+    locks: dict[str, Lock] = {}
+    listed = []
+    for repository in REPOSITORIES:
+        for file in kit.system.files(repository):
+            name, content = kit.content(repository, file)
+            listed.append((repository, name, content))
+            if name.startswith("lock:"):
+                locks[name] = Lock.read(kit.bytes_of(content), f"The lock {name}")
+    named = {
+        (each.repository, each.sha256): each
+        for lock in locks.values()
+        for each in transfers(lock, "dmz-python", lock.release.codename, "dmz-generic")
+    }
+    for repository, name, content in listed:
+        yield from _of_file(kit, repository, name, content, named)
+
+
+def _of_file(
+    kit: Kit, repository: str, name: str, content: str, named: dict[tuple[str, str], Any]
+) -> Iterator[str]:
+    if name.startswith("lock:"):
+        if name != f"lock:{content[7:]}:lock.json":
+            yield f"{repository} holds {name} with the content {content}."
+        return
+    if is_document(name, content):
+        return
+    truth = kit.truth.get(content)
+    if truth is None or (repository != "dmz-generic" and truth != name):
+        yield f"{repository} holds {name} with {content}, which upstream never published under this name."
+    if (repository, content) in kit.forgiven:
+        return
+    document = kit.system.get(RECORDS, record_id(repository, content))
+    if not document:
+        yield f"{repository} holds {name}, and no record says how it came in."
+    transfer = named.get((repository, content))
+    if transfer is None:
+        yield f"{repository} holds {name}, and no lock names it."
+    elif transfer.proof and not kit.system.get("proved", transfer.proof):
+        yield f"{repository} holds {name}, and nothing proves its URL."
+
+
+# --- what is left ---
+
+
+def _of_scratch(kit: Kit, round_: Round) -> Iterator[str]:
+    left = kit.scratch_files() - round_.scratch_before  # 5
+    if left and not any(fault.kills for fault in round_.faults):
+        yield f"Temporary files are left: {sorted(left)}."
+
+
+def waits(kit: Kit) -> str:
+    """5: what has not come to rest yet, in words; empty once everything has."""
+    if left := kit.outbox():
+        return f"{len(left)} events in outboxes, {left[0]} first"
+    if busy := kit.open_claims():
+        return f"the claims {sorted(busy)}"
+    return ""
+
+
+def digest(content: bytes) -> str:
+    return sha256(content)

@@ -1,0 +1,250 @@
+"""What goes wrong: each kind picks its victims and moments by chance, and says which reasons it may give a run."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import re
+import signal
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from shared.emulators.vm import record
+from tests.faults import instance
+from tests.faults.lies import LIES, PAGES, Lie
+
+if TYPE_CHECKING:
+    from tests.faults.kit import Kit, Round
+
+STAGES = ("outer", "scanner", "sync", "inner")
+_HOUR = 3600.0
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One that is going to be injected."""
+
+    what: str
+    """For the line of progress."""
+    work: Callable[[], None]
+    """Runs beside the round; returns soon after its end. What it leaves, `Kit.calm` takes away."""
+    marks: tuple[str, ...] = ()
+    """One of these regular expressions is found in the reason of a run that it fails; none: every run completes."""
+    kills: bool = False
+    """A process that dies leaves its temporary files to whoever cleans up after the platform."""
+
+
+Make = Callable[["Kit", "Round", random.Random], Fault]
+
+
+def kill(kit: Kit, round_: Round, chance: random.Random) -> Fault:
+    """SIGKILL of stages and of the registry, whose files are on disk: the supervisor starts them again."""
+    victims = [chance.choice((*STAGES, "registry", "sync")) for _ in range(chance.randint(1, 3))]
+    pauses = [chance.expovariate(1 / 2.5) for _ in victims]
+
+    def work() -> None:
+        for victim, pause in zip(victims, pauses, strict=True):
+            round_.rest(pause)
+            kit.kill(victim)
+
+    return Fault(f"kill {' '.join(victims)}", work, kills=True)
+
+
+def machines(kit: Kit, round_: Round, chance: random.Random) -> Fault:
+    """SIGKILL of a process in a VM: its first one, or any other."""
+    pause, first, kind = chance.uniform(1, 9), chance.random() < 0.4, chance.choice(("outer", "inner"))
+    pick = chance.random()
+
+    def work() -> None:
+        round_.rest(pause)
+        guest: int | None = None
+        while guest is None and not round_.over.wait(0.05):
+            found = record.guests(kit.system.layout.machines)
+            guest = next((pid for name, pid in sorted(found.items()) if kind in name), None)
+        if guest is None:
+            return
+        inside = [guest] if first else _beside(guest) or [guest]
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(inside[int(pick * len(inside))], signal.SIGKILL)
+
+    marks = (
+        r"VM \S+ (vanished|was silent too long|was (terminated|stopped))",
+        r"The install on the \w+ VM failed",
+        r"The smoke command failed",
+    )
+    return Fault(f"kill in the {kind} VM", work, marks)
+
+
+def _beside(guest: int) -> list[int]:
+    """The other processes of a VM."""
+    home = _namespace(guest)
+    found = [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
+    return sorted(pid for pid in found if home and pid != guest and _namespace(pid) == home)
+
+
+def _namespace(pid: int) -> str:
+    try:
+        return os.fspath(Path(f"/proc/{pid}/ns/pid").readlink())
+    except OSError:
+        return ""
+
+
+def tpu(kit: Kit, round_: Round, chance: random.Random) -> Fault:
+    """SIGKILL of the TPU service: its VMs die with it."""
+    pause = chance.uniform(1, 9)
+
+    def work() -> None:
+        round_.rest(pause)
+        kit.kill("tpu")
+
+    return Fault("kill tpu", work, (r"VM \S+ vanished before it reported",))
+
+
+def pause(kit: Kit, round_: Round, chance: random.Random) -> Fault:
+    """SIGSTOP: a stage that stands still for longer than its lease, a service that does not answer."""
+    victims = [
+        chance.choice((*STAGES, "registry", "tpu", "pubsub", "firestore"))
+        for _ in range(chance.randint(1, 3))
+    ]
+    times = [(chance.expovariate(1 / 2), chance.uniform(0.3, 9)) for _ in victims]
+
+    def work() -> None:
+        for victim, (before, during) in zip(victims, times, strict=True):
+            round_.rest(before)
+            with kit.system.paused(victim):
+                round_.rest(during)
+
+    return Fault(f"pause {' '.join(victims)}", work)
+
+
+def outage(kit: Kit, round_: Round, chance: random.Random) -> Fault:
+    """A service that no stage reaches for some seconds; whoever was connected is cut off."""
+    names = chance.sample(sorted(kit.relays), chance.randint(1, 2))
+    times = [(chance.expovariate(1 / 3), chance.uniform(0.3, 6)) for _ in names]
+
+    def work() -> None:
+        for name, (before, during) in zip(names, times, strict=True):
+            round_.rest(before)
+            kit.relays[name].down(during)
+            round_.rest(during)
+
+    return Fault(f"outage of {' '.join(names)}", work)
+
+
+def cut(kit: Kit, round_: Round, chance: random.Random) -> Fault:
+    """Connections that die at a byte, of an answer or of a request."""
+    orders = []
+    for _ in range(chance.randint(1, 5)):
+        name = chance.choice([*sorted(kit.relays), "registry", "upstream", "upstream"])
+        way = chance.choice(("requests", "answers"))
+        orders.append((name, way, int(2 ** chance.uniform(0, 22)), chance.expovariate(1 / 2)))
+
+    def work() -> None:
+        for name, way, after, before in orders:
+            round_.rest(before)
+            kit.relays[name].cut(way, after)
+
+    told = " ".join(f"{name}/{way}@{after}" for name, way, after, _ in orders)
+    return Fault(f"cut {told}", work)
+
+
+def slow(kit: Kit, round_: Round, chance: random.Random) -> Fault:
+    """An upstream or a registry that drips."""
+    name = chance.choice(("upstream", "registry", "firestore"))
+    pace, before, during = 2 ** chance.uniform(13, 18), chance.uniform(0, 4), chance.uniform(3, 15)
+
+    def work() -> None:
+        round_.rest(before)
+        kit.relays[name].slow(pace)
+        round_.rest(during)
+        kit.relays[name].slow(0)
+
+    return Fault(f"slow {name} at {pace / 1024:.0f} KiB/s", work)
+
+
+def lie(kit: Kit, round_: Round, chance: random.Random) -> Fault:
+    """An upstream that lies to the stages about a file of this round, or about a page."""
+    if chance.random() < 0.25:
+        name, about = chance.choice(sorted(PAGES)), chance.choice(sorted(round_.pages))
+        spoil, marks = PAGES[name], (re.escape(round_.pages[about]),)
+    else:
+        name, about = chance.choice(sorted(LIES)), chance.choice(sorted(round_.files))
+        spoil = LIES[name](chance, len(round_.files[about]))
+        marks = tuple(re.escape(word) for word in round_.words(about))
+    times = 1 << 30 if chance.random() < 0.5 else chance.randint(1, 3)
+    told = Lie(about, spoil, name, since=chance.randint(1, 3), times=times)
+
+    def work() -> None:
+        kit.routes.lies.append(told)
+
+    often = "always" if times > 1000 else f"{times}x"
+    return Fault(
+        f"lie '{name}' about {about.rsplit('/', 2)[-1] or about} {often} from {told.since}", work, marks
+    )
+
+
+def disk(kit: Kit, round_: Round, chance: random.Random) -> Fault:
+    """The stages' temporary files find no room for some seconds."""
+    before, during, left = chance.uniform(0, 6), chance.uniform(0.5, 8), chance.choice((0, 0, 4096, 200_000))
+
+    def work() -> None:
+        round_.rest(before)
+        kit.fill(left)
+        round_.rest(during)
+        kit.empty()
+
+    return Fault(f"disk full for {during:.1f} s but {left} bytes", work, (r"no space left|[Dd]isk",))
+
+
+def clock(kit: Kit, round_: Round, chance: random.Random) -> Fault:
+    """A stage's clock jumps, and later back."""
+    jumps = []
+    for stage in chance.sample(STAGES, chance.randint(1, 4)):
+        size = chance.choice((-1, 1)) * chance.choice((chance.uniform(3, 30), chance.uniform(60, _HOUR)))
+        jumps.append((stage, size, chance.uniform(0, 5), chance.uniform(0.3, 6)))
+
+    def work() -> None:
+        for stage, size, before, during in jumps:
+            round_.rest(before)
+            instance.set_clock(kit.sources, stage, size)
+            round_.rest(during)
+            instance.set_clock(kit.sources, stage, 0.0)
+
+    # A VM is judged by how long ago it was asked for.
+    marks = (r"VM \S+ (was silent too long|vanished before it reported)",)
+    if all(abs(size) < 10 for _, size, _, _ in jumps):
+        marks = ()
+    return Fault("clock " + " ".join(f"{stage}{size:+.0f}s" for stage, size, _, _ in jumps), work, marks)
+
+
+def events(kit: Kit, round_: Round, chance: random.Random) -> Fault:
+    """Every event again, later and in another order; all of them once more at the end."""
+    kit.echo.times, kit.echo.delay = chance.randint(1, 3), chance.choice((0.2, 1.0, 3.0))
+
+    def work() -> None:
+        while not round_.over.wait(chance.uniform(1, 4)):
+            if chance.random() < 0.3:
+                kit.echo.repeat()
+        kit.echo.repeat()
+
+    return Fault(f"events {1 + kit.echo.times}x", work)
+
+
+KINDS: Mapping[str, Make] = {
+    "kill": kill,
+    "machines": machines,
+    "tpu": tpu,
+    "pause": pause,
+    "outage": outage,
+    "cut": cut,
+    "slow": slow,
+    "lie": lie,
+    "disk": disk,
+    "clock": clock,
+    "events": events,
+}
+WEIGHTS: Mapping[str, float] = {"machines": 0.4, "tpu": 0.3, "lie": 1.5, "kill": 1.5, "cut": 1.5}
+"""How often a kind is taken; 1 where nothing stands here."""
