@@ -92,9 +92,10 @@ def _lock_python(
     changes: list[Change] = []
     wanted = claims.environments(manifest)
     own = {canonicalize_name(wheel.filename.split("-")[0]) for wheel in workload.wheels}
-    upstream.index.prefetch(
-        {p.name for e in wanted for p in e.packages if p.name not in own and not p.in_base}
-    )
+    asked: dict[str, set[str]] = {}
+    for package in (p for e in wanted for p in e.packages if p.name not in own and not p.in_base):
+        asked.setdefault(package.name, set()).add(package.version)
+    upstream.index.prefetch(asked)
     for environment in wanted:
         locked, changed = locker.lock(environment, supported(manifest, environment.python))
         environments.append(locked)

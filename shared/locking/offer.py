@@ -12,6 +12,7 @@ from packaging.version import InvalidVersion, Version
 from shared.model.package import Package
 from shared.model.verdict import Finding, Verdict
 from shared.ports.upstream import IndexFile, Pin, PythonIndex
+from shared.upstream.page import of_version
 from shared.upstream.tags import best, version_of
 
 Replaced = Mapping[str, Sequence[Finding]]
@@ -50,7 +51,8 @@ class Offer:
 
     def file(self, pin: Pin) -> IndexFile | None:
         """What an installer would take for `pin`; None if there is nothing for this machine."""
-        return best(self.index.files(pin.name), pin.version, self.tags, self.python)
+        same = of_version(self.index.files(pin.name), Version(pin.version))
+        return best(same, pin.version, self.tags, self.python)
 
     def refusals(self, pins: Sequence[Pin], *, wheels_only: bool = False) -> Mapping[Pin, str]:
         """Pins that must not be installed, each with why. Asks twice at most, however many pins there are."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -36,12 +36,12 @@ class IndexFile:
 
 
 class PythonIndex(Protocol):
-    def files(self, name: str) -> tuple[IndexFile, ...]:
+    def files(self, name: str) -> Sequence[IndexFile]:
         """Every file with a sha256; empty if the project is unknown. Transient if the index cannot be reached."""
         ...
 
-    def prefetch(self, names: Iterable[str]) -> None:
-        """Read many projects' pages at once, so that `files` answers from memory."""
+    def prefetch(self, wanted: Mapping[str, Collection[str]] | Iterable[str]) -> None:
+        """Read many projects' pages at once, so that `files` answers from memory; a mapping says for which versions."""
         ...
 
     def provenance(self, filename: str, url: str) -> bytes:

@@ -28,7 +28,7 @@ from shared.ports.judgement import FactKind
 from shared.ports.upstream import IndexFile, PythonIndex
 from shared.upstream import http, public
 from shared.upstream.licences import licences
-from shared.upstream.pypi import of_version
+from shared.upstream.page import of_version
 
 DEADLINE = 120.0
 """Seconds for all that one question asks for: a stage has 600 for its whole event."""

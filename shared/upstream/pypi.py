@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
 
 import httpx
 from packaging.tags import Tag, parse_tag
@@ -24,6 +24,7 @@ from shared.model.manifest import PythonPackage
 from shared.model.value import printable
 from shared.ports.upstream import IndexFile
 from shared.upstream import http, publishers, simple_page
+from shared.upstream.page import Page, of_version
 
 PYPI = "https://pypi.org/simple/"
 PYPI_FILES = "https://files.pythonhosted.org/"
@@ -43,11 +44,14 @@ class PythonIndexClient:
         self._url = url.rstrip("/") + "/"
         self._client = client or http.client()
         self._keep = keep
-        self._pages: dict[str, tuple[IndexFile, ...]] = {}
+        self._pages: dict[str, Sequence[IndexFile]] = {}
         self._lock = threading.Lock()
 
-    def files(self, name: str) -> tuple[IndexFile, ...]:
-        """Every usable file of project `name`; empty if unknown. Transient if the index cannot be reached."""
+    def files(self, name: str, versions: Collection[str] = ()) -> Sequence[IndexFile]:
+        """Every usable file of project `name`; empty if unknown. Transient if the index cannot be reached.
+
+        `versions`: those that will be asked for (`page`); of the other files nothing is kept but the page's bytes.
+        """
         name = canonicalize_name(name)
         if not _NAME.fullmatch(name):
             raise Permanent("A Python package's name has ASCII letters, digits and . _ - only (PEP 508).")
@@ -55,14 +59,17 @@ class PythonIndexClient:
             if name in self._pages:
                 return self._pages[name]
         answer = http.get(self._client, f"{self._url}{name}/", _MAX_PAGE, simple_page.ACCEPT)
-        files = simple_page.parse(name, answer.url, answer.content_type, answer.body) if answer else ()
+        files: Sequence[IndexFile] = ()
+        if answer:
+            files = Page(name, answer.url, answer.content_type, answer.body, _readable(versions))
         with self._lock:
             return self._pages.setdefault(name, files) if self._keep else files
 
-    def prefetch(self, names: Iterable[str]) -> None:
-        """Fetch the pages of all `names` at once; the first failure is raised."""
+    def prefetch(self, wanted: Mapping[str, Collection[str]] | Iterable[str]) -> None:
+        """Fetch the pages of all names at once; the first failure is raised. A mapping names the versions as well."""
+        versions = wanted if isinstance(wanted, Mapping) else dict.fromkeys(wanted, ())
         with ThreadPoolExecutor(http.CONNECTIONS, thread_name_prefix="index") as pool:
-            for _ in pool.map(self.files, sorted(set(names))):
+            for _ in pool.map(lambda name: self.files(name, versions[name]), sorted(versions)):
                 pass
 
     def provenance(self, filename: str, url: str) -> bytes:
@@ -115,9 +122,10 @@ def select(files: Sequence[IndexFile], claim: PythonPackage) -> IndexFile:
             f"{what}: that is not a version of PEP 440, so no file of the index can be it."
         ) from error
     tags = frozenset(tag for text in claim.tags for tag in parse_tag(text))
+    same = of_version(files, version)
     wheels = [
         (file, file_tags)
-        for file in files
+        for file in same
         if (file_tags := _wheel_tags(file.filename, claim.name, version, claim.build)) is not None
     ]
     exact = [file for file, its_tags in wheels if its_tags == tags]  # 2
@@ -129,7 +137,7 @@ def select(files: Sequence[IndexFile], claim: PythonPackage) -> IndexFile:
         raise Permanent(
             f"{what}: the index has several wheels that it could be ({names}); none is taken by guess."
         )
-    source = source_distribution(files, claim.name, claim.version)  # 4
+    source = source_distribution(same, claim.name, claim.version)  # 4
     if source is None:
         raise Permanent(_none(files, claim, version))
     return source
@@ -137,7 +145,8 @@ def select(files: Sequence[IndexFile], claim: PythonPackage) -> IndexFile:
 
 def source_distribution(files: Sequence[IndexFile], name: str, version: str) -> IndexFile | None:
     """The project's source distribution of that version, .tar.gz before .zip; None if there is none."""
-    found = [file for its_version, file in _sources(files, name) if its_version == Version(version)]
+    same = of_version(files, Version(version))
+    found = [file for its_version, file in _sources(same, name) if its_version == Version(version)]
     return max(found, key=lambda file: (file.filename.endswith(".tar.gz"), file.filename), default=None)
 
 
@@ -158,16 +167,6 @@ def _sources(files: Sequence[IndexFile], name: str) -> Iterator[tuple[Version, I
             continue
         if its_name == canonicalize_name(name):
             yield its_version, file
-
-
-def of_version(files: Iterable[IndexFile], version: Version) -> list[IndexFile]:
-    """The wheels and source distributions of that version."""
-    return [
-        file
-        for file in files
-        if (not file.filename.endswith(".whl") or _may_be(file.filename, version))
-        and _is_version(file.filename, version)
-    ]
 
 
 def _wheel_version(filename: str, name: str) -> Version | None:
@@ -191,9 +190,6 @@ def _by_hash(files: Sequence[IndexFile], claim: PythonPackage, what: str) -> Ind
 
 def _wheel_tags(filename: str, name: str, version: Version, build: str) -> frozenset[Tag] | None:
     """The tags of the wheel if it is of that name, version and build, else None."""
-    # A project has thousands of files: most are told apart by the version in their name, long before their tags.
-    if not filename.endswith(".whl") or not _may_be(filename, version):
-        return None
     try:
         its_name, its_version, its_build, tags = parse_wheel_filename(filename)
     except (InvalidWheelFilename, InvalidVersion):
@@ -203,24 +199,11 @@ def _wheel_tags(filename: str, name: str, version: Version, build: str) -> froze
     return frozenset(tags) if "".join(map(str, its_build)) == build.lstrip("0") else None
 
 
-def _may_be(filename: str, version: Version) -> bool:
-    """False if the second part of a wheel's name is readably another version."""
-    try:
-        return _version(filename.split("-", 2)[1]) == version
-    except (IndexError, InvalidVersion):
-        return True
-
-
-@lru_cache(4096)
-def _version(text: str) -> Version:
-    return Version(text)
-
-
 def _none(files: Sequence[IndexFile], claim: PythonPackage, version: Version) -> str:
     what = f"{claim.name} {claim.version}"
     if not files:
         return f"{what}: the index has no project of that name; if it is your own, give it as a wheel of your own."
-    same = [file for file in files if _is_version(file.filename, version)]
+    same = of_version(files, version)
     if not same:
         return f"{what}: the index has {len(files)} files of it but none of that version."
     return (
@@ -229,11 +212,7 @@ def _none(files: Sequence[IndexFile], claim: PythonPackage, version: Version) ->
     )
 
 
-def _is_version(filename: str, version: Version) -> bool:
-    parse: Callable[[str], tuple[object, ...]] = (
-        parse_wheel_filename if filename.endswith(".whl") else parse_sdist_filename
-    )
-    try:
-        return parse(filename)[1] == version
-    except (InvalidWheelFilename, InvalidSdistFilename, InvalidVersion):
-        return False
+def _readable(versions: Iterable[str]) -> Iterator[Version]:
+    for text in versions:
+        with contextlib.suppress(InvalidVersion):
+            yield Version(text)

@@ -13,7 +13,7 @@ Checks:
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from html import unescape
 from html.parser import HTMLParser
@@ -38,22 +38,51 @@ _MAX_REASON = 500
 _FILENAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+!~-]{0,254}", re.ASCII)
 
 
+@dataclass(frozen=True)
+class Listing:
+    """What a page lists, entry by entry as the page writes it; nothing of an entry is checked yet."""
+
+    url: str
+    entries: Sequence[Any]
+    filename: Callable[[Any], str]
+    """What an entry says that its file is called."""
+    file: Callable[[Any], IndexFile | None]
+    """An entry's file; None if it cannot be relied on (check 2)."""
+
+    def files(self) -> tuple[IndexFile, ...]:
+        """All that can be relied on. Permanent if there is none (check 3)."""
+        found = tuple(file for entry in self.entries if (file := self.file(entry)))
+        if self.entries and not found:
+            raise self._useless()
+        return found
+
+    def check(self) -> None:
+        """Check 3 alone: the first file that can be relied on is enough."""
+        if self.entries and not any(self.file(entry) for entry in self.entries):
+            raise self._useless()
+
+    def _useless(self) -> Permanent:
+        return Permanent(
+            f"The index page {self.url} lists {len(self.entries)} files but none with a sha256 over TLS; none is "
+            "usable."
+        )
+
+
 def parse(name: str, url: str, content_type: str, body: bytes) -> tuple[IndexFile, ...]:
     """The files on the page of project `name` that came from `url`. Permanent if it is no such page."""
+    return listing(name, url, content_type, body).files()
+
+
+def listing(name: str, url: str, content_type: str, body: bytes) -> Listing:
+    """The same before check 3, and before any entry is looked at. Permanent if it is no such page (check 1)."""
     if content_type in (JSON, "application/json"):
-        listed, files = _from_json(name, url, body)
-    elif content_type in (HTML, "text/html", "application/xhtml+xml"):
-        listed, files = _from_html(url, body)
-    else:  # 1
-        raise Permanent(
-            f"The index page {url} is '{printable(content_type, 60)}', neither PEP 691 JSON nor HTML; check that the "
-            "address is a simple index."
-        )
-    if listed and not files:  # 3
-        raise Permanent(
-            f"The index page {url} lists {listed} files but none with a sha256 over TLS; none is usable."
-        )
-    return files
+        return _from_json(name, url, body)
+    if content_type in (HTML, "text/html", "application/xhtml+xml"):
+        return _from_html(url, body)
+    raise Permanent(  # 1
+        f"The index page {url} is '{printable(content_type, 60)}', neither PEP 691 JSON nor HTML; check that the "
+        "address is a simple index."
+    )
 
 
 @dataclass(frozen=True)
@@ -112,7 +141,7 @@ def _metadata(said: object) -> str | None:
     return ""
 
 
-def _from_json(name: str, url: str, body: bytes) -> tuple[int, tuple[IndexFile, ...]]:
+def _from_json(name: str, url: str, body: bytes) -> Listing:
     try:
         page = orjson.loads(body)
         major = str(page["meta"]["api-version"]).partition(".")[0]
@@ -121,7 +150,11 @@ def _from_json(name: str, url: str, body: bytes) -> tuple[int, tuple[IndexFile, 
         raise Permanent(f"The index page {url} is not PEP 691 JSON: {printable(str(error), 120)}.") from error
     if major != "1" or not isinstance(entries, list) or canonicalize_name(str(owner)) != name:  # 1
         raise Permanent(f"The index page {url} is not version 1 of the simple API for project '{name}'.")
-    return len(entries), tuple(file for entry in entries if (file := _json_file(url, entry)))
+    return Listing(url, entries, _json_filename, lambda entry: _json_file(url, entry))
+
+
+def _json_filename(entry: Any) -> str:
+    return str(entry.get("filename", "")) if isinstance(entry, dict) else ""
 
 
 def _json_file(base: str, entry: Any) -> IndexFile | None:
@@ -158,17 +191,19 @@ class _Anchors(HTMLParser):
 
 _PLAIN_ANCHOR = re.compile(r"<a ((?:[a-z-]+=\"[^\"<>]*\" ?)+)>[^<>&]*</a>(?:<br ?/?>)?")
 _PLAIN_ATTRIBUTE = re.compile(r"([a-z-]+)=\"([^\"]*)\"")
+_Anchor = str | Mapping[str, str | None]
+"""The text of a plain anchor's attributes, or the attributes of any."""
 
 
-def _plain_anchors(text: str) -> tuple[str, list[dict[str, str | None]]]:
-    """The page without its plain anchors, and these. All that is not plain is left for the parser.
+def _plain_anchors(text: str) -> tuple[str, list[_Anchor]]:
+    """The page without its plain anchors, and these, unread. All that is not plain is left for the parser.
 
     A large project's page has thousands of anchors of one form, and html.parser needs seconds for a few hundred pages.
     """
-    anchors: list[dict[str, str | None]] = []
+    anchors: list[_Anchor] = []
 
     def take(match: re.Match[str]) -> str:
-        anchors.append({key: unescape(value) for key, value in _PLAIN_ATTRIBUTE.findall(match[1])})
+        anchors.append(match[1])
         return ""
 
     # Inside a comment or a script an anchor is none: such a page goes to the parser as a whole.
@@ -177,7 +212,13 @@ def _plain_anchors(text: str) -> tuple[str, list[dict[str, str | None]]]:
     return _PLAIN_ANCHOR.sub(take, text), anchors
 
 
-def _from_html(url: str, body: bytes) -> tuple[int, tuple[IndexFile, ...]]:
+def _attributes(anchor: _Anchor) -> Mapping[str, str | None]:
+    if isinstance(anchor, str):
+        return {key: unescape(value) for key, value in _PLAIN_ATTRIBUTE.findall(anchor)}
+    return anchor
+
+
+def _from_html(url: str, body: bytes) -> Listing:
     parser = _Anchors()
     try:
         rest, plain = _plain_anchors(body.decode("utf-8", "replace"))
@@ -187,26 +228,36 @@ def _from_html(url: str, body: bytes) -> tuple[int, tuple[IndexFile, ...]]:
         raise Permanent(f"The index page {url} is not HTML: {printable(str(error), 120)}.") from error
     if parser.version.partition(".")[0] != "1":  # 1
         raise Permanent(f"The index page {url} is not version 1 of the simple API.")
-    parser.anchors = [*plain, *parser.anchors]
-    if not parser.anchors and b"<html" not in body[:4096].lower():  # 1
+    anchors: list[_Anchor] = [*plain, *parser.anchors]
+    if not anchors and b"<html" not in body[:4096].lower():  # 1
         raise Permanent(f"The index page {url} says that it is HTML but holds none.")
     base = urljoin(url, parser.base)
-    return len(parser.anchors), tuple(_html_files(base, parser.anchors))
+    return Listing(url, anchors, _html_filename, lambda anchor: _html_file(base, anchor))
 
 
-def _html_files(base: str, anchors: list[dict[str, str | None]]) -> Iterator[IndexFile]:
-    for anchor in anchors:
-        address, _, fragment = (anchor.get("href") or "").partition("#")
-        algorithm, _, value = fragment.partition("&")[0].partition("=")
-        filename = unquote(address.partition("?")[0].rpartition("/")[2])
-        yanked = (anchor["data-yanked"] or "") if "data-yanked" in anchor else None
-        said = _Said(
-            python=anchor.get("data-requires-python"),
+def _html_filename(anchor: _Anchor) -> str:
+    return _last((_attributes(anchor).get("href") or "").partition("#")[0])
+
+
+def _last(address: str) -> str:
+    return unquote(address.partition("?")[0].rpartition("/")[2])
+
+
+def _html_file(base: str, anchor: _Anchor) -> IndexFile | None:
+    said = _attributes(anchor)
+    address, _, fragment = (said.get("href") or "").partition("#")
+    algorithm, _, value = fragment.partition("&")[0].partition("=")
+    yanked = (said["data-yanked"] or "") if "data-yanked" in said else None
+    return _file(
+        base,
+        address,
+        _last(address),
+        value if algorithm == "sha256" else None,
+        _Said(
+            python=said.get("data-requires-python"),
             yanked=yanked,
-            uploaded=anchor.get("data-upload-time"),
-            metadata=anchor.get("data-core-metadata", anchor.get("data-dist-info-metadata")),
-            provenance=anchor.get("data-provenance"),
-        )
-        file = _file(base, address, filename, value if algorithm == "sha256" else None, said)
-        if file:
-            yield file
+            uploaded=said.get("data-upload-time"),
+            metadata=said.get("data-core-metadata", said.get("data-dist-info-metadata")),
+            provenance=said.get("data-provenance"),
+        ),
+    )

@@ -169,8 +169,8 @@ class Market:
     def files(self, name: str) -> tuple[IndexFile, ...]:
         return tuple(self.projects.get(name, ()))
 
-    def prefetch(self, names: Iterable[str]) -> None:
-        for name in names:
+    def prefetch(self, wanted: Mapping[str, Collection[str]] | Iterable[str]) -> None:
+        for name in wanted:
             self.files(name)
 
     def provenance(self, filename: str, url: str) -> bytes:
