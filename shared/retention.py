@@ -87,6 +87,7 @@ FOR_EVER: Mapping[str, str] = {
     "policies": "the policy that packages were last judged by: what tells that another one counts",
     "outbox": "an event that was not published yet; publishing deletes it, and none may be lost in silence",
     "references": "what people and the console read of the reference values",
+    "releases": "how far each apt repository has come: what is older than that is a replay",
     "revocations": "an image that was taken back stays taken back",
     "standing": "what is decided about a package until something else is; without it, it was let in",
     "votes": "reference values are tallied from them when asked",

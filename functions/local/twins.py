@@ -44,6 +44,7 @@ from shared.memory.store import MemoryBlobs, MemoryStore
 from shared.ports.store import Put
 from shared.settings import Settings, read
 from shared.upstream import connect
+from shared.upstream.release_dates import ReleaseDates
 
 _SUBSCRIPTION = re.compile(
     r"/v1/projects/[^/]+/subscriptions/([a-z0-9_-]+)(?::(pull|acknowledge|modifyAckDeadline))?"
@@ -82,7 +83,7 @@ class Twins:
         }
         carrying: dict[str, Any] = {
             "registry": ArtifactRegistry(settings, store),
-            "upstream": functools.partial(connect.upstream, settings),
+            "upstream": functools.partial(connect.upstream, settings, dates=ReleaseDates(store)),
             "settings": settings,
             "scratch": Path(tempfile.gettempdir()),
         }

@@ -20,6 +20,7 @@ from shared.ports.store import Bus
 from shared.serving import entry_point
 from shared.settings import Settings
 from shared.upstream import connect
+from shared.upstream.release_dates import ReleaseDates
 
 
 def wire(settings: Settings) -> Desk:
@@ -31,7 +32,7 @@ def wire(settings: Settings) -> Desk:
         registry=ArtifactRegistry(settings, store),
         advisories=judgement.advisories(settings, "sync"),
         policy=judgement.policy(settings),
-        upstream=functools.partial(connect.upstream, settings),
+        upstream=functools.partial(connect.upstream, settings, dates=ReleaseDates(store)),
         settings=settings,
         clock=time.time,
         scratch=Path(tempfile.gettempdir()),

@@ -28,7 +28,7 @@ from shared.errors import Permanent, Transient
 from shared.events import TYPES, Event
 from shared.gcp.errors import translated
 from shared.model.value import Digest, sha256
-from shared.ports.store import Claim, Create, Document, Increment, Write, checked_id, checked_key
+from shared.ports.store import AtLeast, Claim, Create, Document, Increment, Write, checked_id, checked_key
 
 _CHUNK = 900_000
 """Bytes of a blob in one document; Firestore ends at 1 MiB (https://cloud.google.com/firestore/quotas)."""
@@ -154,13 +154,12 @@ class FirestoreStore(_Client):
 
     def _write(self, batch: Any, write: Write) -> None:
         reference = self._db.collection(write.collection).document(document_id(write.id))
-        given = {write.field: firestore.Increment(write.by)} if isinstance(write, Increment) else write.fields
-        fields = self._stamped(write.collection, given)
+        fields = self._stamped(write.collection, _given(write))
         try:
             if isinstance(write, Create):
                 batch.create(reference, fields)
             else:
-                batch.set(reference, fields, merge=isinstance(write, Increment) or write.merge)
+                batch.set(reference, fields, merge=isinstance(write, Increment | AtLeast) or write.merge)
         except (TypeError, ValueError) as error:
             raise Permanent(
                 f"{write.collection}/{write.id} holds a value that Firestore cannot take: {error}."
@@ -245,6 +244,14 @@ class FirestoreBlobs(_Client):
         names = (f"{number:06d}" for number in range(found["chunks"]))
         chunks = (head.collection("chunks").document(name).get().to_dict() or {} for name in names)
         return b"".join(chunk.get("data", b"") for chunk in chunks)
+
+
+def _given(write: Write) -> Mapping[str, Any]:
+    if isinstance(write, Increment):
+        return {write.field: firestore.Increment(write.by)}
+    if isinstance(write, AtLeast):
+        return {write.field: firestore.Maximum(write.value)}
+    return write.fields
 
 
 @contextmanager

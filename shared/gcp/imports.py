@@ -22,7 +22,6 @@ from shared.errors import Permanent, Transient
 from shared.model.value import printable, sha256
 from shared.ports.store import Put, Store
 
-_COLLECTION = "imports"
 _PATIENCE = 240
 """Seconds that one delivery waits: eight uploads wait side by side, and a push request ends at 600 s."""
 _BUDGET = 1500
@@ -62,7 +61,7 @@ class Imports:
         """What an earlier delivery has begun for the same bytes and has not seen the end of."""
         if found := self._here.get(key):
             return found
-        noted = (self._store.get(_COLLECTION, key) if self._store else None) or {}
+        noted = (self._store.get("imports", key) if self._store else None) or {}
         return Begun(str(noted["operation"]), float(noted["since"])) if noted.get("operation") else None
 
     def brought(
@@ -91,8 +90,8 @@ class Imports:
     def forget(self, key: str) -> None:
         """It has ended, or nobody knows of it any more."""
         known = self._here.pop(key, None)
-        if self._store and (known or self._store.get(_COLLECTION, key)):
-            self._store.put([Put(_COLLECTION, key, {"operation": ""})])
+        if self._store and (known or self._store.get("imports", key)):
+            self._store.put([Put("imports", key, {"operation": ""})])
 
     def _outlasted(self, key: str, begun: Begun, failed: str, what: str) -> Permanent | Transient:
         if time.time() - begun.since > _BUDGET:  # 4
@@ -103,7 +102,7 @@ class Imports:
             )
         self._here[key] = begun
         if self._store:  # 1
-            self._store.put([Put(_COLLECTION, key, {"operation": begun.name, "since": begun.since})])
+            self._store.put([Put("imports", key, {"operation": begun.name, "since": begun.since})])
         if failed:
             return Transient(f"{what} is being imported, and how far it is cannot be told: {failed}")
         return Transient(f"{what} was not imported by Artifact Registry within {_PATIENCE} s; it goes on.")

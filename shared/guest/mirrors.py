@@ -16,6 +16,7 @@ from shared.guest.failure import GuestError
 
 _IMAGE_KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+/-]*", re.ASCII)
+_FLAT = re.compile(r"(\./|[A-Za-z0-9][A-Za-z0-9._+/-]*/)", re.ASCII)
 _URL = re.compile(r"https?://[A-Za-z0-9.-]+(:[0-9]+)?/[!-~]*", re.ASCII)
 _ANY_URL = re.compile(r"https?://[A-Za-z0-9.:@%_-]+", re.ASCII)
 _OURS = "dmz-source-"
@@ -59,8 +60,9 @@ def more(several: Sequence[AptSource], sources: Sources, etc: Path = Path("/etc"
     own = {*configured, *(_hosts(etc / "apt") if several else ())}
     for number, each in enumerate(several):
         where = f"dmz-config.workload.apt_sources[{number}]"
-        words = (each.name, each.suite, *each.components, *each.packages)
-        if not (_URL.fullmatch(each.url) and all(_PLAIN.fullmatch(word) for word in words)):
+        words = (each.name, *each.components, *each.packages)
+        suite = (_PLAIN if each.components else _FLAT).fullmatch(each.suite)
+        if not (_URL.fullmatch(each.url) and suite and all(_PLAIN.fullmatch(word) for word in words)):
             raise GuestError(f"{where} has an address or a name that apt's configuration cannot hold.")
         name = f"{_OURS}{each.name}"
         keyring = _keyring(each.key, name, f"{where}.key", etc)
@@ -103,7 +105,9 @@ def _write(path: Path, text: str) -> None:
 
 
 def _stanza(url: str, suites: str, keyring: str, components: str = "main") -> str:
-    return f"Types: deb\nURIs: {url}\nSuites: {suites}\nComponents: {components}\nSigned-By: {keyring}\n"
+    # A flat repository has none, and apt takes the field for a mistake there (sources.list(5)).
+    of = f"Components: {components}\n" if components else ""
+    return f"Types: deb\nURIs: {url}\nSuites: {suites}\n{of}Signed-By: {keyring}\n"
 
 
 def _os_release(path: Path) -> dict[str, str]:

@@ -14,7 +14,7 @@ from shared.errors import Permanent, Transient
 from shared.events import Event
 from shared.memory.documents import lookup, merge, same, stored
 from shared.model.value import Digest, sha256
-from shared.ports.store import Claim, Create, Document, Increment, Write, checked_id, checked_key
+from shared.ports.store import AtLeast, Claim, Create, Document, Increment, Write, checked_id, checked_key
 
 
 @dataclass
@@ -221,10 +221,12 @@ def _shown(key: str, held: _Claim) -> Document:
 
 def _after(before: Document | None, write: Write) -> Document:
     """What a write makes of a document."""
-    given = {write.field: write.by} if isinstance(write, Increment) else write.fields
-    retention.stamped(write.collection, given, 0)
-    if isinstance(write, Increment):
-        return stored({**(before or {}), write.field: (before or {}).get(write.field, 0) + write.by})
+    if isinstance(write, Increment | AtLeast):
+        had = (before or {}).get(write.field, 0)
+        now = had + write.by if isinstance(write, Increment) else max(had, write.value)
+        retention.stamped(write.collection, {write.field: now}, 0)
+        return stored({**(before or {}), write.field: now})
+    retention.stamped(write.collection, write.fields, 0)
     if isinstance(write, Create) or not write.merge:
         return stored(write.fields)
     return stored(merge(before or {}, write.fields))

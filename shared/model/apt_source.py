@@ -10,7 +10,7 @@ import binascii
 import re
 from typing import Annotated
 
-from pydantic import AfterValidator, Field, field_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from shared.model.package import DebianName, HttpsUrl
 from shared.model.value import Digest, Part, sha256
@@ -53,12 +53,33 @@ def packets(armored: str) -> bytes:
 
 
 Word = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$", max_length=100)]
+
+
+def _flat(suite: str) -> str:
+    return "./" if suite == "/" else suite
+
+
 Suite = Annotated[
-    str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*(/[A-Za-z0-9][A-Za-z0-9._+-]*)*$", max_length=200)
+    str,
+    Field(
+        pattern=r"^(\.?/|[A-Za-z0-9][A-Za-z0-9._+-]*(/[A-Za-z0-9][A-Za-z0-9._+-]*)*/?)$",
+        max_length=200,
+    ),
+    AfterValidator(_flat),
 ]
-"""A directory below dists/, like gcsfuse-trixie. Repositories without one, whose suite is `./`, are not read."""
+"""A directory below dists/, like gcsfuse-trixie. One that ends in a slash is the folder of a flat repository: `./`, also
+written `/`, is that at the address itself (https://wiki.debian.org/DebianRepository/Format#Flat_Repository_Format)."""
 Base = Annotated[HttpsUrl, AfterValidator(_base)]
-Components = Annotated[tuple[Word, ...], Field(min_length=1, max_length=20)]
+Components = Annotated[tuple[Word, ...], Field(max_length=20)]
+
+
+def _check_components(suite: str, components: tuple[str, ...]) -> None:
+    if suite.endswith("/") and components:
+        raise ValueError(
+            f"the suite {suite} ends in a slash, so the repository is flat and has no components: remove them"
+        )
+    if not suite.endswith("/") and not components:
+        raise ValueError(f"components are missing: the suite {suite} has some, like [main]")
 
 
 class AptPin(Part):
@@ -66,9 +87,14 @@ class AptPin(Part):
 
     url: Base
     suite: Suite
-    components: Components
+    components: Components = ()
     key: Digest
     """sha256 of the armored key, as the workload gives it and `sha256sum` of the file says it."""
+
+    @model_validator(mode="after")
+    def _flat_or_not(self) -> AptPin:
+        _check_components(self.suite, self.components)
+        return self
 
     def covers(self, other: AptPin) -> bool:
         """True if whoever allows this allows `other`: the same suite and key, and none but these components."""
@@ -82,7 +108,8 @@ class AptSource(Part):
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,39}$")]
     url: Base
     suite: Suite
-    components: Components
+    components: Components = ()
+    """None of a flat repository, and at least one of any other."""
     packages: Annotated[tuple[DebianName, ...], Field(min_length=1, max_length=100)]
     """Nothing else is taken from there, whatever version it has of it."""
     key: Annotated[str, Field(max_length=64 * 1024), AfterValidator(_key)]
@@ -94,6 +121,11 @@ class AptSource(Part):
         if len(set(names)) != len(names):
             raise ValueError("a name stands twice: give each once")
         return names
+
+    @model_validator(mode="after")
+    def _flat_or_not(self) -> AptSource:
+        _check_components(self.suite, self.components)
+        return self
 
     @property
     def pin(self) -> AptPin:

@@ -113,7 +113,7 @@ def _apt_source(subject: Subject, bench: Bench) -> list[RuleAnswer]:
     if pin is None:
         return []
     allowed = any(each.covers(pin) for each in bench.rules.apt_sources)
-    where = f"{printable(pin.url, 120)} {pin.suite} ({', '.join(pin.components)})"
+    where = f"{printable(pin.url, 120)} {pin.suite} ({', '.join(pin.components) or 'flat'})"
     reason = f"it comes from {where} under the key {pin.key}"
     return [
         RuleAnswer(

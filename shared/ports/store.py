@@ -54,7 +54,17 @@ class Increment:
     by: int
 
 
-Write = Put | Create | Increment
+@dataclass(frozen=True)
+class AtLeast:
+    """Raising of a number to `value`: what is as high stays, whoever writes at the same moment."""
+
+    collection: str
+    id: str
+    field: str
+    value: int
+
+
+Write = Put | Create | Increment | AtLeast
 
 MAX_ID = 1000
 """Bytes of a document's id. Firestore ends at 1,500 (https://cloud.google.com/firestore/quotas), of which an id that

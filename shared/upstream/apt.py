@@ -3,6 +3,7 @@
 The chain, each link checked before the next is read:
 1. InRelease (or Release with Release.gpg) is signed by a pinned key; only the signed text is used (`openpgp`).
 2. It is the Release of the suite that was asked for, and it is current (`release_file`).
+   It is not older than one that was seen before (`release_dates`).
 3. The Packages file has the size and the sha256 that the Release states.
 4. A stanza states the archive's sha256 (`packages_file`); whoever downloads the archive compares it.
 
@@ -37,6 +38,7 @@ from shared.model.value import printable
 from shared.upstream import http, openpgp, release_file
 from shared.upstream.mirrors import Mirrors
 from shared.upstream.packages_file import Archives, PackagesFile
+from shared.upstream.release_dates import ReleaseDates
 from shared.upstream.snapshot import Snapshots
 
 KEYRINGS = Path(__file__).parent.parent / "data" / "keyrings"
@@ -51,6 +53,7 @@ class Source:
     url: str
     suite: str
     components: tuple[str, ...]
+    """None: a flat repository, with Release and Packages in one folder, whose path `suite` is."""
     origin: str = ""
     """What the Release must call itself; empty: the key alone says whose it is."""
     field: str = ""
@@ -76,15 +79,18 @@ class AptIndexClient:
         more: Sequence[AptSource] = (),
         public: httpx.Client | None = None,
         snapshots: Snapshots | None = None,
+        dates: ReleaseDates | None = None,
     ) -> None:
         """`keyrings`: directory with the pinned keys; `clock` gives seconds since the epoch.
 
-        `more`: the workload's own repositories, which are asked by `public`.
+        `more`: the workload's own repositories, which are asked by `public`. `dates`: how far each repository has come;
+        without, nobody remembers.
         """
         self._mirrors = mirrors or Mirrors()
         self._more = [third_party(each) for each in more]
         self._public = public or client
         self._snapshots = snapshots or Snapshots()
+        self._dates = dates
         self._earlier: dict[float, AptIndexClient] = {}
         self._keyrings = keyrings
         self._client = client or http.client()
@@ -111,7 +117,8 @@ class AptIndexClient:
     def as_of(self, release: Release, moment: float) -> Archives:
         """The same of the distribution's suites as its snapshot service has them; `moment` in whole seconds.
 
-        Date and Valid-Until are held to that moment (`snapshot`). Permanent and Transient as of `archives`.
+        Date and Valid-Until are held to that moment (`snapshot`), and to nothing that was seen later: an old state is
+        what is asked for. Permanent and Transient as of `archives`.
         """
         with self._lock:
             if moment not in self._earlier:
@@ -128,12 +135,20 @@ class AptIndexClient:
 
     def _suite(self, source: Source, architecture: str) -> list[PackagesFile]:
         base = f"{source.url.rstrip('/')}/"
-        root = f"{base}dists/{source.suite}/"
+        root = (
+            f"{base}dists/{source.suite}/"
+            if source.components
+            else f"{base}{source.suite.removeprefix('./')}"
+        )
         text, what = self._vouched(root, source)
         now = datetime.fromtimestamp(self._clock(), UTC)
-        release = release_file.read(text, source.origin, source.field, source.suite, now, what)  # 2
+        named = source.suite if source.components else ""
+        release = release_file.read(text, source.origin, source.field, named, now, what)  # 2
+        if self._dates:
+            whose = source.keyring or (source.pin.key if source.pin else "")
+            self._dates.check(root, whose, release.date, what)  # 2
         files = []
-        for component in source.components:
+        for component in source.components or ("",):
             listed = release_file.packages(release, component, architecture, what)
             content = self._listed(self._way(source), root, listed, release.by_hash)
             files.append(PackagesFile(source.suite, base, content, source.pin, source.only))
@@ -168,8 +183,8 @@ class AptIndexClient:
 
     def _listed(self, client: httpx.Client, root: str, listed: release_file.Listed, by_hash: bool) -> bytes:
         """The content of a listed index file, decompressed (check 3)."""
-        directory, _, _ = listed.path.rpartition("/")
-        path = f"{directory}/by-hash/SHA256/{listed.sha256}" if by_hash else listed.path
+        directory, slash, _ = listed.path.rpartition("/")
+        path = f"{directory}{slash}by-hash/SHA256/{listed.sha256}" if by_hash else listed.path
         if listed.size > _MAX_PACKAGES:
             raise Permanent(
                 f"{root}{listed.path} is said to have {listed.size} bytes, which is refused as too large."

@@ -23,7 +23,9 @@ from shared.upstream.facts import PypiFacts
 from shared.upstream.mirrors import Mirrors
 from shared.upstream.proof import Prover
 from shared.upstream.pypi import PYPI, PYPI_FILES, PythonIndexClient, only_as_source, source_distribution
+from shared.upstream.release_dates import ReleaseDates
 from shared.upstream.resolver import UvResolver
+from shared.upstream.sizes import Sizes
 from shared.upstream.snapshot import Snapshots
 from shared.upstream.static_metadata import StaticMetadata
 
@@ -33,8 +35,11 @@ _MAX_SOURCE = 128 * 1024**2
 """Bytes of a source distribution that is fetched to learn its licence."""
 
 
-def upstream(settings: Settings, workload: Workload) -> Upstream:
-    """Fresh clients: an index is read once per plan, so that all decisions of a plan see one state of it."""
+def upstream(settings: Settings, workload: Workload, dates: ReleaseDates | None = None) -> Upstream:
+    """Fresh clients: an index is read once per plan, so that all decisions of a plan see one state of it.
+
+    `dates`: how far each apt repository has come.
+    """
     client = http.client()
     downloads = Downloader(client, trusted=_configured(settings))
     keyrings = Path(settings.keyrings) if settings.keyrings else KEYRINGS
@@ -48,6 +53,7 @@ def upstream(settings: Settings, workload: Workload) -> Upstream:
         more=workload.apt_sources,
         public=outside,
         snapshots=snapshots,
+        dates=dates,
     )
     index = PythonIndexClient(settings.python_index, client)
     return Upstream(
@@ -66,6 +72,7 @@ def upstream(settings: Settings, workload: Workload) -> Upstream:
         unmet=_unmet(apt),
         facts=_facts(settings, index, outside),
         snapshot=lambda url, moment: snapshots.address(url, mirrors, moment),
+        sizes=Sizes(client).of,
     )
 
 

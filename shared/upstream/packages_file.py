@@ -104,7 +104,7 @@ def _archive(file: PackagesFile, stanza: bytes) -> Archive:
     name, version = _name(stanza), _field(stanza, b"Version")
     source = _SOURCE.fullmatch(_field(stanza, b"Source") or name)
     sha256, size = _field(stanza, b"SHA256"), _field(stanza, b"Size")
-    filename = _field(stanza, b"Filename")
+    filename = _field(stanza, b"Filename").removeprefix("./")  # as flat repositories write it
     try:
         debian_version.key(version)
         sound = (

@@ -4,7 +4,8 @@ https://wiki.debian.org/DebianRepository/Format#A.22Release.22_files
 
 Checks:
 1. It names the origin and the suite that were asked for: the signed Release of another suite, replayed, is refused.
-   Repositories that are not a distribution's choose their names freely: of those the suite alone is asked.
+   Repositories that are not a distribution's choose their names freely: of those the suite alone is asked. A flat one
+   has no suite to name: there the key and the address are all.
 2. Its Date is not in the future, and its Valid-Until, where it has one, has not passed.
 3. It lists the component's Packages file with sha256 and size; MD5 and SHA-1 are never read.
 """
@@ -40,6 +41,7 @@ class Listed:
 class ReleaseFile:
     """What the rest of the way needs of a verified Release."""
 
+    date: datetime
     by_hash: bool
     """The repository offers index files under by-hash/SHA256/ (Acquire-By-Hash)."""
     files: Mapping[str, Listed]
@@ -48,7 +50,7 @@ class ReleaseFile:
 def read(signed_text: bytes, origin: str, field: str, suite: str, now: datetime, what: str) -> ReleaseFile:
     """`signed_text` as a ReleaseFile; `field` (Suite or Codename) is the one that must say `suite`, empty: one of them.
 
-    `origin` empty: whatever it calls itself.
+    `origin` empty: whatever it calls itself. `suite` empty: the repository is flat.
     """
     try:
         fields, listed = _fields(signed_text.decode("utf-8"))
@@ -70,16 +72,18 @@ def read(signed_text: bytes, origin: str, field: str, suite: str, now: datetime,
         raise Permanent(
             f"{what} was valid until {until:%Y-%m-%d %H:%M} UTC only; the mirror is stale or replays an old state."
         )
-    return ReleaseFile(fields.get("Acquire-By-Hash") == "yes", MappingProxyType(listed))
+    return ReleaseFile(date, fields.get("Acquire-By-Hash") == "yes", MappingProxyType(listed))
 
 
 def packages(release: ReleaseFile, component: str, architecture: str, what: str) -> Listed:
-    """The component's Packages file in the best compression that is listed (check 3)."""
+    """The component's Packages file in the best compression that is listed (check 3); without one, a flat one's."""
+    folder = f"{component}/binary-{architecture}/" if component else ""
     for suffix in (".xz", ".gz", ""):
-        listed = release.files.get(f"{component}/binary-{architecture}/Packages{suffix}")
+        listed = release.files.get(f"{folder}Packages{suffix}")
         if listed:
             return listed
-    raise Permanent(f"{what} lists no Packages file of {component} for {architecture} with a sha256.")
+    whose = f" of {component} for {architecture}" if component else ""
+    raise Permanent(f"{what} lists no Packages file{whose} with a sha256.")
 
 
 def _fields(text: str) -> tuple[dict[str, str], dict[str, Listed]]:
@@ -91,7 +95,8 @@ def _fields(text: str) -> tuple[dict[str, str], dict[str, Listed]]:
             section, _, value = line.partition(":")
             fields.setdefault(section, value.strip())
         elif section == "SHA256" and (entry := _ENTRY.fullmatch(line)):
-            listed[entry[3]] = Listed(entry[3], entry[1], int(entry[2]))
+            path = entry[3].removeprefix("./")  # as some flat repositories write it
+            listed[path] = Listed(path, entry[1], int(entry[2]))
     return fields, listed
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from shared.errors import DmzError, Permanent, Transient
-from shared.ports.store import MAX_INDEXED, Create, Document, Increment, Put, Store
+from shared.ports.store import MAX_INDEXED, AtLeast, Create, Document, Increment, Put, Store
 
 ODD_IDS = [
     "pkg:pypi/some%2Fthing@1.0?x=y#z",
@@ -122,6 +122,14 @@ def test_increment_begins_at_zero_and_adds(store: Store) -> None:
     store.put([Increment("runs", "r", "n", 2)])
     store.put([Increment("runs", "r", "n", 3), Increment("runs", "r", "m", -1)])
     assert store.get("runs", "r") == {"n": 5, "m": -1}
+
+
+def test_a_number_is_raised_and_never_lowered(store: Store) -> None:
+    for value, after in ((5, 5), (3, 5), (5, 5), (9, 9)):
+        store.put([AtLeast("releases", "r", "date", value)])
+        assert store.get("releases", "r") == {"date": after}
+    store.put([Put("releases", "r", {"url": "u"}, merge=True), AtLeast("releases", "r", "date", 7)])
+    assert store.get("releases", "r") == {"date": 9, "url": "u"}
 
 
 def test_writes_of_one_batch_apply_in_order(store: Store) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +104,21 @@ def test_a_repository_of_the_workloads_own_stands_beside_the_images(etc: Path) -
     )
 
 
+@pytest.mark.parametrize(("suite", "where"), [("./", "./"), ("debian13/x86_64/", "debian13/x86_64/")])
+def test_a_flat_repository_is_one_that_apt_understands(etc: Path, suite: str, where: str) -> None:
+    flat = dataclasses.replace(FUSE, suite=suite, components=())
+    mirrors.more((flat,), Sources(), etc)
+    parts = etc / "apt/sources.list.d"
+    options = ("-oDir::Etc::SourceList=/dev/null", f"-oDir::Etc::SourceParts={parts}")
+    for each in parts.iterdir():
+        if each.name != "dmz-source-fuse.sources":
+            each.unlink()
+    asked = subprocess.run(
+        ["apt-get", "update", "--print-uris", *options], check=True, capture_output=True, text=True
+    )
+    assert asked.stdout.split()[0] == f"'https://apt.test/fuse/{where}InRelease'"
+
+
 def test_a_host_that_serves_the_distribution_as_well_is_not_pinned(etc: Path) -> None:
     mirrors.more((FUSE,), Sources(debian_mirror="https://apt.test/debian"), etc)
     assert not (etc / "apt/preferences.d").exists()
@@ -134,6 +150,10 @@ def test_nor_is_one_that_the_image_itself_installs_from(etc: Path, file: str, te
         {"suite": "x\nTrusted: yes"},
         {"name": "../x y"},
         {"packages": ("a b",)},
+        {"suite": "./"},
+        {"suite": "/../etc/", "components": ()},
+        {"suite": "x [trusted=yes]/", "components": ()},
+        {"components": ()},
         {"components": ("[trusted=yes]",)},
         {"key": "none"},
     ],

@@ -44,9 +44,12 @@ def test_a_pin_names_the_key_by_the_files_sha256() -> None:
         ({"key": armored(b"text")}, "one armored OpenPGP public key block"),
         ({"url": "http://apt.test/repository"}, "a URL is https"),
         ({"url": "https://apt.test/repository/"}, "no slash, query or fragment at its end"),
-        ({"suite": "./"}, "suite"),
+        ({"suite": "./"}, "is flat and has no components"),
+        ({"suite": "x86_64/"}, "is flat and has no components"),
+        ({"suite": "//", "components": []}, "suite"),
+        ({"suite": "../x/", "components": []}, "suite"),
         ({"suite": "../../etc"}, "suite"),
-        ({"components": []}, "components"),
+        ({"components": []}, "components are missing"),
         ({"packages": []}, "packages"),
         ({"packages": ["fuse-tool", "fuse-tool"]}, "a name stands twice"),
         ({"packages": ["*"]}, "Debian name"),
@@ -55,6 +58,15 @@ def test_a_pin_names_the_key_by_the_files_sha256() -> None:
 def test_what_is_no_source(changes: dict[str, Any], words: str) -> None:
     with pytest.raises(Permanent, match=words):
         source(**changes)
+
+
+def test_a_flat_repository_has_no_components() -> None:
+    """And is the same in both spellings: what a policy lists is what a workload names."""
+    both = [source(suite=suite, components=[]).pin for suite in ("./", "/")]
+    assert both[0] == both[1]
+    assert both[0].covers(both[1])
+    assert not both[0].covers(source(suite="sub/", components=[]).pin)
+    assert not source().pin.covers(both[0])
 
 
 def test_a_package_comes_from_one_place() -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tests.terraform.harness import CHECKOUT
 
-_WRITES = {"Put": 3, "Create": 3, "Increment": 4}
+_WRITES = {"Put": 3, "Create": 3, "Increment": 4, "AtLeast": 4}
 """Constructors of `shared.ports.Write`, with the least number of their arguments."""
 _NAMED = {"put_many": 0, "_first": 1}
 """Calls that write to the collection at this place of their arguments."""
@@ -75,11 +75,24 @@ def queries() -> list[Query]:
 def asked(source: str, place: str) -> Iterator[Query]:
     for call in _calls(source):
         where = f"{place}:{call.lineno}"
+        if _name(call) in ("within", "total") and _receiver(call) == "readings":
+            yield _together(call, where)
         if _name(call) == "find" and len(call.args) == 3 and _receiver(call) in _STORES:
             for collection in _literals(call.args[0]) or ["?"]:
                 yield Query(collection, (_literal(call.args[1]) or "?",), where)
     if place.startswith("shared/gcp/"):
         yield from _chains(ast.parse(source), place)
+
+
+def _together(call: ast.Call, where: str) -> Query:
+    """What the console asks by several fields: `within(C, F, value, G, …, down=…)`, `total(C, {F: …}, G)`."""
+    collection = _literal(call.args[0]) or "?"
+    if _name(call) == "total":
+        names = [key for key in getattr(call.args[1], "keys", ()) if key is not None]
+        return Query(collection, tuple(_literal(each) or "?" for each in (*names, call.args[2])), where)
+    down = next((each.value for each in call.keywords if each.arg == "down"), None)
+    way = {True: " DESCENDING", False: " ASCENDING"}.get(getattr(down, "value", None), "?")
+    return Query(collection, (_literal(call.args[1]) or "?", f"{_literal(call.args[3]) or '?'}{way}"), where)
 
 
 def _chains(tree: ast.AST, place: str) -> Iterator[Query]:

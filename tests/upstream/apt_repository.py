@@ -39,6 +39,10 @@ class Suite:
     suffix: str = ".xz"
     by_hash: bool = True
     inline: bool = True
+    flat: str | None = None
+    """Folder below `path` with Release and Packages in it, with a slash at its end; None: below dists/."""
+    listed_as: str = ""
+    """How a flat repository's Release begins the paths that it lists."""
 
     def packages(self) -> bytes:
         text = "\n".join(self.stanzas).encode()
@@ -56,21 +60,25 @@ class Suite:
             **self.fields,
         }
         listed = f" {hashlib.sha256(content).hexdigest()} {len(content)} "
-        listed += f"{self.component}/binary-amd64/Packages{self.suffix}"
+        listed += f"{self.listed_as if self.flat is not None else self.folder}Packages{self.suffix}"
         head = "".join(f"{key}: {value}\n" for key, value in merged.items() if value)
         return f"{head}MD5Sum:\n {'0' * 32} 1 {self.component}/binary-amd64/Packages.xz\nSHA256:\n{listed}\n".encode()
 
     @property
     def root(self) -> str:
-        return f"{self.path}/dists/{self.codename}"
+        return f"{self.path}/dists/{self.codename}" if self.flat is None else f"{self.path}/{self.flat}"[:-1]
+
+    @property
+    def folder(self) -> str:
+        return f"{self.component}/binary-amd64/" if self.flat is None else ""
 
     def publish(self, web: Web) -> None:
         content = self.packages()
-        folder = f"{self.root}/{self.component}/binary-amd64"
+        folder = f"{self.root}/{self.folder}"
         place = (
-            f"{folder}/by-hash/SHA256/{hashlib.sha256(content).hexdigest()}"
+            f"{folder}by-hash/SHA256/{hashlib.sha256(content).hexdigest()}"
             if self.by_hash
-            else f"{folder}/Packages{self.suffix}"
+            else f"{folder}Packages{self.suffix}"
         )
         web.routes[place] = Reply(content)
         if self.inline:

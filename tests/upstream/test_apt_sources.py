@@ -18,7 +18,7 @@ from shared.upstream.apt import AptIndexClient
 from shared.upstream.mirrors import Mirrors
 from tests.upstream.apt_repository import Suite, stanza
 from tests.upstream.conftest import Signer, make_signer, stop_agent
-from tests.upstream.support import Web
+from tests.upstream.support import Reply, Web
 from tests.upstream.test_apt import NOW, TRIXIE
 
 STANZAS = (stanza("fuse-tool", "3.0"), stanza("openssl", "9.9-1"), stanza("other", "1.0"))
@@ -152,3 +152,85 @@ def test_it_is_on_the_public_internet(vendor: Signer, client: Callable[..., AptI
     asking = client(inside, transport=public.PublicTransport(http.trust()))
     with pytest.raises(Permanent, match=r"and metadata\.internal is a private name"):
         asking.archives(TRIXIE)
+
+
+# --- flat repositories ------------------------------------------------------------------------------------------
+
+FLAT = {"Origin": "Fuse Inc.", "Suite": "", "Codename": "", "Valid-Until": ""}
+
+
+def flat(signer: Signer, where: str = "", **changes: Any) -> Suite:
+    """As NVIDIA has them: no suite's name, paths that begin with ./, archives beside the indexes."""
+    stanzas = (
+        stanza("fuse-tool", "3.0", Filename="./fuse-tool_3.0_amd64.deb"),
+        stanza("openssl", "9.9-1", Filename="./openssl_9.9-1_amd64.deb"),
+    )
+    values: dict[str, Any] = {"path": "/flat", "stanzas": stanzas, "fields": FLAT, "flat": where}
+    return Suite(signer, **values | changes)
+
+
+def flat_source(signer: Signer, suite: str = "./") -> AptSource:
+    return source(signer, url="https://apt.fuse.example/flat", suite=suite, components=())
+
+
+@pytest.mark.parametrize("inline", [True, False])
+@pytest.mark.parametrize("by_hash", [True, False])
+@pytest.mark.parametrize(
+    ("suite", "where", "listed_as"),
+    [("./", "", "./"), ("/", "", ""), ("debian13/x86_64/", "debian13/x86_64/", "")],
+)
+def test_a_flat_repository(
+    web: Web,
+    vendor: Signer,
+    client: Callable[..., AptIndexClient],
+    inline: bool,
+    by_hash: bool,
+    suite: str,
+    where: str,
+    listed_as: str,
+) -> None:
+    flat(vendor, where, inline=inline, by_hash=by_hash, listed_as=listed_as).publish(web)
+    archives = client(flat_source(vendor, suite)).archives(TRIXIE)
+    assert set(archives) == {("fuse-tool", "amd64"), ("openssl", "amd64")}
+    (tool,) = archives["fuse-tool", "amd64"]
+    assert (tool.version, tool.source) == ("3.0", flat_source(vendor, suite).pin)
+    assert tool.url == "https://apt.fuse.example/flat/fuse-tool_3.0_amd64.deb"
+    assert archives["openssl", "amd64"][0].version == "3.0-1"
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"fields": FLAT | {"Date": "Fri, 27 Nov 2026 10:00:00 UTC"}}, "in the future"),
+        ({"fields": FLAT | {"Valid-Until": "Fri, 20 Nov 2026 10:00:00 UTC"}}, "was valid until 2026-11-20"),
+        ({"listed_as": "main/binary-amd64/"}, r"lists no Packages file with a sha256\."),
+    ],
+)
+def test_a_flat_repository_is_held_to_the_same(
+    web: Web, vendor: Signer, client: Callable[..., AptIndexClient], changes: dict[str, Any], words: str
+) -> None:
+    flat(vendor, **changes).publish(web)
+    with pytest.raises(Permanent, match=words):
+        client(flat_source(vendor)).archives(TRIXIE)
+
+
+def test_a_flat_repositorys_index_and_key_are_proved(
+    web: Web, vendor: Signer, stranger: Signer, client: Callable[..., AptIndexClient]
+) -> None:
+    flat(stranger, by_hash=False).publish(web)
+    with pytest.raises(Permanent, match="no valid signature of a key"):
+        client(flat_source(vendor)).archives(TRIXIE)
+    flat(vendor, by_hash=False).publish(web)
+    good = web.routes["/flat/Packages.xz"].body  # type: ignore[union-attr]
+    web.routes["/flat/Packages.xz"] = Reply(good[:-1] + bytes([good[-1] ^ 1]))
+    with pytest.raises(Permanent, match="size and sha256 that the signed Release states"):
+        client(flat_source(vendor)).archives(TRIXIE)
+
+
+@pytest.mark.parametrize("name", ["../x.deb", "./../x.deb", "././x.deb", "/etc/x.deb"])
+def test_no_name_of_a_file_leads_out_of_it(
+    web: Web, vendor: Signer, client: Callable[..., AptIndexClient], name: str
+) -> None:
+    flat(vendor, stanzas=(stanza("fuse-tool", "3.0", Filename=name),)).publish(web)
+    with pytest.raises(Permanent, match="without a sound"):
+        client(flat_source(vendor)).archives(TRIXIE)
