@@ -28,7 +28,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from shared.advisories.zips import ZipAdvisories
@@ -40,7 +40,7 @@ from tests.benchmarks import sync_stage
 from tests.benchmarks.sync_stage import Registry
 
 _HERE = Path(__file__).parent
-_SNAPSHOT = _HERE.parents[1] / "shared" / "data" / "advisories"
+SNAPSHOT = _HERE.parents[1] / "shared" / "data" / "advisories"
 LIMIT = 1.5
 """Times of what aria2c and curl need together."""
 
@@ -61,7 +61,7 @@ def ours(registry: Registry, repository: str, scratch: Path, manifest: ClaimedMa
     """Seconds from verdicts-written to sync-completed, and the lock."""
     settings = registry.settings(python_repository=repository)
     world = sync_stage.new_world(
-        registry, settings, ZipAdvisories(_SNAPSHOT), lambda w: connect.upstream(settings, w), scratch
+        registry, settings, ZipAdvisories(SNAPSHOT), lambda w: connect.upstream(settings, w), scratch
     )
     done = sync_stage.sync(world, manifest, find("maxtext"))
     return done.seconds, Lock.read(world.blobs.get(done.run["lock"]), "the lock")
@@ -70,14 +70,14 @@ def ours(registry: Registry, repository: str, scratch: Path, manifest: ClaimedMa
 def _peers(registry: Registry, repository: str, folder: Path, lock: Lock) -> tuple[float, float]:
     """Seconds of aria2c and of curl."""
     (folder / "files").mkdir(parents=True)
-    fetched = _aria2c(lock, folder)
-    return fetched, _curl(registry, repository, lock, folder)
+    files = list(locked(lock))
+    fetched = aria2c(files, folder)
+    return fetched, curl(registry, repository, files, folder / "files")
 
 
-def _aria2c(lock: Lock, folder: Path) -> float:
-    lines = [
-        f"{file.url}\n  out={file.filename}\n  checksum=sha-256={file.sha256[7:]}" for file in locked(lock)
-    ]
+def aria2c(files: Sequence[LockedPython], folder: Path) -> float:
+    """Seconds that it takes to fetch them into `folder`/files."""
+    lines = [f"{file.url}\n  out={file.filename}\n  checksum=sha-256={file.sha256[7:]}" for file in files]
     (folder / "urls").write_text("\n".join(lines))
     command = ["aria2c", "-q", "-j16", "-d", str(folder / "files"), "-i", str(folder / "urls")]
     begun = time.perf_counter()
@@ -85,9 +85,10 @@ def _aria2c(lock: Lock, folder: Path) -> float:
     return time.perf_counter() - begun
 
 
-def _curl(registry: Registry, repository: str, lock: Lock, folder: Path) -> float:
+def curl(registry: Registry, repository: str, files: Sequence[LockedPython], place: Path) -> float:
+    """Seconds that it takes to upload them from `place`, eight at once."""
     parts = []
-    for file in locked(lock):
+    for file in files:
         fields = {
             ":action": "file_upload",
             "name": file.name,
@@ -101,14 +102,15 @@ def _curl(registry: Registry, repository: str, lock: Lock, folder: Path) -> floa
                     f'url = "{registry.url}/{sync_stage.PROJECT}/{repository}/"',
                     f'header = "Authorization: Bearer {registry.token()}"',
                     *(f'form-string = "{key}={value}"' for key, value in fields.items()),
-                    f'form = "content=@{folder / "files" / file.filename}"',
+                    f'form = "content=@{place / file.filename}"',
                     "fail\nsilent\noutput = /dev/null",
                 ]
             )
         )
-    (folder / "config").write_text("\nnext\n".join(parts))
+    config = place.parent / "curl.conf"
+    config.write_text("\nnext\n".join(parts))
+    command = ["curl", "--parallel", "--parallel-max", "8", "--config", str(config)]
     begun = time.perf_counter()
-    command = ["curl", "--parallel", "--parallel-max", "8", "--config", folder / "config"]
     subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
     return time.perf_counter() - begun
 

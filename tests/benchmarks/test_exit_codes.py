@@ -4,12 +4,27 @@ from __future__ import annotations
 
 import pytest
 
-from tests.benchmarks import bench_appraisal, bench_chain, bench_matching, bench_scan, bench_sync
+from tests.benchmarks import bench_appraisal, bench_chain, bench_matching, bench_peers, bench_scan, bench_sync
 
 
 @pytest.mark.parametrize(("ratios", "code"), [([0.8, 1.5, 9.0], 0), ([1.0, 1.51, 1.6], 1), ([3.5], 1)])
 def test_sync_fails_above_one_and_a_half_times_its_peers(ratios: list[float], code: int) -> None:
     assert bench_sync.ended(ratios) == code
+
+
+@pytest.mark.parametrize(
+    ("peer", "rounds", "code"),
+    [
+        ("scripts", [(1.0, 10.0), (2.0, 19.0), (1.0, 30.0)], 0),
+        ("scripts", [(1.0, 9.9)], 1),
+        ("bandersnatch", [(1.0, 1.1), (2.0, 2.1), (1.0, 0.5)], 0),
+        ("bandersnatch", [(2.0, 2.0)], 1),
+    ],
+)
+def test_peers_fail_where_one_is_not_as_far_behind(
+    peer: str, rounds: list[tuple[float, float]], code: int
+) -> None:
+    assert bench_peers.ended(peer, rounds) == code
 
 
 @pytest.mark.parametrize(("cold", "code"), [(0.35, 0), (0.999, 0), (1.0, 1), (2.5, 1)])
