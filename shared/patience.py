@@ -8,9 +8,11 @@
 
 from __future__ import annotations
 
+import errno
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TypeVar
@@ -21,6 +23,8 @@ T = TypeVar("T")
 
 BUDGET = 60.0
 """Seconds of pauses that one piece of work may take."""
+FULL = (errno.ENOSPC, errno.EDQUOT)
+"""What the operating system says of a full disk (errno(3))."""
 _LONGEST = 10.0
 """Seconds of a pause that nobody has asked for."""
 
@@ -68,6 +72,17 @@ class Budget:
         if not self.is_spent:
             self._left -= pause
         return not self.is_spent
+
+
+@contextmanager
+def on_disk(whose: str) -> Iterator[None]:
+    """A full disk is no defect, and passes: work beside this one ends, and gives its room back."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        raise Transient(f"There is no space left on the disk for the temporary files of {whose}.") from error
 
 
 def persist(work: Callable[[], T], attempts: int, budget: Budget | None = None) -> T:

@@ -33,6 +33,7 @@ from shared.model.policy import Policy
 from shared.model.value import Digest
 from shared.model.verdict import Verdict, Verdicts
 from shared.model.workload import Workload
+from shared.patience import on_disk
 from shared.policy.judge import judge_all
 from shared.ports.judgement import Advisories
 from shared.ports.registry import Registry
@@ -64,6 +65,7 @@ class Ports:
     scratch: Path
 
 
+@on_disk("the sync stage")
 def handle_event(event: Event, ports: Ports) -> Outcome:
     if isinstance(event.data, AdvisoriesRefreshed):
         return holdings.refreshed(
@@ -264,6 +266,7 @@ def _lock_anew(each: holdings.Remembered, ports: Ports) -> Lock:
     return locksmith.make(manifest, workload, verdicts, upstream, court, decide.installed(each.run))[0]
 
 
+@on_disk("the sync stage")
 def _once_more(ports: Ports, upload: bool, several: Sequence[Transfer]) -> None:
     """Files that were judged and proved once, fetched and proved anew like all others, and uploaded or not."""
     carrier = _carrier(ports, _NOBODY, "")
@@ -315,6 +318,7 @@ def _unclosed(event: Event, ports: Ports) -> Iterator[tuple[str, Outcome]]:
         raise Transient(f"{len(troubles)} runs could not be closed: {troubles[0]}")
 
 
+@on_disk("the sync stage")
 def _closing(cause: Event, run_id: str, sync_id: str, ports: Ports) -> Outcome:
     """The end of the stage, if every shard is done and every file of the lock is there, by hash."""
     counted = ports.store.get("syncs", sync_id) or {}

@@ -12,7 +12,6 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
 import re
@@ -26,7 +25,7 @@ from typing import IO
 import httpx
 
 from shared import patience
-from shared.errors import Permanent, Transient
+from shared.errors import DmzError, Permanent, Transient
 from shared.model.value import Digest
 from shared.ports.upstream import Gone
 from shared.upstream import http, public
@@ -219,7 +218,7 @@ class _Part:
         self._hash.update(chunk)
 
 
-def _disk(error: OSError, to: Path) -> Permanent:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return Permanent(f"There is no space left on the disk for {to}; free some and run again.")
+def _disk(error: OSError, to: Path) -> DmzError:
+    if error.errno in patience.FULL:  # other files beside this one go, and leave their room
+        return Transient(f"There is no space left on the disk for {to}.")
     return Permanent(f"{to} cannot be written: {error.strerror or error}.")

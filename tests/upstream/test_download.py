@@ -247,7 +247,7 @@ def test_a_full_disk_is_a_sentence(web: Web, tmp_path: Path, monkeypatch: pytest
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(download._Part, "_append", full)
-    with pytest.raises(Permanent, match="no space left"):
+    with pytest.raises(Transient, match="no space left"):
         Downloader().fetch(f"{web.url}/f", digest(CONTENT), tmp_path / "f")
     assert only(tmp_path) == []
 
