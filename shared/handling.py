@@ -20,7 +20,7 @@ from shared import logs
 from shared.events import WITH_TOKENS, Event
 from shared.model import trace as tracing
 from shared.model.trace import Attribute, Place, Span
-from shared.ports.store import Document, Put
+from shared.ports.store import Document, Increment, Put
 
 SLOW = 0.25
 """Seconds after which a try that still goes on is noted as begun."""
@@ -81,9 +81,14 @@ class Handling:
         fields |= {"run_id": span.run_id}
         logs.line("event-handled", "INFO", words, self.stage, **fields)
 
-    def duplicate(self, now: float) -> None:
-        """It was handled before: a line, and no span."""
+    def duplicate(self, now: float) -> tuple[Increment, ...]:
+        """It was handled before: a line, and one more on the span of the try that ended it.
+
+        Who brings a token speaks for no run: its duplicates are lines alone.
+        """
         self.tell(self.ended(now, "duplicate"))
+        done = self._span(self._own, None, "", "").document_id
+        return (Increment("spans", done, "duplicates", 1),) if self.event.run_id else ()
 
     @property
     def _own(self) -> str:

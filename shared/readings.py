@@ -73,6 +73,12 @@ class Readings(Protocol):
         """
         ...
 
+    def beginning(
+        self, collection: str, field: str, text: str, limit: int, only: Sequence[str] = ()
+    ) -> Found:
+        """Documents whose field begins with a text that is not empty, by that field."""
+        ...
+
     def count(self, collection: str, where: Mapping[str, str | bool | None]) -> int:
         """How many documents have all these values; none is read."""
         ...

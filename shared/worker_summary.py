@@ -35,6 +35,7 @@ def summary(found: Mapping[int, Document], hosts: int) -> Document:
         "egress": "open" if opened else "denied",
         "egress_probes": probes(found[min(opened, default=first)]["egress_probes"]),
         "smoke": _worst_smoke(found),
+        "console": found[_telling(found)].get("console", ""),
         "seconds": _longest(found),
     }
     room = _WORKERS_BYTES // len(found)
@@ -62,6 +63,12 @@ def probes(made: Sequence[Document]) -> list[Document]:
 
 def _all(found: Mapping[int, Document], name: str) -> list[str]:
     return items(sorted({item for each in found.values() for item in each[name]}))
+
+
+def _telling(found: Mapping[int, Document]) -> int:
+    """The worker whose last lines stand for all: the first that did not do well, else the first."""
+    bad = (number for number, each in found.items() if each["smoke"] is None or each["smoke"]["exit_code"] != 0)
+    return next(bad, min(found))
 
 
 def _worst_smoke(found: Mapping[int, Document]) -> Document | None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from shared.errors import Permanent
 from shared.model.value import printable
-from shared.readings import Cursor
+from shared.readings import Cursor, possible
 
 _CURSOR = re.compile(r"(-?[0-9]{1,12}(?:\.[0-9]{1,17})?)~(.{1,1000})", re.ASCII | re.DOTALL)
 _PAGE = re.compile(r"[1-9][0-9]{0,5}", re.ASCII)
@@ -61,7 +61,7 @@ class Asked:
         if not given:
             return None
         found = _CURSOR.fullmatch(given)
-        if not found:
+        if not found or not possible(found[2]):
             raise BadQuestion(
                 f"The parameter after is '{printable(given, 60)}'; follow the link to older ones."
             )

@@ -7,7 +7,8 @@ from typing import Any
 
 import orjson
 
-from functions.console import words
+from functions.console import letters, words
+from functions.console.ahead import ahead
 from functions.console.asked import Asked, cursor
 from functions.console.packages import Shelf
 from functions.console.words import number, part
@@ -15,6 +16,9 @@ from shared.model import costs
 from shared.readings import Readings
 
 AT_ONCE = 50
+LETTERS = 10
+"""Dead letters that stand on the page of troubles; the others have one of their own."""
+_FAILED = ("workload", "stage", "reason", "ended")
 _VM = (
     "run_id",
     "kind",
@@ -67,6 +71,7 @@ def _machine(name: str, vm: Mapping[str, Any], run: Mapping[str, Any], now: floa
 
 
 def waivers(readings: Readings, _shelf: Shelf, asked: Asked) -> Mapping[str, Any]:
+    history = ahead(lambda: readings.latest("waiver_history", "at", 20))
     found = readings.latest("waivers", "recorded", AT_ONCE + 1, asked.after())
     lines = []
     for id, waiver in found[:AT_ONCE]:
@@ -82,37 +87,51 @@ def waivers(readings: Readings, _shelf: Shelf, asked: Asked) -> Mapping[str, Any
         lines.append({"id": id, "fields": waiver, "state": state, "left": (expires or 0) - asked.now})
     more = len(found) > AT_ONCE
     older = cursor(found[AT_ONCE - 1][1]["recorded"], found[AT_ONCE - 1][0]) if more else ""
-    history = readings.latest("waiver_history", "at", 20)
     return {
         "waivers": lines,
         "older": older,
         "first": asked.after() is None,
-        "history": [each for _, each in history],
+        "history": [each for _, each in history()],
     }
 
 
 def trouble(readings: Readings, _shelf: Shelf, asked: Asked) -> Mapping[str, Any]:
     """What did not go on: events that wait, events that were given back, runs that failed."""
-    unfinished = readings.among("claims", "done", (False,), 100, only=("key", "attempt", "until", "reason"))
+    unfinished = ahead(
+        lambda: readings.among("claims", "done", (False,), 100, only=("key", "attempt", "until", "reason"))
+    )
+    waiting = ahead(lambda: readings.latest("outbox", "since", AT_ONCE, only=("key", "since", "type")))
+    failed = ahead(
+        lambda: readings.within(
+            "runs", "state", "failed", "ended", AT_ONCE + 1, asked.after(), down=True, only=_FAILED
+        )
+    )
+    total = ahead(lambda: readings.count("runs", {"state": "failed"}))
+    dead = ahead(lambda: letters.lines(readings, letters.newest(readings, LETTERS + 1)))
     events = []
-    for key, claim in unfinished:
+    for key, claim in unfinished():
         stage, _, rest = str(claim.get("key", key)).partition(":")
         topic, _, id = rest.partition(":")
         until = number(claim.get("until")) or 0
         state = "at work" if until > asked.now else "given back" if until == 0 else "lease over"
         events.append({"stage": stage, "type": topic, "id": id, "state": state, "claim": claim})
-    # By their end, for a search by state gives any of them; the newest are those that a person looks for.
-    ended = readings.latest("runs", "ended", 400, only=("workload", "state", "stage", "reason", "ended"))
+    shown = failed()[:AT_ONCE]
+    more = len(failed()) > AT_ONCE
     return {
         "events": events,
-        "waiting": readings.latest("outbox", "since", AT_ONCE, only=("key", "since", "type")),
-        "failed": [each for each in ended if each[1].get("state") == "failed"][:AT_ONCE],
-        "failed_total": readings.count("runs", {"state": "failed"}),
+        "letters": dead()[:LETTERS],
+        "more_letters": len(dead()) > LETTERS,
+        "waiting": waiting(),
+        "failed": shown,
+        "older": cursor(shown[-1][1]["ended"], shown[-1][0]) if more else "",
+        "first": asked.after() is None,
+        "failed_total": total(),
     }
 
 
 def images(readings: Readings, _shelf: Shelf, asked: Asked) -> Mapping[str, Any]:
     """Reference values, the newest first, with what each builder said of the same image."""
+    appraised = ahead(lambda: readings.latest("appraisals", "at", 20))
     found = [each for _, each in readings.latest("references", "agreed", AT_ONCE)]
     names = sorted({str(each.get("image")) for each in found})[:30]
     votes = [
@@ -134,7 +153,7 @@ def images(readings: Readings, _shelf: Shelf, asked: Asked) -> Mapping[str, Any]
             }
             for each in found
         ],
-        "appraisals": [each for _, each in readings.latest("appraisals", "at", 20)],
+        "appraisals": [each for _, each in appraised()],
     }
 
 

@@ -6,7 +6,7 @@ import threading
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import orjson
 
@@ -14,6 +14,7 @@ from shared.errors import Permanent
 from shared.model.package import Package
 from shared.model.value import sha256
 
+T = TypeVar("T")
 _KEPT = 6
 """Runs whose rows are kept; ten thousand rows are some 5 MB."""
 DECISIONS = ("block", "hold", "allow")
@@ -63,22 +64,27 @@ class Wanted:
 
 @dataclass
 class Shelf:
-    """Rows by the digest of their verdicts, the last ones asked for."""
+    """What was made of stored contents, by what it is and their digest: the last ones asked for of each."""
 
-    _rows: OrderedDict[str, Rows] = field(default_factory=OrderedDict)
+    _made: dict[str, OrderedDict[str, Any]] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def rows(self, digest: str, content: Callable[[str], bytes]) -> Rows:
-        """Permanent if the verdicts are gone, or were changed."""
+        """Of verdicts. Permanent if they are gone, or were changed."""
+        return self.kept("packages", digest, lambda: rows(content(digest), digest))
+
+    def kept(self, what: str, digest: str, make: Callable[[], T]) -> T:
+        """Made once; whatever `make` raises is kept by nobody."""
         with self._lock:
-            if digest in self._rows:
-                self._rows.move_to_end(digest)
-                return self._rows[digest]
-        made = rows(content(digest), digest)
+            known: OrderedDict[str, T] = self._made.setdefault(what, OrderedDict())
+            if digest in known:
+                known.move_to_end(digest)
+                return known[digest]
+        made = make()
         with self._lock:
-            self._rows[digest] = made
-            while len(self._rows) > _KEPT:
-                self._rows.popitem(last=False)
+            known[digest] = made
+            while len(known) > _KEPT:
+                known.popitem(last=False)
         return made
 
 

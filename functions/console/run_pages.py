@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
-from functions.console import chain, traces, words
-from functions.console.asked import Asked, BadQuestion, NotHere
+from functions.console import chain, changes, letters, traces, words
+from functions.console.ahead import ahead
+from functions.console.asked import Asked, BadQuestion, NotHere, cursor
 from functions.console.chain import Chain
 from functions.console.packages import (
     DECISIONS,
     ECOSYSTEMS,
     SORTS,
     Row,
-    Rows,
     Shelf,
     Wanted,
     chosen,
     document_name,
 )
+from functions.console.run_base import Run, read
 from functions.console.words import listed, number, part
 from shared.errors import Permanent
 from shared.model.value import printable
@@ -31,49 +31,29 @@ PAGE = 50
 """Rows of packages on one page."""
 REFUSED = 50
 """Refused packages that the run's first page shows with every rule."""
-
-
-@dataclass(frozen=True)
-class Run:
-    """One run, as far as every page about it needs."""
-
-    id: str
-    fields: Mapping[str, Any]
-    rows: Rows | None
-    """None before its packages are judged, or when the verdicts cannot be read any more."""
-    lacking: str
-    """Why there are no rows although there were verdicts."""
-
-    @property
-    def ended(self) -> bool:
-        return self.fields.get("state") in chain.ENDED
-
-
-def _run(readings: Readings, shelf: Shelf, asked: Asked) -> Run:
-    id = asked.names["run"]
-    fields = readings.get("runs", id)
-    if fields is None:
-        raise NotHere(
-            f"There is no run {printable(id, 80)} here: it may have been removed, or is not known yet."
-        )
-    rows, lacking = None, ""
-    if digest := fields.get("verdicts"):
-        try:
-            rows = shelf.rows(str(digest), readings.content)
-        except Permanent as error:
-            lacking = str(error)
-    return Run(id, fields, rows, lacking)
+CHANGES = 20
+"""Rows of the lock's difference that it shows."""
+LOG = 200
+"""Decisions that the page of events shows."""
 
 
 def overview(readings: Readings, shelf: Shelf, asked: Asked) -> Mapping[str, Any]:
-    run = _run(readings, shelf, asked)
-    changes = part(run.fields, "changes")
+    run = read(readings, shelf, asked)
+    told = {
+        "handled": ahead(lambda: readings.count("spans", {"run_id": run.id, "outcome": "done"})),
+        "given_back": ahead(lambda: readings.count("spans", {"run_id": run.id, "outcome": "retried"})),
+        "duplicates": ahead(lambda: readings.total("spans", {"run_id": run.id}, "duplicates")),
+        "dead": ahead(lambda: readings.count("dead_letters", {"run_id": run.id})),
+    }
+    refused = ahead(lambda: _refused(readings, shelf, run))
+    found, total = changes.noted(run)
     return {
         **_shown(readings, run, asked.now),
-        "refused": _refused(readings, run),
+        "refused": refused(),
         "more_refused": max(0, _count(run, "hold") + _count(run, "block") - REFUSED),
-        "changes": [each for each in listed(changes, "rows") if isinstance(each, Mapping)],
-        "change_total": int(number(changes.get("total")) or 0),
+        "changes": found[:CHANGES],
+        "change_total": total,
+        "told": {name: count() for name, count in told.items()},
         "waivers": [each for each in listed(run.fields, "waivers") if isinstance(each, Mapping)],
         "affected": [
             each
@@ -87,11 +67,11 @@ def overview(readings: Readings, shelf: Shelf, asked: Asked) -> Mapping[str, Any
 
 def live(readings: Readings, shelf: Shelf, asked: Asked) -> Mapping[str, Any]:
     """The part of the page that changes while the run goes on."""
-    return _shown(readings, _run(readings, shelf, asked), asked.now)
+    return _shown(readings, read(readings, shelf, asked), asked.now)
 
 
 def packages(readings: Readings, shelf: Shelf, asked: Asked) -> Mapping[str, Any]:
-    run = _run(readings, shelf, asked)
+    run = read(readings, shelf, asked)
     wanted = Wanted(
         words=asked.text("q"),
         decision=asked.choice("decision", ("", *DECISIONS)),
@@ -118,33 +98,45 @@ def packages(readings: Readings, shelf: Shelf, asked: Asked) -> Mapping[str, Any
 
 
 def package(readings: Readings, shelf: Shelf, asked: Asked) -> Mapping[str, Any]:
-    run, purl = _run(readings, shelf, asked), asked.text("purl", 2000)
+    run, purl = read(readings, shelf, asked), asked.text("purl", 2000)
     if not purl:
         raise BadQuestion("The parameter purl is missing: it names the package to show.")
     document = readings.get("verdicts", document_name(run.id, purl))
     if document is None or document.get("run_id") != run.id:
         raise NotHere(f"The run {printable(run.id, 80)} has no verdict about {printable(purl, 300)}.")
-    return {"run": run, "purl": purl, "card": _card(purl, document, run)}
+    changed, _ = changes.rows(readings, shelf, run)
+    return {"run": run, "purl": purl, "card": _card(purl, document, changed)}
 
 
 def events(readings: Readings, shelf: Shelf, asked: Asked) -> Mapping[str, Any]:
-    run = _run(readings, shelf, asked)
-    spans = readings.among("spans", "run_id", [run.id], traces.MOST)
-    found = traces.steps((each for _, each in spans), run.ended, asked.now)
-    log = readings.among(
-        "decisions", "run_id", [run.id], 200, only=("kind", "subject", "reason", "actor", "at", "cause")
+    """In the order of time, page by page."""
+    run, after = read(readings, shelf, asked), asked.after()
+    spans = ahead(
+        lambda: readings.within("spans", "run_id", run.id, "started", traces.AT_ONCE + 1, after, down=False)
     )
+    log = ahead(
+        lambda: readings.among(
+            "decisions", "run_id", [run.id], LOG, only=("kind", "subject", "reason", "actor", "at", "cause")
+        )
+    )
+    dead = ahead(lambda: letters.of_run(readings, run.id))
+    more = len(spans()) > traces.AT_ONCE
+    shown = spans()[: traces.AT_ONCE]
+    found = traces.steps((each for _, each in shown), run.ended and not more, asked.now)
     return {
         "run": run,
         "steps": found,
         "events": traces.events(found),
-        "more": len(spans) == traces.MOST,
-        "log": sorted((each for _, each in log), key=lambda each: str(each.get("at", ""))),
+        "letters": dead(),
+        "later": cursor(shown[-1][1]["started"], shown[-1][0]) if more else "",
+        "first": after is None,
+        "log": sorted((each for _, each in log()), key=lambda each: str(each.get("at", ""))),
+        "log_cut": len(log()) == LOG,
     }
 
 
 def inner(readings: Readings, shelf: Shelf, asked: Asked) -> Mapping[str, Any]:
-    run = _run(readings, shelf, asked)
+    run = read(readings, shelf, asked)
     workers = part(part(run.fields, "inner"), "workers")
     return {
         "run": run,
@@ -153,13 +145,15 @@ def inner(readings: Readings, shelf: Shelf, asked: Asked) -> Mapping[str, Any]:
             each for each in listed(part(run.fields, "inner"), "egress_probes") if isinstance(each, Mapping)
         ],
         "workers": sorted(workers.items(), key=lambda item: (len(item[0]), item[0])),
-        "tail": str(run.fields.get("tail") or "").splitlines()[-200:],
+        "tail": str(part(run.fields, "inner").get("console") or run.fields.get("tail") or "").splitlines()[
+            -200:
+        ],
         "smoke": part(part(run.fields, "inner"), "smoke"),
     }
 
 
 def attestation(readings: Readings, shelf: Shelf, asked: Asked) -> Mapping[str, Any]:
-    run = _run(readings, shelf, asked)
+    run = read(readings, shelf, asked)
     answers = []
     for service, answer in sorted(part(run.fields, "attestation").items()):
         checks, lacking = _checks(readings, answer)
@@ -207,16 +201,17 @@ def _count(run: Run, decision: str) -> int:
     return run.rows.counts.get(decision, 0) if run.rows else 0
 
 
-def _refused(readings: Readings, run: Run) -> list[Mapping[str, Any]]:
+def _refused(readings: Readings, shelf: Shelf, run: Run) -> list[Mapping[str, Any]]:
     """The refused packages, the worst first, with every rule."""
     rows = [row for row in run.rows.rows if row.decision != "allow"][:REFUSED] if run.rows else []
     ids = {document_name(run.id, row.purl): row for row in rows}
     documents = readings.several("verdicts", list(ids))
-    return [_card(row.purl, documents.get(id), run, row) for id, row in ids.items()]
+    changed, _ = changes.rows(readings, shelf, run)
+    return [_card(row.purl, documents.get(id), changed, row) for id, row in ids.items()]
 
 
 def _card(
-    purl: str, document: Mapping[str, Any] | None, run: Run, row: Row | None = None
+    purl: str, document: Mapping[str, Any] | None, changed: changes.Rows, row: Row | None = None
 ) -> Mapping[str, Any]:
     """One package with its rules, what is known of it, and what took its place."""
     verdict = part(document, "verdict")
@@ -241,13 +236,13 @@ def _card(
         ),
         "needed_by": [str(each) for each in listed(verdict, "needed_by")],
         "waivers": [str(each) for each in listed(verdict, "waivers")],
-        "replacement": _replacement(name, version, run),
+        "replacement": _replacement(name, version, changed),
     }
 
 
-def _replacement(name: object, version: object, run: Run) -> Mapping[str, Any] | None:
+def _replacement(name: object, version: object, changed: changes.Rows) -> Mapping[str, Any] | None:
     """The row of the lock's difference that speaks of it."""
-    for each in listed(part(run.fields, "changes"), "rows"):
-        if isinstance(each, Mapping) and name in listed(each, "names") and each.get("from") == version:
+    for each in changed:
+        if name in listed(each, "names") and each.get("from") == version:
             return each
     return None

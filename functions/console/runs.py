@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from urllib.parse import quote
 
 from functions.console import words
+from functions.console.ahead import ahead
 from functions.console.asked import Asked, cursor
 from functions.console.chain import ENDED, STAGES
 from functions.console.charts import Bar, Chart, chart
@@ -55,6 +57,11 @@ class Line:
 
 
 def page(readings: Readings, _shelf: Shelf, asked: Asked) -> Mapping[str, Any]:
+    counts = {
+        state: ahead(partial(readings.count, "runs", {"state": state}))
+        for state in ("running", "completed", "failed")
+    }
+    alarms = ahead(lambda: readings.count("alarms", {"open": True}))
     found = readings.latest("runs", "requested", AT_ONCE + 1, asked.after(), only=_FIELDS)
     shown, more = found[:AT_ONCE], len(found) > AT_ONCE
     lines = [line(id, run, asked.now) for id, run in shown]
@@ -64,10 +71,8 @@ def page(readings: Readings, _shelf: Shelf, asked: Asked) -> Mapping[str, Any]:
         "older": older,
         "first": asked.after() is None,
         "charts": charts(lines) if len(lines) > 1 else (),
-        "counts": {
-            state: readings.count("runs", {"state": state}) for state in ("running", "completed", "failed")
-        },
-        "alarms": readings.count("alarms", {"open": True}),
+        "counts": {state: count() for state, count in counts.items()},
+        "alarms": alarms(),
         "data": next((each for each in lines if each.data_age is not None), None),
     }
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from werkzeug.wrappers import Request, Response
 
-from functions.console import operations, rendering, repositories, run_pages, runs
+from functions.console import changes, letters, operations, rendering, repositories, run_pages, runs
 from functions.console.asked import Asked, BadQuestion, NotHere
 from functions.console.packages import Shelf
 from shared.errors import Permanent, Transient
@@ -48,12 +48,15 @@ PAGES: tuple[tuple[re.Pattern[str], str, View], ...] = tuple(
         (_RUN + "/live", "live.html", run_pages.live),
         (_RUN + "/packages", "packages.html", run_pages.packages),
         (_RUN + "/package", "package.html", run_pages.package),
+        (_RUN + "/changes", "changes.html", changes.page),
         (_RUN + "/events", "events.html", run_pages.events),
         (_RUN + "/inner", "inner.html", run_pages.inner),
         (_RUN + "/attestation", "attestation.html", run_pages.attestation),
         (r"/machines", "machines.html", operations.machines),
         (r"/waivers", "waivers.html", operations.waivers),
         (r"/trouble", "trouble.html", operations.trouble),
+        (r"/dead-letters", "letters.html", letters.page),
+        (r"/dead-letters/(?P<letter>[^/]{1,100})", "letter.html", letters.letter),
         (r"/repositories", "repositories.html", repositories.page),
         (r"/watch", "watch.html", repositories.watch),
         (r"/images", "images.html", operations.images),

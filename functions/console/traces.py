@@ -1,6 +1,7 @@
 """The trace of a run: every try at an event, every VM and each of its steps, as they stand in `spans`. Pure.
 
-A duplicate of a finished event leaves a line of the stage's log and no span (`shared.handling`).
+A duplicate of a finished event has no span of its own: it is counted on that of the try which ended it
+(`shared.handling`).
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ from typing import Any
 
 from functions.console.words import number, part
 
-MOST = 600
-"""Spans that are read of one run."""
+AT_ONCE = 200
+"""Spans of one page."""
 _DEEPEST = 6
 
 
@@ -38,6 +39,8 @@ class Step:
     tries: int
     """Spans about the same event in the same stage."""
     replay: bool
+    duplicates: int
+    """Deliveries of the event after it was done."""
 
 
 def steps(spans: Iterable[Mapping[str, Any]], over: bool, now: float) -> list[Step]:
@@ -76,6 +79,7 @@ def _step(
         attempt=int(number(facts.get("attempt")) or 0),
         tries=tries,
         replay=facts.get("replay") is True,
+        duplicates=int(number(span.get("duplicates")) or 0),
     )
 
 

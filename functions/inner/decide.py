@@ -186,6 +186,7 @@ def result(comparison: Comparison, report: InnerInstallCompleted) -> Document:
             [probe.model_dump(mode="json") for probe in report.egress_probes]
         ),
         "smoke": report.smoke.model_dump(mode="json") if report.smoke else None,
+        "console": report.tail,
         "seconds": dict(report.seconds),
     }
     tail = report.smoke.tail if report.smoke else report.tail

@@ -103,6 +103,16 @@ class FirestoreReadings:
             query = query.start_after({by: after.value, "__name__": last})
         return self._found(query, only)
 
+    def beginning(
+        self, collection: str, field: str, text: str, limit: int, only: Sequence[str] = ()
+    ) -> Found:
+        if not text or not searchable(text):
+            return []
+        query = self._db.collection(collection).where(filter=FieldFilter(field, ">=", text))
+        # Behind every text that begins so: the last character that Unicode has.
+        query = query.where(filter=FieldFilter(field, "<=", text + "\U0010ffff"))
+        return self._found(query.order_by(field).limit(limit), only)
+
     def count(self, collection: str, where: Mapping[str, str | bool | None]) -> int:
         return int(self._added(self._where(collection, where).count(alias="it"), collection))
 

@@ -89,6 +89,17 @@ class MemoryReadings:
         )
         return [(place[1], _part(fields, only)) for place, fields in found[:limit]]
 
+    def beginning(
+        self, collection: str, field: str, text: str, limit: int, only: Sequence[str] = ()
+    ) -> Found:
+        found = [
+            (value, id, fields)
+            for id, fields in self._store.everything(collection).items()
+            if isinstance(value := lookup(fields, field), str) and text and value.startswith(text)
+        ]
+        found.sort(key=lambda each: (each[0].encode(errors="replace"), each[1]))
+        return [(id, _part(fields, only)) for _, id, fields in found[:limit]]
+
     def count(self, collection: str, where: Mapping[str, str | bool | None]) -> int:
         return len(self._where(collection, where))
 

@@ -20,13 +20,41 @@ locals {
   ])
 
   # Never asked for, and large: an index over them costs more than the documents. Every other field has the index that
-  # Firestore makes by itself, by which all queries of the code are answered: each asks by one field.
+  # Firestore makes by itself, by which the queries of the stages are answered: each asks by one field.
   unindexed = {
     "chunks data"       = { collection = "chunks", field = "data" }
+    "dead letters body" = { collection = "dead_letters", field = "body" }
     "decisions details" = { collection = "decisions", field = "details" }
     "outbox body"       = { collection = "outbox", field = "body" }
     "verdicts verdict"  = { collection = "verdicts", field = "verdict" }
     "votes vote"        = { collection = "votes", field = "vote" }
+  }
+}
+
+# What the console asks by several fields at once (shared/readings.py): one part of a collection in order, or added up.
+locals {
+  asked_together = {
+    "a repository's bytes" = { collection = "holdings", fields = [["repository", "ASCENDING"], ["evicted", "ASCENDING"], ["size", "ASCENDING"]] }
+    "a repository's files" = { collection = "holdings", fields = [["repository", "ASCENDING"], ["came", "DESCENDING"]] }
+    "a run's duplicates"   = { collection = "spans", fields = [["run_id", "ASCENDING"], ["duplicates", "ASCENDING"]] }
+    "a run's trace"        = { collection = "spans", fields = [["run_id", "ASCENDING"], ["started", "ASCENDING"]] }
+    "runs that failed"     = { collection = "runs", fields = [["state", "ASCENDING"], ["ended", "DESCENDING"]] }
+  }
+}
+
+resource "google_firestore_index" "together" {
+  for_each = local.asked_together
+
+  project    = var.project
+  database   = google_firestore_database.dmz.name
+  collection = each.value.collection
+
+  dynamic "fields" {
+    for_each = each.value.fields
+    content {
+      field_path = fields.value[0]
+      order      = fields.value[1]
+    }
   }
 }
 

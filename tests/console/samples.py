@@ -106,7 +106,9 @@ def put_details(store: MemoryStore, run_id: str, judged: Sequence[Document]) -> 
         purl = Package(**each["package"]).purl
         shown = {"run_id": run_id, "purl": purl, "decision": each["decision"], "verdict": each}
         store.put([Put("verdicts", document_name(run_id, purl), shown)])
-    store.put([Put("spans", each.document_id, each.document()) for each in spans(run_id, fields)])
+    for place, each in enumerate(spans(run_id, fields)):
+        seen = {"duplicates": place} if place else {}
+        store.put([Put("spans", each.document_id, {**each.document(), **seen})])
     done = 2 if fields["state"] == "completed" else 1
     sync = {
         "run_id": run_id,
@@ -154,10 +156,11 @@ def put_rest(store: MemoryStore, run_id: str) -> None:
         "purl": package.purl,
         "came": NOW - 3500,
         "evicted": None,
+        "size": 134_596,
         "run_id": run_id,
         "workload": "quickstart",
         "subject": {"package": package.model_dump(mode="json")},
-        "transfer": {"python": {"size": 134_596}, "archive": None, "generic": None},
+        "transfer": {"python": {"filename": "x"}, "archive": None, "generic": None},
     }
     reference = {
         "image": "quickstart_data",
@@ -252,6 +255,50 @@ def put_rest(store: MemoryStore, run_id: str) -> None:
     )
     claim = store.claim("sync:verdicts-written:6242def4", NOW - 30, 20)
     store.release(claim, "The registry answered 503.")
+    for id, fields in dead_letters(run_id).items():
+        store.put([Put("dead_letters", id, fields)])
+    again = store.claim("scanner:manifest-published:again", NOW - 40, 20)
+    store.finish(again, (), (), NOW - 39)
+
+
+def dead_letters(run_id: str) -> dict[str, Document]:
+    """One that a stage gave up, one that nobody answered, one that was sent again, one that somebody dropped."""
+    common = {
+        "topic": "verdicts-written",
+        "stage": "sync",
+        "run_id": run_id,
+        "reason": "The registry refused the upload: 403 Forbidden.",
+        "given_up": True,
+        "type": "package-dmz.verdicts-written.v1",
+        "attributes": [{"name": "ce-source", "value": "/package-dmz/scanner"}],
+        "size": 318,
+        "sha256": sha256(b"body"),
+        "body": '{\n  "run_id": "' + run_id + '"\n}',
+        "whole": True,
+        "claims": [],
+    }
+    unanswered = {
+        "given_up": False,
+        "reason": "No stage has acknowledged it in 10 deliveries: see the stage's log.",
+        "claims": ["sync:verdicts-written:6242def4"],
+    }
+    return {
+        "9181": {**common, "at": NOW - 300},
+        "9182": {**common, **unanswered, "at": NOW - 200},
+        "9183": {
+            **common,
+            "at": NOW - 900,
+            "topic": "manifest-published",
+            "stage": "scanner",
+            "reason": "The advisories could not be read.",
+            "claims": ["scanner:manifest-published:again"],
+        },
+        "9184": {
+            **common,
+            "at": NOW - 990,
+            "dropped": {"why": "its workload is gone", "by": "ada", "at": NOW - 9},
+        },
+    }
 
 
 def run_id(number: int) -> str:
@@ -287,12 +334,15 @@ def pages(of: str) -> list[str]:
         f"{one}/live",
         f"{one}/packages",
         f"{one}/package?purl=pkg%3Apypi%2Fjinja2%403.1.4",
+        f"{one}/changes",
         f"{one}/events",
         f"{one}/inner",
         f"{one}/attestation",
         "/machines",
         "/waivers",
         "/trouble",
+        "/dead-letters",
+        "/dead-letters/9182",
         "/repositories",
         "/watch",
         "/images",

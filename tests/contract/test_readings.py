@@ -82,6 +82,17 @@ def test_part_of_a_collection_in_order_by_pages(both: Both, down: bool) -> None:
     assert both.readings.within("spans", "of", "z", "at", 9, down=down) == []
 
 
+def test_what_begins_alike_is_found(both: Both) -> None:
+    names = ("jax", "jaxlib", "jinja2", "jaxé", "ja", "JAX")
+    both.store.put([Put("holdings", f"id-{name}", {"about": {"name": name}}) for name in names])
+    both.store.put([Put("holdings", "odd", {"about": {"name": 5}})])
+    found = both.readings.beginning("holdings", "about.name", "jax", 9)
+    assert [fields["about"]["name"] for _, fields in found] == ["jax", "jaxlib", "jaxé"]
+    assert len(both.readings.beginning("holdings", "about.name", "ja", 2)) == 2
+    for none in ("", "x" * 1401, "\ud800"):
+        assert both.readings.beginning("holdings", "about.name", none, 9) == []
+
+
 def test_adding_up_reads_nothing(both: Both) -> None:
     sizes = {"a": 3, "b": 4.5, "c": 10, "d": None}
     both.store.put(
@@ -149,4 +160,4 @@ def test_contents_are_held_to_their_digest(both: Both) -> None:
 
 def test_no_method_writes(both: Both) -> None:
     names = {name for name in dir(both.readings) if not name.startswith("_")}
-    assert names == {"get", "several", "among", "latest", "within", "count", "total", "content"}
+    assert names == {"get", "several", "among", "latest", "within", "beginning", "count", "total", "content"}

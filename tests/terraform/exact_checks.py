@@ -40,6 +40,7 @@ TYPES: dict[custom_roles.Root, frozenset[str]] = {
             "google_cloud_scheduler_job",
             "google_firestore_database",
             "google_firestore_field",
+            "google_firestore_index",
             "google_iap_web_cloud_run_service_iam_member",
             "google_kms_crypto_key_iam_member",
             "google_project_iam_audit_config",

@@ -97,6 +97,13 @@ THINGS = (
         'collection = "votes", field = "image"',
         "indexes",
     ),
+    Fault(
+        "an order without its index",
+        "outer/database.tf",
+        '["started", "ASCENDING"]',
+        '["started", "DESCENDING"]',
+        "indexes",
+    ),
     Fault("no TTL", "outer/database.tf", "ttl_config {}", "", "database"),
     Fault("forgetful bucket", "outer/buckets.tf", "enabled = true", "enabled = false", "kept"),
     Fault(

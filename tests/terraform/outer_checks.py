@@ -241,10 +241,12 @@ def indexes(plan: Plan) -> Iterator[str]:  # 10
         for one in resources(plan, "google_firestore_field")
         if "index_config" in one.values and not one.block("index_config").get("indexes")
     }
-    declared = {
-        (one.values["collection"], frozenset(each["field_path"] for each in one.values["fields"]))
-        for one in resources(plan, "google_firestore_index")
-    }
+    declared: set[tuple[str, frozenset[str]]] = set()
+    for one in resources(plan, "google_firestore_index"):
+        *before, last = ((each["field_path"], each["order"]) for each in one.values["fields"])
+        names = [name for name, _ in before]
+        for end in (last[0], f"{last[0]} {last[1]}"):  # who asks for an order needs that one
+            declared.add((one.values["collection"], frozenset((*names, end))))
     for one in queries.queries():
         for field in one.fields:
             if (one.collection, field) in exempted:
