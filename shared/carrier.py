@@ -10,14 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from shared import attested
+from shared.diskspace import DiskSpace
 from shared.errors import DmzError, Permanent
 from shared.held_files import RECORDS, record_id
 from shared.model.lock import LockedArchive, LockedGeneric, LockedPython
-from shared.model.plan import Transfer
+from shared.model.plan import Planned, Transfer
 from shared.model.value import Digest
 from shared.ports.registry import Registry
 from shared.ports.store import Increment, Put, Store
-from shared.ports.upstream import Gone, Upstream
+from shared.ports.upstream import Gone, Larger, Upstream
 from shared.settings import Settings
 
 _EARLIER = (0.0, 86_400.0)
@@ -41,15 +42,30 @@ class Carrier:
     def __post_init__(self) -> None:
         self._lock = threading.Lock()
 
-    def carry(self, transfer: Transfer, folder: Path) -> int:
-        """Bytes fetched, proved and uploaded, and counted."""
-        size = self.bring(transfer, folder)
+    def carry(self, planned: Planned, folder: Path, space: DiskSpace) -> int:
+        """Bytes fetched, proved and uploaded, and counted; no more of them in `folder` at once than `space` has."""
+        size = self._fitted(planned, folder, space)
         self._count(size)
         return size
 
-    def bring(self, transfer: Transfer, folder: Path) -> int:
+    def _fitted(self, planned: Planned, folder: Path, space: DiskSpace) -> int:
+        """A size that nobody vouches for is room and no more: who needs more begins anew, and waits for it."""
+        transfer, wanted = planned.transfer, planned.size.count
+        if planned.size.promised:
+            with space.room(wanted):
+                return self.bring(transfer, folder, promised=wanted)
+        while True:
+            try:
+                with space.room(wanted):
+                    return self.bring(transfer, folder, room=wanted)
+            except Larger as more:
+                wanted = max(more.size, 2 * wanted)
+
+    def bring(
+        self, transfer: Transfer, folder: Path, promised: int | None = None, room: int | None = None
+    ) -> int:
         """Bytes fetched, proved and uploaded."""
-        path, size = self._proved(transfer, folder)
+        path, size = self._proved(transfer, folder, promised, room)
         # Before the upload: a worker that dies between the two must not leave a file whose publishers nobody knows.
         if publishers := self._publishers(transfer):
             self.store.put([*publishers])
@@ -69,10 +85,12 @@ class Carrier:
         self._proved(transfer, folder)[0].unlink()
         self._publishers(transfer)
 
-    def _proved(self, transfer: Transfer, folder: Path) -> tuple[Path, int]:
+    def _proved(
+        self, transfer: Transfer, folder: Path, promised: int | None = None, room: int | None = None
+    ) -> tuple[Path, int]:
         """Where the bytes are, and how many."""
         path = folder / f"{transfer.sha256[7:]}-{transfer.repository}-{transfer.proof[:16]}"
-        size = self._fetch(transfer, path)
+        size = self._fetch(transfer, path, promised, room)
         if transfer.python:
             self.upstream.proof.wheel(transfer.python, path)
         elif transfer.archive:
@@ -88,7 +106,7 @@ class Carrier:
         found = self.upstream.proof.publishers(file, served)
         return [*attested.noted(self.store, transfer, found, served)]
 
-    def _fetch(self, transfer: Transfer, path: Path) -> int:
+    def _fetch(self, transfer: Transfer, path: Path, promised: int | None, room: int | None) -> int:
         file = transfer.file
         if isinstance(file, LockedPython) and file.url.startswith("own:"):
             staging, name = self.settings.staging_repository, file.sha256[7:]
@@ -97,7 +115,7 @@ class Carrier:
             return path.stat().st_size
         downloads = self.upstream.downloads
         if isinstance(file, LockedPython):
-            return downloads.fetch(file.url, file.sha256, path)
+            return downloads.fetch(file.url, file.sha256, path, size=promised, room=room)
         if isinstance(file, LockedGeneric):
             return downloads.fetch(file.url, file.sha256, path, size=file.size, by_workload=True)
         try:

@@ -5,6 +5,7 @@ A record, `holdings/<id>`, is written by sync before it uploads anything, and st
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 from urllib.parse import unquote
@@ -23,7 +24,7 @@ from shared.model.case import Case, Subject
 from shared.model.lock import Lock
 from shared.model.manifest import DebianPackage, GenericFile
 from shared.model.package import CODENAMES, Package, Release, key_of
-from shared.model.plan import Transfer
+from shared.model.plan import Planned, Transfer
 from shared.model.value import Digest, sha256
 from shared.model.workload import Workload
 from shared.ports.registry import Stored
@@ -76,14 +77,15 @@ def subject(transfer: Transfer, lock: Lock, workload: Workload, mends: Mends = _
 
 def mended(cases: Iterable[Digest], blobs: Blobs) -> Mends:
     """What the judge found that each replacement mends: a change's advisories may be more. One unreadable is none."""
-    found: dict[str, tuple[str, ...]] = {}
+    read = []
     for digest in cases:
-        try:
-            case = Case.read(blobs.get(digest), f"The case {digest}")
-        except Permanent:
-            continue
-        found |= {each.package.purl: each.mends for each in case.subjects if each.mends}
-    return found
+        with contextlib.suppress(Permanent):
+            read.append(Case.read(blobs.get(digest), f"The case {digest}"))
+    return mends_of(read)
+
+
+def mends_of(cases: Iterable[Case]) -> Mends:
+    return {each.package.purl: each.mends for case in cases for each in case.subjects if each.mends}
 
 
 def by_name(stored: Stored, settings: Settings) -> tuple[Subject, Release] | None:
@@ -164,30 +166,32 @@ def record_id(repository: str, digest: str) -> str:
 
 
 def records(
-    shard: Iterable[Transfer],
-    lock: Lock,
-    workload: Workload,
-    run_id: str,
-    now: float,
-    mends: Mends = _NOTHING,
+    files: Iterable[Planned], release: Release, workload: str, run_id: str, now: float
 ) -> Iterator[Put]:
     """What stays known of each file. Merged: a file comes in again, and its record says so."""
-    for transfer in shard:
-        about = subject(transfer, lock, workload, mends)
+    for each in files:
+        transfer, purl = each.transfer, each.subject.package.purl
         fields: dict[str, Any] = {
             "repository": transfer.repository,
             "sha256": transfer.sha256,
-            "purl": about.package.purl,
-            "package": package_id(about.package.purl),
-            "subject": about.model_dump(mode="json"),
-            "release": lock.release.model_dump(mode="json"),
+            "purl": purl,
+            "package": package_id(purl),
+            "subject": each.subject.model_dump(mode="json"),
+            "release": release.model_dump(mode="json"),
             "transfer": transfer.model_dump(mode="json"),
             "run_id": run_id,
-            "workload": lock.workload,
+            "workload": workload,
             "came": now,
             "evicted": None,
         }
         yield Put(RECORDS, record_id(transfer.repository, transfer.sha256), fields, merge=True)
+
+
+def sized(brought: Iterable[Transfer], sizes: Iterable[int]) -> Iterator[Put]:
+    """How many bytes each file turned out to have, on the record that stands already: no index says it of all."""
+    for transfer, size in zip(brought, sizes, strict=True):
+        name = record_id(transfer.repository, transfer.sha256)
+        yield Put(RECORDS, name, {"size": size}, merge=True)
 
 
 def recorded(document: Mapping[str, Any]) -> tuple[Subject, Release, Transfer]:

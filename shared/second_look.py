@@ -11,9 +11,10 @@ Each is Permanent with one sentence; run again, the workload is judged by what i
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 
 from shared import held_files, waivers
 from shared.errors import Permanent
@@ -21,9 +22,9 @@ from shared.held import holdings
 from shared.held.reevaluation import STANDING, standing_id
 from shared.model.case import Case
 from shared.model.lock import Lock
-from shared.model.plan import Transfer
+from shared.model.plan import Planned, Transfer
 from shared.model.value import Digest, printable
-from shared.model.verdict import Verdicts
+from shared.model.verdict import Verdict, Verdicts
 from shared.model.workload import Workload
 from shared.ports.store import Blobs, Document, Store
 from shared.settings import Settings
@@ -48,18 +49,16 @@ class Basis:
         return cls(lock, workload, tuple(found))
 
     def check_waivers(self, settings: Settings, store: Store, now: float) -> None:  # 1
-        first, *others = self.judged
-        names = {self.purl(transfer) for transfer in holdings.wanted(self.lock, settings)}
-        chosen = [each for some in others for each in some.verdicts if each.package.purl in names]
-        waivers.check_still((*first.verdicts, *chosen), store, now)
+        waivers.check_leaning(self.leaning(settings), store, now)
 
-    def check_standing(self, todo: Iterable[Transfer], store: Store, blobs: Blobs) -> None:  # 2
-        """Of what is to be uploaded."""
-        for key, purl in sorted({self._key(transfer) for transfer in todo}):
-            stands = store.get(STANDING, standing_id(key)) or {}
-            if self._refused(stands) and float(stands["since"]) > self._judged_at(purl, blobs):
-                why = printable(str(stands.get("reason")), 500)
-                raise Permanent(f"{purl} was refused meanwhile ({why}); run the workload again.")
+    def leaning(self, settings: Settings) -> Mapping[str, str]:
+        """The waivers by which something of the lock was admitted, each with one such package."""
+        first, *others = self.judged
+        chosen: list[Verdict] = []
+        if any(each.waivers for some in others for each in some.verdicts):
+            names = {self.purl(transfer) for transfer in holdings.wanted(self.lock, settings)}
+            chosen = [each for some in others for each in some.verdicts if each.package.purl in names]
+        return waivers.admitting((*first.verdicts, *chosen))
 
     def check_gone(self, absent: Iterable[Transfer], store: Store) -> None:  # 3
         """Of what the repositories do not list: late is one thing, taken out another."""
@@ -71,28 +70,37 @@ class Basis:
     def purl(self, transfer: Transfer) -> str:
         return held_files.subject(transfer, self.lock, self.workload).package.purl
 
-    def _key(self, transfer: Transfer) -> tuple[str, str]:
-        """What it is told from others by, and its purl."""
-        about = held_files.subject(transfer, self.lock, self.workload)
-        return held_files.key(about), about.package.purl
+    @cached_property
+    def cases(self) -> Mapping[str, tuple[Digest, ...]]:
+        """By purl: the cases by which it was admitted."""
+        found: dict[str, dict[Digest, None]] = {}
+        for some in self.judged:
+            for each in some.verdicts:
+                if each.decision == "allow":
+                    found.setdefault(each.package.purl, {})[some.case] = None
+        return {purl: tuple(cases) for purl, cases in found.items()}
 
-    def _refused(self, stands: Document) -> bool:
-        """For this workload; by what stands for all where it was not asked about this one."""
-        own = [
-            each["decision"]
-            for each in stands.get("by_workload", ())
-            if each["workload"] == self.workload.name
-        ]
-        decision: str = own[0] if own else stands.get("decision", "allow")
-        return decision != "allow"
 
-    def _judged_at(self, purl: str, blobs: Blobs) -> float:
-        """When the youngest verdict that admits it was given, seconds since 1970; 0 if none does."""
-        cases = {
-            some.case
-            for some in self.judged
-            for each in some.verdicts
-            if each.package.purl == purl and each.decision == "allow"
-        }
-        moments = [Case.read(blobs.get(case), f"The case {case}").at for case in sorted(cases)]
-        return max((datetime.fromisoformat(at).timestamp() for at in moments), default=0.0)
+def check_standing(workload: str, todo: Iterable[Planned], store: Store, blobs: Blobs) -> None:  # 2
+    """Of what is to be uploaded for this workload."""
+    about = {held_files.key(each.subject): each for each in todo}
+    for key, each in sorted(about.items()):
+        stands = store.get(STANDING, standing_id(key)) or {}
+        if _refused(stands, workload) and float(stands["since"]) > _judged_at(each.cases, blobs):
+            why = printable(str(stands.get("reason")), 500)
+            raise Permanent(
+                f"{each.subject.package.purl} was refused meanwhile ({why}); run the workload again."
+            )
+
+
+def _refused(stands: Document, workload: str) -> bool:
+    """For this workload; by what stands for all where it was not asked about this one."""
+    own = [each["decision"] for each in stands.get("by_workload", ()) if each["workload"] == workload]
+    decision: str = own[0] if own else stands.get("decision", "allow")
+    return decision != "allow"
+
+
+def _judged_at(cases: Iterable[Digest], blobs: Blobs) -> float:
+    """When the youngest verdict of these cases was given, seconds since 1970; 0 if there is none."""
+    moments = [Case.read(blobs.get(case), f"The case {case}").at for case in cases]
+    return max((datetime.fromisoformat(at).timestamp() for at in moments), default=0.0)

@@ -135,7 +135,9 @@ class Settings:
     traces: Annotated[str, forms.SINK] = ""
     """Where spans are sent to, by OTLP over HTTP, …/v1/traces; empty: they are in the database alone."""
     shard_bytes: Annotated[int, forms.Whole(1, 1 << 40)] = 64 << 20
-    """A sync shard holds at most so many bytes, unless one file is larger."""
+    """A sync shard holds at most so many bytes, and so many lie on its disk at once, unless one file is larger."""
+    file_bytes: Annotated[int, forms.Whole(1, 1 << 40)] = 3 << 29
+    """No larger file is brought in: it lies on the disk of a sync instance, which is memory, before it is proved."""
     lease_seconds: Annotated[int, forms.Whole(1, 600)] = 20
     """A worker that stops renewing for so long has died."""
     report_grace_seconds: Annotated[int, forms.Whole(1, 86400)] = 300

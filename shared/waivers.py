@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Literal, Protocol
@@ -175,11 +175,21 @@ def check_still(verdicts: Iterable[Verdict], store: Reads, now: float) -> None:
     Between the verdicts and their plan lie minutes, or a replay weeks later. Each waiver that such a verdict names
     1. is recorded, 2. was not revoked, 3. can be read, 4. has not ended.
     """
-    leaning: dict[str, str] = {}
+    check_leaning(admitting(verdicts), store, now)
+
+
+def admitting(verdicts: Iterable[Verdict]) -> dict[str, str]:
+    """Id of each waiver by which a package is admitted, to the first such package's purl."""
+    found: dict[str, str] = {}
     for verdict in verdicts:
         for id in verdict.waivers if verdict.decision == "allow" else ():
-            leaning.setdefault(id, verdict.package.purl)
-    for id, purl in sorted(leaning.items()):
+            found.setdefault(id, verdict.package.purl)
+    return found
+
+
+def check_leaning(named: Mapping[str, str], store: Reads, now: float) -> None:
+    """As `check_still`, of what `admitting` has found."""
+    for id, purl in sorted(named.items()):
         fields = store.get("waivers", id)
         if why := ended(fields, now) if fields else "is not known any more":  # 1-4
             raise Permanent(

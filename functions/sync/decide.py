@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence, Sized
 from typing import Any
 
+from shared import held_files
+from shared.carrier import generic_name
 from shared.errors import Permanent
 from shared.events import Event, SyncCompleted, SyncShardPlanned, VerdictsWritten, derive
+from shared.held_files import Mends
 from shared.locking import difference
 from shared.model.lock import Lock
-from shared.model.plan import Plan, Transfer, shard
+from shared.model.plan import GUESS, Plan, Planned, Shard, Size, Transfer, split
 from shared.model.value import Digest
 from shared.model.verdict import Verdicts
 from shared.ports.store import Create, Increment, Put, Write
+from shared.second_look import Basis
+from shared.settings import Settings
+
+_ROWS = 32
+"""Of a list, which cost about as much as one question of its own."""
 
 
 def check_verdicts(manifest: Digest, verdicts: Verdicts) -> None:
@@ -37,8 +46,87 @@ def missing(
     )
 
 
-def plan(lock: Digest, absent: tuple[Transfer, ...], limit: int) -> Plan:
-    return Plan(lock=lock, shards=shard(absent, limit))
+def lacking(
+    shard: Shard, held: Mapping[str, Collection[Digest]], proved: Collection[str]
+) -> tuple[Planned, ...]:
+    """`missing`, of a shard."""
+    todo = set(missing([each.transfer for each in shard.files], held, proved))
+    return tuple(each for each in shard.files if each.transfer in todo)
+
+
+def check_sizes(sizes: Mapping[Transfer, Size], most: int) -> None:
+    """A file lies on the instance's disk as a whole before it is proved: Permanent if one is too large for that."""
+    for transfer, size in sizes.items():
+        if size.count > most:
+            what = transfer.file.url if transfer.generic else transfer.file.filename  # type: ignore[union-attr]
+            raise Permanent(
+                f"{what} has {size.count} bytes, and no file of more than {most} is brought in (DMZ_FILE_BYTES): leave "
+                "it out, or give the sync stage more memory and raise that."
+            )
+
+
+def shards(
+    basis: Basis, sizes: Mapping[Transfer, Size], names: Settings, held: Mapping[str, Sized], mends: Mends
+) -> tuple[Shard, ...]:
+    """What is missing, `sizes`, in parts of which each holds all that its worker has to know."""
+    holding = Counter({repository: len(files) for repository, files in held.items()})
+    holding.update(each.repository for each in sizes)
+    leaning = dict(basis.leaning(names))
+    weights = [(transfer, size.count) for transfer, size in sizes.items()]
+    return tuple(
+        _shard(basis, [_planned(basis, each, sizes[each], mends) for each in part], leaning, holding)
+        for part in split(weights, int(names.shard_bytes))
+    )
+
+
+def whole_shard(basis: Basis, files: Sequence[Transfer], mends: Mends, names: Settings) -> Shard:
+    """As `shards` makes them, of files that were planned without their sizes."""
+    planned = []
+    for each in files:
+        size = GUESS if each.python else Size(count=each.file.size, promised=True)  # type: ignore[union-attr]
+        planned.append(_planned(basis, each, size, mends))
+    return _shard(basis, planned, dict(basis.leaning(names)), {})
+
+
+def _shard(
+    basis: Basis, files: Sequence[Planned], leaning: dict[str, str], holding: Mapping[str, int]
+) -> Shard:
+    return Shard(
+        lock=basis.lock.digest,
+        workload=basis.lock.workload,
+        release=basis.lock.release,
+        files=tuple(files),
+        leaning=leaning,
+        holding={name: holding[name] for name in sorted({each.transfer.repository for each in files})},
+    )
+
+
+def _planned(basis: Basis, transfer: Transfer, size: Size, mends: Mends) -> Planned:
+    about = held_files.subject(transfer, basis.lock, basis.workload, mends)
+    cases = basis.cases.get(about.package.purl, ())
+    return Planned(transfer=transfer, size=size, subject=about, cases=cases)
+
+
+def to_ask(shard: Shard) -> Mapping[str, tuple[tuple[str, str], ...]]:
+    """Repository to the versions that it is asked for one by one; nothing where its whole list is the smaller answer.
+
+    So what all shards together are told grows with what there is to bring, and not with its square.
+    """
+    files: dict[str, list[Transfer]] = {}
+    for each in shard.files:
+        files.setdefault(each.transfer.repository, []).append(each.transfer)
+    return {
+        name: ()
+        if shard.holding.get(name, 0) <= _ROWS * len(some)
+        else tuple(sorted({_version(each) for each in some}))
+        for name, some in sorted(files.items())
+    }
+
+
+def _version(transfer: Transfer) -> tuple[str, str]:
+    """Package and version under which the registry keeps it."""
+    named = transfer.python or transfer.archive
+    return (named.name, named.version) if named else generic_name(transfer.sha256)[:2]
 
 
 def sync_id(run_id: str, plan: Digest) -> str:
@@ -64,7 +152,7 @@ def planned(
     That is nothing once the inner VM was `begun`: it installs the lock of its own record, whatever a replay plans.
     """
     digest = made.digest
-    counter = {"run_id": run_id, "lock": lock.digest, "shards": len(made.shards)}
+    counter = {"run_id": run_id, "lock": lock.digest, "shards": made.count}
     counted = Put("syncs", sync_id(run_id, digest), counter, merge=True)
     if begun:
         return (counted,)

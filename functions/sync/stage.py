@@ -10,10 +10,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from functions.sync import decide
-from shared import attested, held_files, locksmith, logged, papers, second_look, waivers
+from shared import attested, held_files, locksmith, logged, papers, second_look, vouched, waivers
 from shared.carrier import Carrier
 from shared.creation import vm_name
 from shared.delivery import Outcome, fail, in_turn
+from shared.diskspace import DiskSpace
 from shared.errors import DmzError, Permanent, Transient, Untrusted
 from shared.events import (
     AdvisoriesRefreshed,
@@ -28,9 +29,9 @@ from shared.judgement import Court, documents
 from shared.model.case import Case
 from shared.model.lock import Lock
 from shared.model.manifest import ClaimedManifest
-from shared.model.plan import Plan, Transfer, transfers
+from shared.model.plan import Plan, Planned, Shard, Transfer, transfers
 from shared.model.policy import Policy
-from shared.model.value import Digest
+from shared.model.value import Digest, Value
 from shared.model.verdict import Verdict, Verdicts
 from shared.model.workload import Workload
 from shared.patience import on_disk
@@ -40,6 +41,7 @@ from shared.ports.registry import Registry
 from shared.ports.store import Blobs, Document, Put, Store
 from shared.ports.upstream import Upstream
 from shared.settings import Settings
+from shared.weighing import weigh
 
 _PARALLEL = 8
 """Transfers at once in one shard: past this the network, not the waiting, is the limit."""
@@ -102,22 +104,26 @@ def _plan(event: Event, data: VerdictsWritten, run: Document, ports: Ports) -> O
     waivers.check_still(verdicts.verdicts, ports.store, ports.clock())
     held = waivers.in_force(ports.store)
     court = Court(ports.advisories, ports.policy(), manifest.release, ports.clock(), workload.name, held)
-    lock, chosen = locksmith.make(
-        manifest, workload, verdicts, ports.upstream(workload), court, decide.installed(run)
-    )
+    upstream = ports.upstream(workload)
+    lock, chosen = locksmith.make(manifest, workload, verdicts, upstream, court, decide.installed(run))
     ports.store.put_many("verdicts", documents(data.run_id, chosen))
     names = ports.settings
     wanted = transfers(lock, names.python_repository, manifest.release.codename, names.generic_repository)
-    missing = decide.missing(wanted, _held(wanted, ports), _proved(wanted, ports))
-    plan = decide.plan(lock.digest, missing, int(names.shard_bytes))
-    ports.blobs.put(lock.canonical())
-    ports.blobs.put(plan.canonical())
+    vouched.check(wanted, court.policy.rules(workload.name).attestations, ports.store, upstream)
+    there = _held(wanted, ports)
+    missing = decide.missing(wanted, there, _proved(wanted, ports))
+    sizes = weigh(missing, upstream, ports.registry, names.staging_repository)
+    decide.check_sizes(sizes, int(names.file_bytes))
+    cases = court.docket.cases()
+    more = [_verdicts(data.manifest, each) for each in cases]
+    basis = second_look.Basis(lock, workload, (verdicts, *more))
+    shards = decide.shards(basis, sizes, names, there, held_files.mends_of(cases))
+    plan = Plan(lock=lock.digest, parts=_put(shards, ports.blobs))
+    judged = list(zip(_put(more, ports.blobs), _put(cases, ports.blobs), strict=True))
+    _put((lock, plan), ports.blobs)
     _publish_lock(lock, ports)
     now, begun = ports.clock(), _begun(data.run_id, ports)
-    shards = [
-        SyncShardPlanned(run_id=data.run_id, plan=plan.digest, shard=i) for i in range(len(plan.shards))
-    ]
-    judged = _stored(data.manifest, court, ports)
+    events = [SyncShardPlanned(run_id=data.run_id, plan=plan.digest, shard=i) for i in range(plan.count)]
     return Outcome(
         (
             *decide.planned(data.run_id, lock, plan, missing, now, begun),
@@ -126,18 +132,18 @@ def _plan(event: Event, data: VerdictsWritten, run: Document, ports: Ports) -> O
             *(() if begun else (_leaning(data.run_id, lock, verdicts, court),)),
             *(() if begun else logged.locked(event, lock, _brought(court), now)),
         ),
-        tuple(derive(event, "sync-shard-planned", each, stage="sync", now=now) for each in shards),
+        tuple(derive(event, "sync-shard-planned", each, stage="sync", now=now) for each in events),
     )
 
 
-def _stored(manifest: Digest, court: Court, ports: Ports) -> list[tuple[Digest, Digest]]:
-    """Everything that was judged on the way to the lock, and what it follows from: (verdicts, case)."""
-    stored = []
-    for each in court.docket.cases():
-        case = ports.blobs.put(each.canonical())
-        verdicts = Verdicts(manifest=manifest, case=case, verdicts=judge_all(each))
-        stored.append((ports.blobs.put(verdicts.canonical()), case))
-    return stored
+def _verdicts(manifest: Digest, case: Case) -> Verdicts:
+    """What was judged on the way to the lock."""
+    return Verdicts(manifest=manifest, case=case.digest, verdicts=judge_all(case))
+
+
+def _put(values: Sequence[Value], blobs: Blobs) -> tuple[Digest, ...]:
+    with ThreadPoolExecutor(_PARALLEL, thread_name_prefix="put") as pool:
+        return tuple(pool.map(lambda each: blobs.put(each.canonical()), values))
 
 
 def _leaning(run_id: str, lock: Lock, verdicts: Verdicts, court: Court) -> Put:
@@ -167,6 +173,18 @@ def _held(wanted: Sequence[Transfer], ports: Ports) -> dict[str, dict[Digest, in
     }
 
 
+def _listed(shard: Shard, ports: Ports) -> dict[str, dict[Digest, int]]:
+    """The same of what a shard is to bring."""
+    registry, asked = ports.registry, decide.to_ask(shard)
+    return {
+        name: {
+            each.sha256: each.size
+            for each in (registry.find(name, versions) if versions else registry.stored(name))
+        }
+        for name, versions in asked.items()
+    }
+
+
 def _proved(wanted: Sequence[Transfer], ports: Ports) -> set[str]:
     """Proofs of files by URL that this or an earlier run has brought."""
     proofs = {transfer.proof for transfer in wanted} - {""}
@@ -187,28 +205,51 @@ def _publish_lock(lock: Lock, ports: Ports) -> None:
 
 def _apply(data: SyncShardPlanned, ports: Ports) -> Outcome:
     plan = Plan.read(ports.blobs.get(data.plan), f"The sync plan {data.plan}")
-    if data.shard >= len(plan.shards):
-        raise Permanent(
-            f"The sync plan {data.plan} has {len(plan.shards)} shards; there is no shard {data.shard}."
-        )
-    shard = plan.shards[data.shard]
-    held = _held(shard, ports)
+    if data.shard >= plan.count:
+        raise Permanent(f"The sync plan {data.plan} has {plan.count} shards; there is no shard {data.shard}.")
     run = ports.store.get("runs", data.run_id) or {}
     workload = Workload.read(ports.blobs.get(run["workload_digest"]), "The stored workload")
-    todo = decide.missing(shard, held, _proved(shard, ports))
-    lock = Lock.read(ports.blobs.get(plan.lock), f"The lock {plan.lock}")
+    shard = _shard(plan, data, workload, ports)
+    wanted = [each.transfer for each in shard.files]
+    held = _listed(shard, ports)
+    todo = decide.lacking(shard, held, _proved(wanted, ports))
     # Before the first byte: nothing comes in by what does not count any more, or lies in a repository without a record.
+    waivers.check_leaning(shard.leaning, ports.store, ports.clock())
+    second_look.check_standing(shard.workload, todo, ports.store, ports.blobs)
+    records = held_files.records(todo, shard.release, shard.workload, data.run_id, ports.clock())
+    ports.store.put([*records])
+    sizes = _carried(todo, _carrier(ports, workload, data.run_id), ports)
+    brought = [each.transfer for each in todo]
+    # What an earlier worker brought before it died counts as well.
+    earlier = sum(held[each.repository][each.sha256] for each in set(wanted) - set(brought))
+    return Outcome(
+        (
+            *decide.shard_done(data, len(wanted), sum(sizes) + earlier),
+            *held_files.sized(brought, sizes),
+        ),
+        told={"bytes": sum(sizes), "files": len(todo)},
+    )
+
+
+def _shard(plan: Plan, data: SyncShardPlanned, workload: Workload, ports: Ports) -> Shard:
+    if plan.parts:
+        part = plan.parts[data.shard]
+        return Shard.read(ports.blobs.get(part), f"The shard {part}")
+    # A plan from before shards were stored one by one: its event may come for as long as a subscription keeps it.
+    lock = Lock.read(ports.blobs.get(plan.lock), f"The lock {plan.lock}")
     basis = _basis(lock, workload, decide.sync_id(data.run_id, data.plan), ports)
-    basis.check_waivers(ports.settings, ports.store, ports.clock())
-    basis.check_standing(todo, ports.store, ports.blobs)
     mends = held_files.mended({each.case for each in basis.judged}, ports.blobs)
-    ports.store.put([*held_files.records(todo, lock, workload, data.run_id, ports.clock(), mends)])
-    carrier = _carrier(ports, workload, data.run_id)
+    return decide.whole_shard(basis, plan.shards[data.shard], mends, ports.settings)
+
+
+def _carried(todo: Sequence[Planned], carrier: Carrier, ports: Ports) -> list[int]:
+    """Bytes of each, fetched, proved and uploaded, several at once as long as they fit on the disk together."""
+    space = DiskSpace(int(ports.settings.shard_bytes))
     with (
         tempfile.TemporaryDirectory(dir=ports.scratch, prefix="sync-") as folder,
         ThreadPoolExecutor(_PARALLEL, thread_name_prefix="transfer") as pool,
     ):
-        futures = [pool.submit(carrier.carry, transfer, Path(folder)) for transfer in todo]
+        futures = [pool.submit(carrier.carry, each, Path(folder), space) for each in todo]
         try:
             sizes = [future.result() for future in futures]
         except BaseException:
@@ -216,12 +257,7 @@ def _apply(data: SyncShardPlanned, ports: Ports) -> Outcome:
             pool.shutdown(cancel_futures=True)
             raise
     carrier.tell()
-    # What an earlier worker brought before it died counts as well.
-    earlier = sum(held[each.repository][each.sha256] for each in set(shard) - set(todo))
-    return Outcome(
-        decide.shard_done(data, len(shard), sum(sizes) + earlier),
-        told={"bytes": sum(sizes), "files": len(todo)},
-    )
+    return sizes
 
 
 def _basis(lock: Lock, workload: Workload, sync_id: str, ports: Ports) -> second_look.Basis:

@@ -16,7 +16,7 @@ import base64
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent import futures
 from functools import cached_property
 from pathlib import Path
@@ -47,6 +47,8 @@ _BOUNDARY = "package-dmz-7MA4YWxkTrZu0gW"
 _CHUNK = 1 << 20
 _DELETION_SECONDS = 300
 _ATTEMPTS = 5
+_QUESTIONS = 8
+"""At once."""
 
 
 class _TokenOnly(Credentials):
@@ -96,7 +98,24 @@ class ArtifactRegistry:
         return f"projects/{project}/locations/{self._settings.location}/repositories/{repository}"
 
     def stored(self, repository: str) -> Sequence[Stored]:
-        request = {"parent": self._name(repository), "page_size": 1000}
+        return self._listed(repository, "")
+
+    def find(self, repository: str, versions: Collection[tuple[str, str]]) -> Sequence[Stored]:
+        """By the filter `owner`, one question for each version:
+        https://cloud.google.com/artifact-registry/docs/reference/rest/v1/projects.locations.repositories.files/list
+        """
+
+        def of(version: tuple[str, str]) -> Sequence[Stored]:
+            name, number = (_escaped(part) for part in version)
+            return self._listed(
+                repository, f'owner="{self._name(repository)}/packages/{name}/versions/{number}"'
+            )
+
+        with futures.ThreadPoolExecutor(_QUESTIONS, thread_name_prefix="find") as pool:
+            return [one for some in pool.map(of, sorted(versions)) for one in some]
+
+    def _listed(self, repository: str, only: str) -> Sequence[Stored]:
+        request = {"parent": self._name(repository), "page_size": 1000, "filter": only}
 
         def listed() -> Sequence[Stored]:
             with translated(f"Listing the repository {repository}"):
@@ -146,7 +165,7 @@ class ArtifactRegistry:
         answer = patience.persist(upload, _ATTEMPTS)
         # An existing file is answered 400; whether it has the same bytes is what the caller's listing tells.
         if answer.status_code == 400 and "already exists" in answer.text:
-            return self._same(repository, file.filename, file.sha256)
+            return self._same(repository, (file.name, file.version), file.filename, file.sha256)
         return _accepted(answer, what)
 
     def upload_apt(self, repository: str, file: LockedArchive, path: Path) -> None:
@@ -164,7 +183,7 @@ class ArtifactRegistry:
         what = f"Uploading {filename}"
         digest = _digest_of(path)
         if self._multipart(url, names, "application/octet-stream", path, what, digest) is None:
-            self._same(repository, f"{package}:{version}:{filename}", digest)
+            self._same(repository, (package, version), f"{package}:{version}:{filename}", digest)
 
     def download_generic(self, repository: str, package: str, version: str, filename: str, to: Path) -> None:
         name = quote(f"{package}:{version}:{filename}", safe=":")
@@ -240,7 +259,9 @@ class ArtifactRegistry:
 
     def _same_archive(self, repository: str, file: LockedArchive) -> None:
         """Permanent if the repository has other bytes of this very package, version and architecture."""
-        listed = self.stored(repository)
+        listed = self.find(repository, [(file.name, file.version)])
+        if not any(one.sha256 == file.sha256 for one in listed):
+            listed = self.stored(repository)
         if any(one.sha256 == file.sha256 for one in listed):
             return
         for one in listed:
@@ -251,8 +272,10 @@ class ArtifactRegistry:
             if (name, version, architecture) == (file.name, file.version, [file.architecture]):
                 raise _other_bytes(repository, file.filename, one.sha256, file.sha256)
 
-    def _same(self, repository: str, filename: str, sha256: str) -> None:
-        held = [one for one in self.stored(repository) if one.name == filename]
+    def _same(self, repository: str, version: tuple[str, str], filename: str, sha256: str) -> None:
+        """Permanent if the repository has other bytes under this name."""
+        held = [one for one in self.find(repository, [version]) if one.name == filename]
+        held = held or [one for one in self.stored(repository) if one.name == filename]
         if any(one.sha256 != sha256 for one in held):
             raise _other_bytes(repository, filename, held[0].sha256, sha256)
 
@@ -315,6 +338,11 @@ def _body(head: bytes, path: Path, end: bytes) -> Iterator[bytes]:
         while chunk := file.read(_CHUNK):
             yield chunk
     yield end
+
+
+def _escaped(part: str) -> str:
+    """A package or version as it stands in a resource's name: what would divide it is escaped there."""
+    return part.replace("/", "%2F").replace("+", "%2B").replace("^", "%5E")
 
 
 def _digest_of(path: Path) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -159,6 +159,10 @@ class MemoryRegistry:
                 if where == repository
             ]
 
+    def find(self, repository: str, versions: Collection[tuple[str, str]]) -> Sequence[Stored]:
+        wanted = {_owner(repository, package, version) for package, version in versions}
+        return [each for each in self.stored(repository) if each.owner in wanted]
+
     def delete_version(self, owner: str) -> None:
         with self._lock:
             if self.sealed:
@@ -187,11 +191,13 @@ class MemoryRegistry:
         content = path.read_bytes()
         with self._lock:
             self.uploads.append(name)
-            self._owners.setdefault(
-                (repository, name), f"repositories/{repository}/packages/{package}/versions/{version}"
-            )
+            self._owners.setdefault((repository, name), _owner(repository, package, version))
             held = self._files.setdefault((repository, name), content)
         if held != content:
             raise Permanent(
                 f"{repository} already holds {name} with other bytes; delete that version and run again."
             )
+
+
+def _owner(repository: str, package: str, version: str) -> str:
+    return f"repositories/{repository}/packages/{package}/versions/{version}"

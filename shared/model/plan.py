@@ -1,13 +1,22 @@
-"""The sync plan: what the repositories lack, split into shards. Data: printable, testable, the same in a dry run."""
+"""The sync plan: what the repositories lack, split into shards. Data: printable, testable, the same in a dry run.
+
+Each shard is a value of its own, with all that its worker has to know, so that the work of a shard grows with the shard
+and not with the lock.
+"""
 
 from __future__ import annotations
 
-from typing import Annotated
+import heapq
+import math
+from collections.abc import Sequence
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from shared.model.case import Subject
 from shared.model.lock import Lock, LockedArchive, LockedGeneric, LockedPython
-from shared.model.value import Digest, Value, sha256
+from shared.model.package import Release
+from shared.model.value import Digest, Part, Value, sha256
 
 
 class Transfer(Value):
@@ -34,19 +43,62 @@ class Transfer(Value):
         """Name of what stands for 'this URL gave these bytes'; empty where an index vouches for the file's hash."""
         return sha256(f"{self.generic.url} {self.generic.sha256}".encode())[7:] if self.generic else ""
 
-    @property
-    def weight(self) -> int:
-        """Bytes, or a guess where the index does not say."""
-        return _GUESS if isinstance(self.file, LockedPython) else self.file.size
+
+class Size(Part):
+    """How large a file is said to be. The file itself has the last word, when its bytes are counted."""
+
+    count: Annotated[int, Field(ge=0)]
+    """Bytes."""
+    promised: bool
+    """By who vouches for its hash: another size is refused. Else it is its host's word, or a guess."""
+
+
+GUESS = Size(count=3 << 20, promised=False)
+"""Where nobody says: the mean over MaxText's 239 files is 2.7 MB."""
+
+
+class Planned(Part):
+    """A file of a shard."""
+
+    transfer: Transfer
+    size: Size
+    subject: Subject
+    cases: tuple[Digest, ...]
+    """By which it was admitted: a younger refusal keeps it out."""
+
+
+class Shard(Value):
+    """A part of a plan, for one delivery."""
+
+    format: Literal["package-dmz/shard/v1"] = "package-dmz/shard/v1"
+    lock: Digest
+    workload: str
+    release: Release
+    files: tuple[Planned, ...]
+    leaning: dict[str, str]
+    """Waivers by which something of the lock was admitted, each with the purl of one such package."""
+    holding: dict[str, int]
+    """Of each repository of the shard: so many files it lists once the whole plan is carried out."""
 
 
 class Plan(Value):
+    """What is to be brought for a lock, in shards: at least one, so that somebody closes the run."""
+
     lock: Digest
-    shards: Annotated[tuple[tuple[Transfer, ...], ...], Field(min_length=1)]
+    parts: tuple[Digest, ...] = ()
+    """The stored shards."""
+    shards: tuple[tuple[Transfer, ...], ...] = ()
+    """In place of `parts`, in a plan that was made before shards were stored one by one."""
 
+    @model_validator(mode="after")
+    def _one_form(self) -> Self:
+        if bool(self.parts) == bool(self.shards):
+            raise ValueError("a plan has either parts or shards")
+        return self
 
-_GUESS = 3 << 20
-"""Bytes: PyPI's HTML pages carry no sizes; the mean over MaxText's 239 files is 2.7 MB."""
+    @property
+    def count(self) -> int:
+        return len(self.parts) or len(self.shards)
 
 
 def transfers(lock: Lock, python: str, apt: str, generic: str) -> tuple[Transfer, ...]:
@@ -71,16 +123,27 @@ def transfers(lock: Lock, python: str, apt: str, generic: str) -> tuple[Transfer
     return tuple(found.values())
 
 
-def shard(missing: tuple[Transfer, ...], limit: int) -> tuple[tuple[Transfer, ...], ...]:
-    """Shards of at most `limit` bytes, heaviest files first; at least one shard, so that somebody closes the run."""
-    shards: list[list[Transfer]] = []
-    weights: list[int] = []
-    for one in sorted(missing, key=lambda t: (-t.weight, t.sha256)):
-        place = next((i for i, weight in enumerate(weights) if weight + one.weight <= limit), None)
-        if place is None:
-            shards.append([one])
-            weights.append(one.weight)
-        else:
-            shards[place].append(one)
-            weights[place] += one.weight
-    return tuple(tuple(each) for each in shards) or ((),)
+MOST_FILES = 100
+"""Of one shard: a file costs some time however small it is, and a delivery ends after ten minutes."""
+
+
+def split(sizes: Sequence[tuple[Transfer, int]], limit: int) -> tuple[tuple[Transfer, ...], ...]:
+    """Shards of at most `limit` bytes and MOST_FILES files, about equally heavy; at least one.
+
+    A file of more than `limit` is a shard of its own. Heaviest first, each into the lightest shard: O(n log n).
+    """
+    ordered = sorted(sizes, key=lambda one: (-one[1], one[0].sha256, one[0].repository, one[0].proof))
+    alone = [(one,) for one, weight in ordered if weight > limit]
+    rest = [(one, weight) for one, weight in ordered if weight <= limit]
+    few = max(math.ceil(sum(weight for _, weight in rest) / limit), math.ceil(len(rest) / MOST_FILES))
+    shards: list[list[Transfer]] = [[] for _ in range(few)]
+    open_ = [(0, number) for number in range(few)]
+    for one, weight in rest:
+        if not open_ or open_[0][0] + weight > limit:  # what does not fit into the lightest fits nowhere
+            heapq.heappush(open_, (0, len(shards)))
+            shards.append([])
+        taken, number = heapq.heappop(open_)
+        shards[number].append(one)
+        if len(shards[number]) < MOST_FILES:
+            heapq.heappush(open_, (taken + weight, number))
+    return (*alone, *(tuple(each) for each in shards if each)) or ((),)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -32,7 +32,14 @@ class NotPermitted(Permanent):
 class Registry(Protocol):
     """The private repositories of Artifact Registry."""
 
-    def stored(self, repository: str) -> Sequence[Stored]: ...
+    def stored(self, repository: str) -> Sequence[Stored]:
+        """All files."""
+        ...
+
+    def find(self, repository: str, versions: Collection[tuple[str, str]]) -> Sequence[Stored]:
+        """The files of these versions, each a package's name and version; asks for nothing else."""
+        ...
+
     def delete_version(self, owner: str) -> None:
         """Deletes every file of a version (`Stored.owner`) and waits; what is not there is gone. NotPermitted."""
         ...

@@ -33,6 +33,8 @@ class IndexFile:
     serves one but gives no hash; None where it does not say that it serves one."""
     provenance: str = ""
     """Where the index says that its attestations are (PEP 740), unchecked; empty where it names none."""
+    size: int | None = None
+    """Bytes (PEP 700); None where the index does not say."""
 
 
 class PythonIndex(Protocol):
@@ -89,16 +91,32 @@ class Gone(Permanent):
     """The source says that it does not have the file, or does not have it any more."""
 
 
+class Larger(Permanent):
+    """A file has more bytes than there was room for."""
+
+    def __init__(self, message: str, size: int) -> None:
+        """`size`: bytes that it has at the least; all of them where the source says so."""
+        super().__init__(message)
+        self.size = size
+
+
 class Downloads(Protocol):
     """Fetches a file to a path, hashing on the way."""
 
     def fetch(
-        self, url: str, sha256: Digest, to: Path, size: int | None = None, by_workload: bool = False
+        self,
+        url: str,
+        sha256: Digest,
+        to: Path,
+        size: int | None = None,
+        by_workload: bool = False,
+        room: int | None = None,
     ) -> int:
         """Bytes written. Permanent if the content has another hash or size, Gone if there is none; Transient if it
         cannot be reached.
 
         `by_workload`: no index or mirror named the URL, but a workload or a VM; it must lead to the public internet.
+        `room`: at most so many bytes are ever written; Larger if there are more.
         """
         ...
 
@@ -169,3 +187,5 @@ class Upstream:
     """Of the same moment as `index`."""
     snapshot: Callable[[str, float], str] = lambda _url, _moment: ""
     """(URL of an archive, seconds since the epoch) to where the distribution keeps what lay there at that moment."""
+    sizes: Callable[[Sequence[str]], Mapping[str, int]] = lambda _urls: {}
+    """What the hosts of an index's files say of their sizes, in bytes by URL; what is not said is absent."""

@@ -2,7 +2,8 @@
 
 1. The bytes go to a temporary file beside the destination; it gets its name by an atomic rename, or is removed.
 2. The sha256 covers every byte from the first, whatever the number of connections that brought them.
-3. More bytes than were promised, or than `max_size`, are refused as soon as they are seen; fewer at the end.
+3. More bytes than were promised, than `max_size`, or than there is room for, are refused as soon as they are seen;
+   fewer at the end.
 4. A resumed answer must continue exactly where the last one broke (206 and its Content-Range), and be of the same
    file by its ETag and length, as far as the server tells them (RFC 9110, section 13.1.5); else all starts anew. Two
    halves that do not make the expected whole are fetched anew once, in one state: a mirror moves on between two reads.
@@ -27,7 +28,7 @@ import httpx
 from shared import patience
 from shared.errors import DmzError, Permanent, Transient
 from shared.model.value import Digest
-from shared.ports.upstream import Gone
+from shared.ports.upstream import Gone, Larger
 from shared.upstream import http, public
 
 MAX_SIZE = 16 * 1024**3
@@ -65,14 +66,21 @@ class Downloader:
         return http.client(transport=public.PublicTransport(http.trust(), self._trusted))
 
     def fetch(
-        self, url: str, sha256: Digest, to: Path, size: int | None = None, by_workload: bool = False
+        self,
+        url: str,
+        sha256: Digest,
+        to: Path,
+        size: int | None = None,
+        by_workload: bool = False,
+        room: int | None = None,
     ) -> int:
         """Write the content of `url` to `to` and return its size in bytes.
 
         `size`: what was promised, in bytes. `by_workload`: the URL is no index's and no mirror's, but was named by
-        whoever wrote the workload, or by a VM. Gone if it is not there; Permanent if the content has another hash or
-        size, is too large or comes too slowly, if the URL does not lead to the public internet although it must, or if
-        the disk is full or closed to us; Transient if the source cannot be reached.
+        whoever wrote the workload, or by a VM. `room`: no byte more is written. Gone if it is not there; Larger if it
+        has more bytes than `room`; Permanent if the content has another hash or size, is too large or comes too slowly,
+        if the URL does not lead to the public internet although it must, or if the disk is full or closed to us;
+        Transient if the source cannot be reached.
         """
         if size is not None and size > self._max_size:  # 3
             raise Permanent(f"{url} is said to have {size} bytes, which is refused as too large.")
@@ -84,9 +92,8 @@ class Downloader:
         try:
             with os.fdopen(descriptor, "wb", buffering=0) as file:
                 limit = self._max_size if size is None else size
-                part = _Part(
-                    self._public if by_workload else self._client, url, file, limit, self._patience
-                )  # 6
+                client = self._public if by_workload else self._client  # 6
+                part = _Part(client, url, file, limit, self._patience, room)
                 pauses = patience.Budget(_PAUSES)
                 self._complete(part, pauses)
                 if part.pieced and part.digest != sha256:  # 4
@@ -124,13 +131,20 @@ class _Part:
     """The part of one file that has arrived so far."""
 
     def __init__(
-        self, client: httpx.Client, url: str, file: IO[bytes], max_size: int, patience: float
+        self,
+        client: httpx.Client,
+        url: str,
+        file: IO[bytes],
+        max_size: int,
+        patience: float,
+        room: int | None = None,
     ) -> None:
         self._client = client
         self._url = url
         self._file = file
         self._max_size = max_size
         self._patience = patience
+        self._room = room
         self._begun = time.monotonic()
         self.restart()
 
@@ -193,6 +207,16 @@ class _Part:
             "" if etag.startswith("W/") else etag
         )  # a weak one does not say that the bytes are the same
         self._total = response.headers.get("content-length", "")
+        if self._total.isdecimal():
+            self._fits(int(self._total))
+
+    def _fits(self, size: int) -> None:  # 3
+        if size > self._max_size:
+            raise Permanent(
+                f"{self._url} sends more than {self._max_size} bytes, which is refused as too large."
+            )
+        if self._room is not None and size > self._room:
+            raise Larger(f"{self._url} has {size} bytes; there was room for {self._room}.", size)
 
     def _changed(self, response: httpx.Response, total: str) -> bool:
         """True if the server says that this is not the file whose beginning is here."""
@@ -202,10 +226,7 @@ class _Part:
 
     def _append(self, chunk: bytes) -> None:
         self.size += len(chunk)
-        if self.size > self._max_size:  # 3
-            raise Permanent(
-                f"{self._url} sends more than {self._max_size} bytes, which is refused as too large."
-            )
+        self._fits(self.size)
         seconds = time.monotonic() - self._begun
         if seconds > min(self._patience + self.size / public.SLOWEST, _LONGEST):  # 5
             raise Permanent(

@@ -82,10 +82,19 @@ def check_status(status: int, url: str, headers: Mapping[str, str] | None = None
 
 @contextlib.contextmanager
 def stream(
-    client: httpx.Client, url: str, headers: Mapping[str, str], redirects: int = _REDIRECTS
+    client: httpx.Client,
+    url: str,
+    headers: Mapping[str, str],
+    redirects: int = _REDIRECTS,
+    method: str = "GET",
+    seconds: float | None = None,
 ) -> Iterator[httpx.Response]:
-    """The answer at `url`, which may redirect; each hop is checked before it is asked."""
-    request = client.build_request("GET", url, headers=headers)
+    """The answer at `url`, which may redirect; each hop is checked before it is asked.
+
+    `seconds`: of silence that are waited for; as long as `client` does if not given.
+    """
+    timeout = client.timeout if seconds is None else httpx.Timeout(seconds)
+    request = client.build_request(method, url, headers=headers, timeout=timeout)
     for _ in range(redirects + 1):
         response = client.send(request, stream=True, follow_redirects=False)
         try:

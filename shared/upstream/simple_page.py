@@ -35,6 +35,7 @@ _SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _URL = re.compile(r"https?://[A-Za-z0-9.-]+(?::[0-9]+)?/[!-~]{1,2000}", re.ASCII)
 _UPLOADED = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,9})?Z", re.ASCII)
 _MAX_REASON = 500
+_LARGEST = 1 << 40
 _FILENAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+!~-]{0,254}", re.ASCII)
 
 
@@ -95,6 +96,7 @@ class _Said:
     metadata: object
     """True, or a hash as the format writes it."""
     provenance: object = None
+    size: object = None
 
 
 def _file(base: str, href: str, filename: str, sha256: object, said: _Said) -> IndexFile | None:
@@ -121,6 +123,7 @@ def _file(base: str, href: str, filename: str, sha256: object, said: _Said) -> I
         yank_reason=said.yanked[:_MAX_REASON] if isinstance(said.yanked, str) else "",
         metadata=_metadata(said.metadata),
         provenance=_provenance(said.provenance),
+        size=said.size if type(said.size) is int and 0 <= said.size <= _LARGEST else None,
     )
 
 
@@ -166,6 +169,7 @@ def _json_file(base: str, entry: Any) -> IndexFile | None:
                 uploaded=entry.get("upload-time"),
                 metadata=entry.get("core-metadata", entry.get("dist-info-metadata")),
                 provenance=entry.get("provenance"),
+                size=entry.get("size"),
             )
             return _file(base, href, filename, sha256, said)
     return None

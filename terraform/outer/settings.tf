@@ -19,7 +19,7 @@ locals {
   }
 
   tunable = toset([
-    "attestation_keys", "attestation_root", "console", "debian_mirror", "debian_security_mirror", "debian_snapshot", "epss", "kev", "keyrings",
+    "attestation_keys", "attestation_root", "console", "debian_mirror", "debian_security_mirror", "debian_snapshot", "epss", "file_bytes", "kev", "keyrings",
     "lease_seconds", "nonce_seconds", "notify", "outer_debian_key", "outer_debian_mirror", "outer_debian_security_mirror", "outer_python_index",
     "policy", "prices", "python_index", "report_grace_seconds", "shard_bytes", "ubuntu_snapshot",
   ])

@@ -62,7 +62,9 @@ module "scanner" {
   depends_on = [google_project_service.api, google_project_service_identity.agent]
 }
 
-# Shards are many and carry bytes: more instances, and few events in each.
+# Shards are many and carry bytes: more instances, and few events in each. The file system is memory: a shard keeps at
+# most shard_bytes (64 MiB) there at once, and two shards and the process fit into 512 MiB. The rest is for what no
+# shard can be cut into: two single files of file_bytes (1.5 GiB), and the plan of a large workload.
 module "sync" {
   source = "../modules/function"
 

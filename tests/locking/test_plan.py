@@ -8,8 +8,10 @@ from hypothesis import given
 
 from functions.sync import decide
 from shared import carrier
+from shared.errors import Permanent
+from shared.model import plan
 from shared.model.lock import Lock, LockedArchive, LockedEnvironment, LockedGeneric, LockedPython
-from shared.model.plan import Plan, Transfer, shard, transfers
+from shared.model.plan import Plan, Size, Transfer, split, transfers
 from shared.model.value import sha256
 from tests.support.market import TRIXIE
 
@@ -101,20 +103,72 @@ def test_the_same_bytes_of_two_urls_are_two_transfers() -> None:
     assert found == [first, second]
 
 
-@given(st.lists(st.integers(0, 500), max_size=60), st.integers(1, 300))
-def test_shards_hold_everything_once_and_no_more_than_the_limit(sizes: list[int], limit: int) -> None:
-    missing = tuple(
-        Transfer(repository="files", generic=generic(number, size)) for number, size in enumerate(sizes)
-    )
-    shards = shard(missing, limit)
-    assert sorted(each.sha256 for one in shards for each in one) == sorted(each.sha256 for each in missing)
-    assert all(sum(each.weight for each in one) <= limit or len(one) == 1 for one in shards)
-    assert shard(missing[::-1], limit) == shards
-    assert Plan(lock=sha256(b""), shards=shards).shards
+def sized(sizes: list[int]) -> list[tuple[Transfer, int]]:
+    return [
+        (Transfer(repository="files", generic=generic(number, size)), size)
+        for number, size in enumerate(sizes)
+    ]
+
+
+@given(st.lists(st.integers(0, 500), max_size=60), st.integers(1, 300), st.integers(1, 7))
+def test_shards_hold_everything_once_and_no_more_than_the_limits(
+    sizes: list[int], limit: int, most: int
+) -> None:
+    missing = sized(sizes)
+    weights = dict(missing)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(plan, "MOST_FILES", most)
+        shards = split(missing, limit)
+        assert split(missing[::-1], limit) == shards
+    assert sorted(each.sha256 for one in shards for each in one) == sorted(each.sha256 for each in weights)
+    assert all(sum(weights[each] for each in one) <= limit or len(one) == 1 for one in shards)
+    assert all(len(one) <= most for one in shards)
+    assert all(one for one in shards) or shards == ((),)
+
+
+def test_shards_are_about_equally_heavy() -> None:
+    """The slowest one is what a run waits for."""
+    missing = sized([number % 17 + 1 for number in range(1000)])
+    weights = dict(missing)
+    heavy = [sum(weights[each] for each in one) for one in split(missing, 400)]
+    assert len(heavy) == -(-sum(weights.values()) // 400)
+    assert max(heavy) - min(heavy) <= 17
+
+
+def test_a_file_that_is_too_large_for_any_shard_is_one() -> None:
+    shards = split(sized([5, 11, 5, 30]), 10)
+    assert [len(one) for one in shards] == [1, 1, 2]
 
 
 def test_nothing_missing_is_one_empty_shard_that_closes_the_run() -> None:
-    assert shard((), 1) == ((),)
+    assert split((), 1) == ((),)
+
+
+def test_a_plan_names_its_shards_in_one_way() -> None:
+    empty: tuple[tuple[Transfer, ...], ...] = ((),)
+    assert (
+        Plan(lock=sha256(b""), shards=empty).count,
+        Plan(lock=sha256(b""), parts=(sha256(b""),)).count,
+    ) == (
+        1,
+        1,
+    )
+    for given_ in ({}, {"shards": empty, "parts": (sha256(b""),)}):
+        with pytest.raises(ValueError, match="either parts or shards"):
+            Plan(lock=sha256(b""), **given_)
+
+
+def test_a_file_that_no_instance_holds_is_refused_before_anything_is_fetched() -> None:
+    sizes = {Transfer(repository="pip", python=wheel("a")): Size(count=11, promised=False)}
+    decide.check_sizes(sizes, 11)
+    with pytest.raises(
+        Permanent, match=r"a-1\.0-py3-none-any\.whl has 11 bytes, and no file of more than 10 is"
+    ):
+        decide.check_sizes(sizes, 10)
+    with pytest.raises(Permanent, match=r"https://files\.test/1 has 11 bytes"):
+        decide.check_sizes(
+            {Transfer(repository="files", generic=generic(1, 11)): Size(count=11, promised=True)}, 10
+        )
 
 
 def test_a_transfer_names_a_file() -> None:

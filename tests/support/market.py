@@ -18,7 +18,7 @@ from shared.model.lock import LockedPython
 from shared.model.package import Package, Release
 from shared.model.value import Digest, sha256
 from shared.model.verdict import AdvisorySource, Finding, Known, Severity
-from shared.ports.upstream import Archive, Gone, IndexFile, Pin, Upstream
+from shared.ports.upstream import Archive, Gone, IndexFile, Larger, Pin, Upstream
 from shared.upstream import apt, depends
 from shared.upstream.mirrors import Mirrors
 from shared.upstream.proof import Prover
@@ -187,7 +187,13 @@ class Market:
         return {key: tuple(versions) for key, versions in self.earlier.items()}
 
     def fetch(
-        self, url: str, sha256_: str, to: Path, size: int | None = None, by_workload: bool = False
+        self,
+        url: str,
+        sha256_: str,
+        to: Path,
+        size: int | None = None,
+        by_workload: bool = False,
+        room: int | None = None,
     ) -> int:
         if by_workload:
             self.by_workload.add(url)
@@ -197,6 +203,8 @@ class Market:
             raise Permanent(f"{url} has the content {sha256(self.contents[url])}, not {sha256_}.")
         if size not in (None, len(self.contents[url])):
             raise Permanent(f"{url} has {len(self.contents[url])} bytes and not the expected {size}.")
+        if room is not None and len(self.contents[url]) > room:
+            raise Larger(f"{url} has {len(self.contents[url])} bytes.", len(self.contents[url]))
         return to.write_bytes(self.contents[url])
 
     def of(

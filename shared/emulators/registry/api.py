@@ -29,6 +29,7 @@ _PARENT = r"/v1/projects/(?P<project>[^/]+)/locations/(?P<location>[^/]+)"
 _REPOSITORY = _PARENT + r"/repositories/(?P<repository>[^/:]+)"
 _PACKAGE = _REPOSITORY + r"/packages/(?P<package>[^/]+)"
 _HOST_URI = {Format.PYTHON: "python", Format.APT: "apt", Format.GENERIC: "generic", Format.DOCKER: "docker"}
+_OWNER = re.compile(r'owner="[^"*]*/packages/([^"*/]+)/versions/([^"*/]+)"')
 _BATCH_LIMIT = 10_000
 _BODY_LIMIT = 8 << 20
 Parts = dict[str, str]
@@ -209,6 +210,11 @@ class Api:
         return self._delete(request, parts["repository"], files, "BatchDeleteVersionsMetadata")
 
     def _list_files(self, request: Request, _email: str, parts: Parts) -> Reply:
+        owner = _OWNER.fullmatch(request.query.get("filter", ""))
+        if owner and not request.unlisted:  # as the filter below would choose, without looking at all others
+            some = self._store.files(parts["repository"], unescape(owner[1]), unescape(owner[2]))
+            items = [self._file(parts["repository"], file) for file in some]
+            return _json(page(_by_name(items), request.query, "files", {"name", "owner"}))
         held = sorted(self._store.files(parts["repository"]), key=lambda file: file.created)
         items = [self._file(parts["repository"], file) for file in held[: len(held) - request.unlisted]]
         return _json(page(_by_name(items), request.query, "files", {"name", "owner"}))
