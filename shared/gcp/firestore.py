@@ -28,7 +28,17 @@ from shared.errors import Permanent, Transient
 from shared.events import TYPES, Event
 from shared.gcp.errors import translated
 from shared.model.value import Digest, sha256
-from shared.ports.store import AtLeast, Claim, Create, Document, Increment, Write, checked_id, checked_key
+from shared.ports.store import (
+    AtLeast,
+    Claim,
+    Create,
+    Document,
+    Increment,
+    Write,
+    checked_id,
+    checked_key,
+    is_held,
+)
 
 _CHUNK = 900_000
 """Bytes of a blob in one document; Firestore ends at 1 MiB (https://cloud.google.com/firestore/quotas)."""
@@ -66,7 +76,7 @@ class FirestoreStore(_Client):
             claim = Claim(key, "busy", fields["attempt"], fields["generation"])
             if fields["done"]:
                 return Claim(key, "done", claim.attempt, claim.generation)
-            if fields["until"] > now:
+            if is_held(fields["until"], now, lease):
                 return claim
             taken = {"until": now + lease, "generation": claim.generation + 1, "attempt": claim.attempt + 1}
             try:

@@ -14,7 +14,17 @@ from shared.errors import Permanent, Transient
 from shared.events import Event
 from shared.memory.documents import lookup, merge, same, stored
 from shared.model.value import Digest, sha256
-from shared.ports.store import AtLeast, Claim, Create, Document, Increment, Write, checked_id, checked_key
+from shared.ports.store import (
+    AtLeast,
+    Claim,
+    Create,
+    Document,
+    Increment,
+    Write,
+    checked_id,
+    checked_key,
+    is_held,
+)
 
 
 @dataclass
@@ -51,7 +61,7 @@ class MemoryStore:
                 return Claim(key, "won", held.attempt, held.generation)
             if held.done:
                 return Claim(key, "done", held.attempt, held.generation)
-            if held.until > now:
+            if is_held(held.until, now, lease):
                 return Claim(key, "busy", held.attempt, held.generation)
             held.generation += 1
             held.attempt += 1

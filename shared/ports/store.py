@@ -98,6 +98,15 @@ def checked_key(equals: Any) -> Any:
     return equals
 
 
+def is_held(until: float, now: float, lease: float) -> bool:
+    """Whether a claim's lease, which ends at `until`, keeps others out.
+
+    One that would run for longer than any lease does was written by a clock that is wrong: nobody need wait that long,
+    as the generation keeps the result of whoever may still be at work from counting twice.
+    """
+    return now < until <= now + 2 * lease
+
+
 class Store(Protocol):
     """Documents, claims and the outbox. Every method but `put_many` is atomic on its own.
 

@@ -46,6 +46,16 @@ def test_renewing_keeps_others_out(store: Store) -> None:
     assert store.claim(KEY, 200, 20).state == "won"
 
 
+def test_a_lease_by_a_clock_that_was_an_hour_ahead_keeps_nobody_waiting(store: Store) -> None:
+    ahead = store.claim(KEY, 3700, 20)
+    assert store.claim(KEY, 3690, 20).state == "busy", "clocks differ by seconds"
+    taken = store.claim(KEY, 100, 20)
+    assert taken == Claim(KEY, "won", 2, 2)
+    with pytest.raises(Transient, match="taken over"):
+        store.finish(ahead, (), [manifest_published()], 3701)
+    store.finish(taken, (), (), 101)
+
+
 def test_who_lost_the_claim_cannot_renew_release_or_finish(store: Store) -> None:
     old = store.claim(KEY, 100, 20)
     new = store.claim(KEY, 130, 20)
