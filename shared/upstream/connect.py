@@ -41,7 +41,7 @@ def upstream(settings: Settings, workload: Workload, dates: ReleaseDates | None 
     `dates`: how far each apt repository has come.
     """
     client = http.client()
-    downloads = Downloader(client, trusted=_configured(settings))
+    downloads = Downloader(client, max_size=int(settings.file_bytes), trusted=_configured(settings))
     keyrings = Path(settings.keyrings) if settings.keyrings else KEYRINGS
     mirrors = Mirrors(settings.debian_mirror, settings.debian_security_mirror)
     snapshots = Snapshots(settings.debian_snapshot, settings.ubuntu_snapshot)

@@ -108,6 +108,32 @@ def test_a_version_is_deleted_as_a_whole_and_nothing_beside_it(shop: Shop, tmp_p
     assert shop.registry.stored("py") == []
 
 
+def test_files_are_found_by_their_versions_alone(shop: Shop, tmp_path: Path) -> None:
+    """However a version is written, and whatever else is there."""
+    for version in ("1.0", "1.0+cpu", "1.00"):
+        _python(shop.registry, tmp_path, "lib", version)
+    _python(shop.registry, tmp_path, "lib2", "1.0")
+    for version, architecture in (("1:2.0+b1", "amd64"), ("1:2.0+b1", "arm64"), ("1:2.0+b2", "amd64")):
+        _archive(shop.registry, tmp_path, "libx++1", version, architecture)
+    path = tmp_path / "file"
+    path.write_bytes(b"bytes")
+    shop.registry.upload_generic("files", "generic", sha256(b"bytes")[7:], "file", path)
+
+    def found(repository: str, *versions: tuple[str, str]) -> list[str]:
+        some = shop.registry.find(repository, versions)
+        assert set(some) <= set(shop.registry.stored(repository))
+        return sorted(one.name for one in some)
+
+    assert found("py", ("lib", "1.0+cpu"), ("lib2", "1.0"), ("lib3", "1.0")) == [
+        "lib-1.0+cpu-py3-none-any.whl",
+        "lib2-1.0-py3-none-any.whl",
+    ]
+    assert len(found("trixie", ("libx++1", "1:2.0+b1"))) == 2
+    assert found("trixie", ("libx++1", "1:2.0")) == found("py") == []
+    (held,) = shop.registry.find("files", [("generic", sha256(b"bytes")[7:])])
+    assert (held.sha256, held.size) == (sha256(b"bytes"), 5)
+
+
 def test_archives_of_all_architectures_are_one_version(shop: Shop, tmp_path: Path) -> None:
     for name, version, architecture in (
         ("libx++1", "1:2.0+b1", "amd64"),

@@ -57,6 +57,8 @@ class Market:
     """Wheels whose RECORD was asked for."""
     said: dict[tuple[str, str], Facts] = field(default_factory=dict)
     """What the index says of a name and a version, where that is not what it says of all others."""
+    hints: dict[str, int] = field(default_factory=dict)
+    """What hosts say of their files' sizes, by URL, true or not."""
     questions: list[tuple[frozenset[str], frozenset[str]]] = field(default_factory=list)
     """Names and kinds of every question about facts."""
 
@@ -156,7 +158,11 @@ class Market:
             unmet=_unmet,
             facts=self,
             snapshot=self._snapshot,
+            sizes=self._sizes,
         )
+
+    def _sizes(self, urls: Sequence[str]) -> Mapping[str, int]:
+        return {url: self.hints[url] for url in urls if url in self.hints}
 
     def _snapshot(self, url: str, moment: float) -> str:
         self.moments.append(moment)

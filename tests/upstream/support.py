@@ -25,6 +25,7 @@ class Reply:
     status: int = 200
     content_type: str = "application/octet-stream"
     headers: Mapping[str, str] = field(default_factory=dict)
+    """One without a value is left out."""
     cut: int | None = None
 
 
@@ -54,6 +55,9 @@ class Web:
             def do_GET(self) -> None:
                 web._answer(self)
 
+            def do_HEAD(self) -> None:
+                web._answer(self)
+
             def log_message(self, *_: object) -> None:
                 pass
 
@@ -79,11 +83,14 @@ class Web:
         handler.send_response(reply.status)
         if reply.content_type:
             handler.send_header("Content-Type", reply.content_type)
-        handler.send_header("Content-Length", str(len(reply.body)))
+        if "Content-Length" not in reply.headers:
+            handler.send_header("Content-Length", str(len(reply.body)))
         for name, value in reply.headers.items():
-            handler.send_header(name, value)
+            if value:
+                handler.send_header(name, value)
         handler.end_headers()
-        handler.wfile.write(reply.body[: reply.cut])
+        if handler.command != "HEAD":
+            handler.wfile.write(reply.body[: reply.cut])
         if reply.cut is not None:
             handler.close_connection = True
 

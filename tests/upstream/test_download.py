@@ -12,11 +12,13 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from shared import patience
 from shared.errors import Permanent, Transient
+from shared.ports.upstream import Larger
 from shared.upstream import download, public
 from shared.upstream.download import Downloader
 from tests.support.pauses import noted
@@ -40,6 +42,39 @@ def test_a_file_arrives(web: Web, tmp_path: Path) -> None:
     assert Downloader().fetch(f"{web.url}/f", digest(CONTENT), to) == len(CONTENT)
     assert to.read_bytes() == CONTENT
     assert only(to.parent) == ["f"]
+
+
+def test_more_than_there_is_room_for_is_never_written(web: Web, tmp_path: Path) -> None:
+    """Known from its length before the first byte; else as soon as it is seen."""
+    web.routes["/f"] = Reply(CONTENT)
+    written: list[int] = []
+
+    def watched(self: Any, chunk: bytes) -> None:
+        honest(self, chunk)
+        written.append(self.size)
+
+    honest = download._Part._append
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(download._Part, "_append", watched)
+        with pytest.raises(Larger) as said:
+            Downloader().fetch(f"{web.url}/f", digest(CONTENT), tmp_path / "f", room=len(CONTENT) - 1)
+        assert (said.value.size, written) == (len(CONTENT), [])
+        web.routes["/f"] = Reply(
+            CONTENT, headers={"Content-Length": "", "Connection": "close"}, cut=len(CONTENT)
+        )
+        with pytest.raises(Larger) as said:
+            Downloader().fetch(f"{web.url}/f", digest(CONTENT), tmp_path / "f", room=100_000)
+        assert said.value.size > 100_000 >= max(written, default=0)
+    assert only(tmp_path) == []
+    to = tmp_path / "f"
+    assert Downloader().fetch(f"{web.url}/f", digest(CONTENT), to, room=len(CONTENT)) == len(CONTENT)
+
+
+def test_no_file_is_larger_than_the_largest(web: Web, tmp_path: Path) -> None:
+    web.routes["/f"] = Reply(CONTENT)
+    with pytest.raises(Permanent, match="sends more than 100 bytes, which is refused as too large") as said:
+        Downloader(max_size=100).fetch(f"{web.url}/f", digest(CONTENT), tmp_path / "f", room=50)
+    assert not isinstance(said.value, Larger)
 
 
 def test_an_empty_file_arrives(web: Web, tmp_path: Path) -> None:
