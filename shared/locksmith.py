@@ -16,11 +16,13 @@ from shared.locking.debian import DebianLocker, installed_after
 from shared.locking.offer import Judge, Replaced
 from shared.locking.python import PythonLocker
 from shared.model.lock import Change, Lock, LockedArchive, LockedEnvironment
-from shared.model.manifest import ClaimedManifest
+from shared.model.manifest import ClaimedManifest, DebianPackage
 from shared.model.package import Package
 from shared.model.verdict import Verdict, Verdicts
 from shared.model.workload import Workload
 from shared.ports.upstream import Archive, Upstream
+from shared.upstream import apt
+from shared.upstream.mirrors import Mirrors
 from shared.upstream.tags import supported
 
 
@@ -52,11 +54,14 @@ def make(
     claims.check_readable(manifest)
     claims.check_base(manifest, by_purl)
     generic = claims.lock_generic(manifest, workload, by_purl)
+    apt.sources(manifest.release, Mirrors())  # refuses a release whose keys nobody has pinned
     with ThreadPoolExecutor(1, thread_name_prefix="apt") as pool:
+        asked = bool(workload.apt_sources) or _brings_archives(manifest, by_purl)
         # The distribution's indexes are read while PyPI's are.
-        index = pool.submit(upstream.apt.archives, manifest.release)
+        index = pool.submit(upstream.apt.archives, manifest.release) if asked else None
         environments, changes = _lock_python(manifest, workload, upstream, judge, by_purl)
-        archives, moved = _lock_debian(manifest, index.result(), upstream, judge, by_purl, installed)
+        listed = index.result() if index else {}
+        archives, moved = _lock_debian(manifest, listed, upstream, judge, by_purl, installed)
     replaced = {change.after.purl for change in (*changes, *moved)}
     made = Lock(
         workload=workload.name,
@@ -68,6 +73,19 @@ def make(
         changes=(*changes, *moved),
     )
     return made, [verdict for purl, verdict in judged.items() if purl in replaced]
+
+
+def _brings_archives(manifest: ClaimedManifest, verdicts: Mapping[str, Verdict]) -> bool:
+    """Whether any archive may enter the lock: one that the install added, or one in the place of a refused one.
+
+    Else the distribution's indexes are not read: 50 MB, for nothing.
+    """
+
+    def admitted(package: DebianPackage) -> bool:
+        verdict = verdicts.get(package.package(manifest.release).purl)
+        return verdict is not None and verdict.decision == "allow"
+
+    return any(not package.in_base or not admitted(package) for package in manifest.debian)
 
 
 def _lock_python(
