@@ -6,6 +6,9 @@ Compared is each file whose record names publishers, with what the index says of
 3. It verifies, and others have published the file.
 4. For some weeks after a file came in: an older version that is held was attested, and this one is not, or by others.
 
+5. A file came in before anybody asked, or before the index had attestations of it, and it has them now: they are proved
+   and noted, as if they had been there. If they do not hold, that is an alarm, too.
+
 An index does none of the first three by itself: attestations come with their file, and stay. The fourth is what a
 stolen password looks like, and a release by hand, and a project that moved. Nothing is evicted for any of it; the
 bytes are the ones that were proved, and a person has to find out what has become of the index or the project.
@@ -23,7 +26,7 @@ from packaging.version import Version
 from shared import alarms
 from shared.errors import DmzError, Permanent, Transient
 from shared.held_files import RECORDS, record_id, recorded
-from shared.model.holdings import Holdings
+from shared.model.holdings import HeldFile, Holdings
 from shared.model.lock import LockedPython
 from shared.model.plan import Transfer
 from shared.model.publisher import Publisher
@@ -94,11 +97,16 @@ def watch(holdings: Holdings, index: PythonIndex, prove: Prove, store: Store, no
     """Sound an alarm for each file, and end those that are over. What could not be asked may still be so."""
     files = list(_attested(holdings, store))
     asker = _Asker(index, prove)
+    late = asker.belated(holdings, {file.subject for file in files}, store)  # 5
+    if asker.learnt:
+        files = list(_attested(holdings, store))
     with ThreadPoolExecutor(_PARALLEL, thread_name_prefix="attested") as pool:
         told = list(pool.map(asker.ask, files))
     lost = dict(_passed_on(holdings, files, store, now))  # 4
+    lost |= {subject: why for subject, why in late.items() if why}
     lost |= {file.subject: why for file, why in zip(files, told, strict=True) if why}
     dark = {file.subject for file, why in zip(files, told, strict=True) if why is None}
+    dark |= {subject for subject, why in late.items() if why is None}
     for subject, why in sorted(lost.items())[:_LOUD]:
         alarms.sound(store, "attestation", subject, why, now, "sync")
     alarms.still(store, "attestation", {*lost, *dark}, now)
@@ -174,6 +182,8 @@ class _Asker:
     prove: Prove
     silent: int = 0
     """Questions in a row that had no answer."""
+    learnt: bool = False
+    """Publishers of some file were noted belatedly."""
 
     def ask(self, one: _File) -> str | None:
         """What is wrong with the file's attestations today; empty if nothing is, None if that cannot be told."""
@@ -189,6 +199,48 @@ class _Asker:
             said = f"its attestations do not hold: {error}"
         self.silent = 0
         return f"{was} {said}" if said else said
+
+    def belated(self, holdings: Holdings, known: Container[str], store: Store) -> dict[str, str | None]:
+        """By subject of a file of which nobody is on record: as `ask`, once its publishers are noted if it has any."""
+        unknown = [
+            (held.subject.package.name, file)
+            for held in holdings.held
+            if held.subject.package.ecosystem == "pypi" and not held.subject.own_wheel
+            for file in held.files
+            if f"{file.repository} {file.name}" not in known
+        ]
+        with ThreadPoolExecutor(_PARALLEL, thread_name_prefix="attested") as pool:
+            told = pool.map(lambda each: self._learn(each[0], each[1], store), unknown)
+            return {
+                f"{file.repository} {file.name}": why for (_, file), why in zip(unknown, told, strict=True)
+            }
+
+    def _learn(self, name: str, file: HeldFile, store: Store) -> str | None:
+        if self.silent >= _DOWN:
+            return None
+        try:
+            # The page has been read already, to see whether the file is still the same: most files end here.
+            offered = {each.filename: each for each in self.index.files(name)}.get(file.name)
+            if offered is not None and offered.sha256 == file.sha256 and offered.provenance:
+                self._note(file, offered.provenance, store)
+        except Transient:
+            self.silent += 1
+            return None
+        except DmzError as error:
+            return f"The index has attestations of {file.name} now, and they do not hold: {error}"
+        self.silent = 0
+        return ""
+
+    def _note(self, file: HeldFile, where: str, store: Store) -> None:
+        record = store.get(RECORDS, record_id(file.repository, file.sha256)) or {}
+        try:
+            transfer = recorded(record)[2]
+        except Permanent:
+            return  # a stray: an alarm says so
+        if transfer.python is not None:
+            served = self.index.provenance(file.name, where)
+            store.put([*noted(store, transfer, self.prove(transfer.python, served), served)])
+            self.learnt = True
 
     def _answer(self, one: _File) -> str | None:
         file = one.file

@@ -47,6 +47,10 @@ PrivateName = Annotated[
     str, Field(pattern=r"^[a-z0-9*](-?[a-z0-9*])*$", max_length=100), AfterValidator(_private_name)
 ]
 """A Python package's name as PEP 503 normalizes it, in which * stands for anything."""
+PublisherPattern = Annotated[
+    str, Field(pattern=r"^(\*|(GitHub|GitLab|Google|CircleCI) [!-~]+( \([!-~ ]+\)|\*)?)$", max_length=500)
+]
+"""`GitHub OWNER/NAME (WORKFLOW)`, as a publisher is shown, in which * stands for anything."""
 Days = Annotated[int, Field(ge=0, le=3650)]
 Probability = Annotated[float, Field(ge=0, le=1)]
 
@@ -162,6 +166,21 @@ class PackageRule(Part):
     reason: Line
 
 
+def _attested(pattern: str) -> str:
+    if not pattern.startswith("pkg:pypi/"):
+        raise ValueError("attestations are of files of PyPI: a pattern begins with pkg:pypi/")
+    return pattern
+
+
+class AttestedRule(Part):
+    """Packages whose files must be attested (PEP 740), and by whom. The first of the list that matches counts."""
+
+    purl: Annotated[PurlPattern, AfterValidator(_attested)]
+    publishers: Annotated[tuple[PublisherPattern, ...], Field(min_length=1, max_length=100)] = ("*",)
+    """Of these one at least must have published it, as `./dmz explain` shows it; `*`: anybody, but somebody."""
+
+
+AttestedRules = Annotated[tuple[AttestedRule, ...], Field(max_length=1000)]
 PrivateNames = Annotated[tuple[PrivateName, ...], Field(max_length=1000)]
 PackageRules = Annotated[tuple[PackageRule, ...], Field(max_length=1000)]
 AptPins = Annotated[tuple[AptPin, ...], Field(max_length=100)]
@@ -178,6 +197,8 @@ class Rules(Part):
     packages: PackageRules
     apt_sources: AptPins = ()
     """Apt repositories that are not the distribution's and that packages may come from."""
+    attestations: AttestedRules = ()
+    """Packages whose files must be attested."""
 
 
 class _Override(Part):
@@ -232,6 +253,7 @@ class WorkloadRules(_Override):
     private_names: PrivateNames | None = None
     packages: PackageRules | None = None
     apt_sources: AptPins | None = None
+    attestations: AttestedRules | None = None
 
 
 class Policy(Value):
@@ -248,7 +270,9 @@ class Policy(Value):
     private_names: PrivateNames
     packages: PackageRules
     apt_sources: AptPins = ()
-    """The one list that may be left out: then no such repository is allowed."""
+    """A list that may be left out: then no such repository is allowed."""
+    attestations: AttestedRules = ()
+    """Another: then nothing need be attested."""
     workloads: Annotated[
         dict[Annotated[str, Field(pattern=_NAME), WithJsonSchema({"type": "string"})], WorkloadRules],
         Field(max_length=1000),
@@ -273,6 +297,7 @@ class Policy(Value):
             private_names=self.private_names,
             packages=self.packages,
             apt_sources=self.apt_sources,
+            attestations=self.attestations,
         )
         if own is None:
             return mine
@@ -283,6 +308,7 @@ class Policy(Value):
             private_names=mine.private_names if own.private_names is None else own.private_names,
             packages=mine.packages if own.packages is None else own.packages,
             apt_sources=mine.apt_sources if own.apt_sources is None else own.apt_sources,
+            attestations=mine.attestations if own.attestations is None else own.attestations,
         )
 
 

@@ -14,6 +14,7 @@ from shared.model.value import printable
 from shared.model.verdict import Decision, RuleAnswer
 from shared.policy import names
 from shared.policy.about import Graded, Weighed, about, by_severity, same, sure
+from shared.policy.attestations import asked
 from shared.policy.bench import Bench
 from shared.policy.index_facts import cooldown, licences, yanked
 
@@ -24,12 +25,24 @@ def answers(subject: Subject, found: Sequence[Weighed], bench: Bench) -> list[Ru
     """What the rules of the package's ecosystem say, in their order, and the standing answers last."""
     match subject.package.ecosystem:
         case "pypi":
-            own = _pypi(subject, found, bench)
+            own = [*_pypi(subject, found, bench), *_attested(subject, bench)]
         case "debian":
             own = _debian(subject, found, bench)
         case "generic":
             own = _generic(subject, found, bench)
     return [*own, standing(subject, bench)]
+
+
+def _attested(subject: Subject, bench: Bench) -> list[RuleAnswer]:
+    """That it will be asked, and nothing more: attestations are of files, and which of them enter is not known yet."""
+    if (
+        not bench.rules.attestations
+        or (rule := asked(subject.package.purl, bench.rules.attestations)) is None
+    ):
+        return []
+    by = " or ".join("anybody" if each == "*" else each for each in rule.publishers)
+    reason = f"its files must be attested, by {by} ({rule.purl}): that is asked of those which are locked"
+    return [RuleAnswer(rule="attestations", answer="allow", reason=reason)]
 
 
 def standing(subject: Subject, bench: Bench) -> RuleAnswer:
