@@ -54,13 +54,20 @@ def _environment() -> jinja2.Environment:
         auto_reload=False,
     )
     made.filters |= {
+        "join": _joined,
+        "length": lambda value: len(value) if isinstance(value, Mapping | list | tuple | str) else 0,
+        "lower": lambda value: value.lower() if isinstance(value, str) else "",
+        "part": lambda value: value if isinstance(value, Mapping) else {},
+        "rows": lambda value: value if isinstance(value, list | tuple) else (),
+        "score": lambda value: "" if words.number(value) is None else f"{words.number(value):.1f}",
+        "truncate": _cut,
         "age": lambda value: words.age(words.number(value)),
         "duration": lambda value: words.duration(words.number(value)),
         "grouped": lambda value: words.grouped(words.number(value)),
         "machine_moment": lambda value: words.machine_moment(words.number(value)),
         "moment": lambda value: words.moment(words.number(value)),
         "number": words.number,
-        "plural": words.plural,
+        "plural": lambda value, one: words.plural(words.number(value) or 0, one),
         "segment": lambda text: quote(str(text), safe=""),
         "short": words.short,
         "size": lambda value: words.size(words.number(value)),
@@ -68,6 +75,18 @@ def _environment() -> jinja2.Environment:
     }
     made.globals |= {"static": address, "query": _query}
     return made
+
+
+# What a document holds may be of any form: what makes no sense is shown as nothing, and takes no page with it.
+
+
+def _joined(value: Any, between: str = "") -> str:
+    return between.join(map(str, value)) if isinstance(value, list | tuple) else ""
+
+
+def _cut(value: Any, limit: int) -> str:
+    text = "" if value is None else str(value)
+    return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
 def _shown(value: Any) -> Any:

@@ -114,6 +114,12 @@ def test_a_name_that_no_document_has_is_that_of_none(both: Both, name: str) -> N
     assert both.readings.within("runs", "of", name, "at", 9, down=True) == []
 
 
+@pytest.mark.parametrize("name", ["x" * 1000, "é" * 500, ".", "__a__", "a/b", "~", "~x", "\x00", "~\uffff"])
+def test_a_cursor_may_name_what_is_not_there(both: Both, name: str) -> None:
+    both.store.put([Put("runs", "a", {"at": 3}), Put("runs", "b", {"at": 5.5})])
+    assert [id for id, _ in both.readings.latest("runs", "at", 9, Cursor(4.0, name))] == ["a"]
+
+
 def test_among_takes_several_values_and_a_limit(both: Both) -> None:
     both.store.put([Put("vms", id, {"state": id[0]}) for id in ("a1", "a2", "b1", "c1")])
     assert [id for id, _ in both.readings.among("vms", "state", ["a", "b"], 9)] == ["a1", "a2", "b1"]
