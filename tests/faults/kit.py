@@ -188,7 +188,7 @@ class Kit:
         for thread in threads:
             thread.join(30)
         self.calm()
-        wrong = wrong or self._at_rest() or invariants.problems(self, round_)
+        wrong = wrong or self._at_rest(round_) or invariants.problems(self, round_)
         ends = [_end(self.system.get("runs", run_id)) for run_id in round_.runs]
         told = [fault.what for fault in round_.faults]
         return Told(number, told, ends, wrong, time.monotonic() - began)
@@ -243,14 +243,14 @@ class Kit:
                 return [f"The platform has ended: {failure}"]
             if time.monotonic() > deadline:
                 said = {one: self.system.get("runs", one).get("stage") for one in left}
-                return [f"Not ended after {PATIENCE:.0f} s: {said}; {invariants.waits(self)}."]
+                return [f"Not ended after {PATIENCE:.0f} s: {said}; {invariants.waits(self, round_)}."]
             time.sleep(0.2)
         return []
 
-    def _at_rest(self) -> list[str]:
+    def _at_rest(self, round_: Round) -> list[str]:
         """Waits until nothing is under way any more; what is wrong if that does not come."""
         deadline = time.monotonic() + _REST
-        while waiting := invariants.waits(self) or ", ".join(self.system.vms()):
+        while waiting := invariants.waits(self, round_) or ", ".join(self.system.vms()):
             if time.monotonic() > deadline:
                 return [f"No rest within {_REST:.0f} s: {waiting}."]
             time.sleep(0.2)
