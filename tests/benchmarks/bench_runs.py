@@ -33,6 +33,7 @@ from tests.upstream.conftest import make_signer, stop_agent
 
 RUNS = 20
 _GROUPS = 5
+_TOLD = {"duplicate": "duplicates", "retried": "retries", "failed": "given up"}
 _PATIENCE = 120.0
 """Seconds for each run: the VMs of all of them share this machine's processors."""
 
@@ -73,11 +74,12 @@ def said(runs: Mapping[str, Document], seconds: float, counted: reconcile.Counte
     states = Counter(str(run.get("state")) for run in runs.values())
     how = ", ".join(f"{number} {state}" for state, number in sorted(states.items()))
     messages = sum(map(len, heard.messages.values()))
-    outcomes = counted.outcomes
+    outcomes, twice = counted.outcomes, heard.twice()
+    again = ", ".join(f"{number} {topic}" for topic, number in sorted(twice.items())) or "none"
+    rest = (f"{outcomes.get(how, 0)} {word}" for how, word in _TOLD.items())
     return (
         f"{len(runs)} runs at once: {how}; {seconds:.0f} s, {60 * len(runs) / seconds:.1f} runs a minute\n"
-        f"{messages} messages, {counted.events} events handled, {outcomes.get('duplicate', 0)} duplicates, "
-        f"{outcomes.get('retried', 0)} retries, {outcomes.get('failed', 0)} given up"
+        f"{messages} messages ({again} of them once more), {counted.events} events handled, {', '.join(rest)}"
     )
 
 

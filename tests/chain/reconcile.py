@@ -17,7 +17,7 @@ from shared.events import SUBSCRIBERS, TYPES
 from shared.gcp.firestore import FirestoreStore
 from shared.machines import vm_name
 from shared.model.payloads import SyncShardPlanned
-from shared.model.plan import Plan, Transfer
+from shared.model.plan import Plan, Shard, Transfer
 from shared.ports.store import Document
 from tests.chain.system import REPOSITORIES, System, wanted
 
@@ -55,6 +55,13 @@ class Heard:
             body = json.loads(base64.b64decode(message.get("data", "")) or b"{}")
             found[str(body.get("run_id", ""))].append(message["attributes"]["ce-id"])
         return found
+
+    def twice(self) -> Counter[str]:
+        """Topic to how many messages were an event that had been published before."""
+        found: Counter[str] = Counter()
+        for topic, messages in self.messages.items():
+            found[topic] = len(messages) - len({each["attributes"]["ce-id"] for each in messages})
+        return +found
 
     def bodies(self, topic: str) -> Iterator[bytes]:
         for message in self.messages[topic]:
@@ -176,16 +183,17 @@ def _of_sync(system: System, run_id: str, run: Document, heard: Heard) -> Iterat
 def _planned(system: System, run_id: str, heard: Heard) -> Iterator[Transfer]:
     """Everything that the run's one plan wanted to carry."""
     said = [SyncShardPlanned.read(body, "A planned shard") for body in heard.bodies("sync-shard-planned")]
+    blobs = system.connection.blobs
     for digest in {each.plan for each in said if each.run_id == run_id}:
-        for shard in Plan.read(system.connection.blobs.get(digest), "The plan").shards:
-            yield from shard
+        for part in Plan.read(blobs.get(digest), "The plan").parts:
+            yield from (each.transfer for each in Shard.read(blobs.get(part), "The shard").files)
 
 
 def _of_repositories(
     system: System, runs: Mapping[str, Document], before: Mapping[str, set[str]]
 ) -> Iterator[str]:
     """They hold what was there, and the union of what the completed runs' locks and papers name."""
-    should = {name: set(hashes) for name, hashes in before.items()}
+    should = {name: set(before.get(name, ())) for name in REPOSITORIES}
     for run in runs.values():
         # Of a failed one its files may be there, or not: it says nothing of papers.
         if run.get("state") == "completed":

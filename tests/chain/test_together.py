@@ -61,3 +61,23 @@ def test_what_two_runs_need_is_there_once(system: System, ran: object) -> None:
     assert len([name for name in names if _ALL_NEED in name]) == 1
     assert len([name for name in names if "stamp" in name]) == 1
     assert len(names) == len(set(names))
+
+
+def test_what_does_not_add_up_is_found(
+    ran: tuple[dict[str, Document], list[str], Heard], system: System
+) -> None:
+    """The reckoning itself: of one thing that is false each."""
+    runs, _, heard = ran
+    first, second, _ = runs
+    more = {**runs[first]["mirrored"], "bytes": runs[first]["mirrored"]["bytes"] + 1}
+    silent = {**runs[second], "state": "failed", "reason": ""}
+    lost = "sha256:" + "0" * 64
+    said = reconcile.troubles(system, {**runs, first: {**runs[first], "mirrored": more}}, heard, {})
+    assert len([each for each in said if each.startswith(f"{first} ")]) == 2
+    said = reconcile.troubles(system, {**runs, second: silent}, heard, {})
+    assert f"{second} failed without a reason" in said
+    assert f"{second} was told to be over by 1 events run-completed" in said
+    without = {name: run for name, run in runs.items() if name == first}
+    said = reconcile.troubles(system, without, heard, {"trixie": {lost}})
+    assert f"trixie lacks 1 files that a lock names, {lost} first" in said
+    assert [each for each in said if each.startswith("dmz-python holds ")], said
