@@ -100,6 +100,9 @@ def _serve(size: int, address: Connection) -> None:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
+        def do_HEAD(self) -> None:
+            self.do_GET()
+
         def do_GET(self) -> None:
             place = self.path.strip("/").rpartition("/")[2]
             if place.endswith(".whl"):
@@ -109,7 +112,7 @@ def _serve(size: int, address: Connection) -> None:
                 link = f'<a href="/files/{file.filename}#sha256={file.sha256[7:]}">{file.filename}</a>'
                 kind, body = "text/html", f"<!DOCTYPE html><html><body>{link}</body></html>".encode()
             head = f"HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n\r\n".encode()
-            self.wfile.write(head + body)
+            self.wfile.write(head if self.command == "HEAD" else head + body)
 
         def log_message(self, *_: object) -> None:
             pass
