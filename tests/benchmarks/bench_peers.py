@@ -1,6 +1,7 @@
 """Sync of MaxText's files beside what people use today: `pip download` with `twine upload`, and bandersnatch.
 
-    .venv/bin/python -m tests.benchmarks.bench_peers {scripts,bandersnatch} [--files N] [--rounds N] [--folder FOLDER]
+    .venv/bin/python -m tests.benchmarks.bench_peers {scripts,bandersnatch} [--files N] [--rounds N] [--folder FOLDER] \
+        [--record FILE]
 
 FOLDER keeps the peers' virtual environment and the files; a temporary one otherwise. With --files the first N files
 alone are taken, by all. A round that is not counted comes first; then all take turns.
@@ -39,7 +40,7 @@ from shared.model.manifest import ClaimedManifest, Environment
 from shared.model.workload import Workload, find
 from shared.ports.upstream import Upstream
 from shared.upstream import connect
-from tests.benchmarks import bench_sync, sync_stage
+from tests.benchmarks import bench_sync, figures, sync_stage
 from tests.benchmarks.delayed_index import Offered, delayed_index
 from tests.benchmarks.sync_stage import Registry
 
@@ -48,6 +49,8 @@ DELAY = 0.05
 """Seconds."""
 LIMITS = {"scripts": 10.0, "bandersnatch": 1.0}
 """The peer's time over ours: at least, and more than."""
+Round = dict[str, float]
+"""sync_s and peer_s in seconds, files, and what else there is to say."""
 _PYTHON = (
     "--python-version",
     "3.13",
@@ -67,6 +70,9 @@ class Bench:
     """What both comparisons need."""
 
     folder: Path
+    """Empty, and removed in the end."""
+    kept: Path
+    """What another call can use."""
     bin: Path
     registry: Registry
     manifest: ClaimedManifest
@@ -117,8 +123,8 @@ def pip_arguments(files: Sequence[LockedPython]) -> list[str]:
     return [*_PYTHON, *(f"--platform={each}" for each in sorted(platforms))]
 
 
-def scripts(bench: Bench, number: int) -> tuple[float, float]:
-    """Seconds of ours and of pip with twine."""
+def scripts(bench: Bench, number: int) -> Round:
+    """Ours, and pip with twine."""
     ours, files = bench.ours(f"ours-{number}")
     place = bench.folder / "downloaded"
     place.mkdir()
@@ -133,7 +139,13 @@ def scripts(bench: Bench, number: int) -> tuple[float, float]:
     _check(bench, f"peer-{number}", files)
     shutil.rmtree(place)
     print(f"{len(files)} files: sync {ours:.1f} s; pip {fetched:.1f} s + twine {sent:.1f} s", flush=True)
-    return ours, fetched + sent
+    return {
+        "files": len(files),
+        "sync_s": ours,
+        "peer_s": fetched + sent,
+        "pip_s": fetched,
+        "twine_s": sent,
+    }
 
 
 def _check(bench: Bench, repository: str, files: Sequence[LockedPython]) -> None:
@@ -142,8 +154,8 @@ def _check(bench: Bench, repository: str, files: Sequence[LockedPython]) -> None
         raise SystemExit(f"Of {len(files)} files {len(held)} are in {repository}, or others.")
 
 
-def bandersnatch(bench: Bench, number: int, files: Sequence[Offered], address: str) -> tuple[float, float]:
-    """Seconds of ours and of bandersnatch, from the same index."""
+def bandersnatch(bench: Bench, number: int, files: Sequence[Offered], address: str) -> Round:
+    """Ours, and bandersnatch from the same index."""
     place = bench.folder / "mirror"
     config = bench.folder / "bandersnatch.conf"
     config.write_text(configuration(place, address, files))
@@ -154,11 +166,13 @@ def bandersnatch(bench: Bench, number: int, files: Sequence[Offered], address: s
         raise SystemExit(f"bandersnatch has {len(found)} of {len(files)} files, or others.")
     shutil.rmtree(place)
     ours, locked = bench.ours(f"ours-{number}", f"{address}/simple/")
+    sent = bench_sync.curl(bench.registry, f"peer-{number}", locked, bench.kept / "files")
     print(
-        f"{len(locked)} files: sync {ours:.1f} s; bandersnatch {theirs:.1f} s (start {idle:.1f} s)",
+        f"{len(locked)} files: sync {ours:.1f} s; bandersnatch {theirs:.1f} s, its start of {idle:.1f} s taken off; "
+        f"curl, to where sync put them, {sent:.1f} s",
         flush=True,
     )
-    return ours, theirs
+    return {"files": len(files), "sync_s": ours, "peer_s": theirs, "curl_s": sent}
 
 
 def configuration(place: Path, address: str, files: Sequence[Offered]) -> str:
@@ -214,17 +228,18 @@ def _installed(folder: Path) -> Path:
     return place / "bin"
 
 
-def _rounds(bench: Bench, peer: str, rounds: int) -> list[tuple[float, float]]:
+def _rounds(bench: Bench, peer: str, rounds: int) -> list[Round]:
     _, files = bench.ours("first")
     if peer == "scripts":
         return [scripts(bench, number) for number in range(rounds)]
-    with delayed_index(there := offered(files, bench.folder), DELAY) as address:
+    with delayed_index(there := offered(files, bench.kept), DELAY) as address:
         return [bandersnatch(bench, number, there, address) for number in range(-1, rounds)][1:]
 
 
 def main(arguments: argparse.Namespace, folder: Path) -> int:
     """The exit code."""
-    print(f"load {os.getloadavg()[0]:.1f} before", flush=True)
+    load = os.getloadavg()[0]
+    print(f"load {load:.1f} before", flush=True)
     folder.mkdir(exist_ok=True)
     manifest = bench_sync.maxtext()
     if arguments.files:
@@ -234,10 +249,13 @@ def main(arguments: argparse.Namespace, folder: Path) -> int:
     with tempfile.TemporaryDirectory(prefix="bench-peers-", dir=folder) as name:
         registry = Registry(Path(name), names)
         try:
-            bench = Bench(folder, bin_, registry, manifest)
-            return ended(arguments.peer, _rounds(bench, arguments.peer, arguments.rounds))
+            bench = Bench(Path(name), folder, bin_, registry, manifest)
+            rounds = _rounds(bench, arguments.peer, arguments.rounds)
         finally:
             registry.close()
+    if arguments.record:
+        figures.record(arguments.record, arguments.peer, rounds, load)
+    return ended(arguments.peer, [(one["sync_s"], one["peer_s"]) for one in rounds])
 
 
 def _parsed() -> argparse.Namespace:
@@ -248,6 +266,7 @@ def _parsed() -> argparse.Namespace:
     parser.add_argument("--files", type=int, default=0, help="take the first N files alone")
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--folder", type=Path)
+    parser.add_argument("--record", type=Path, metavar="FILE", help="a JSON file that gets the figures")
     return parser.parse_args()
 
 

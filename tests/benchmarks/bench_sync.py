@@ -1,6 +1,6 @@
 """Sync of MaxText's 239 files from PyPI, against the sum of `aria2c -j16` and an upload of the same bytes by curl.
 
-    .venv/bin/python -m tests.benchmarks.bench_sync [ROUNDS]
+    .venv/bin/python -m tests.benchmarks.bench_sync [ROUNDS] [--record FILE]
 
 All work on the same files and the same Artifact Registry emulator, each into an empty repository. One round that is not
 counted comes first: it warms the host's and the index's caches, alike for all, and gives the URLs. In the counted ones
@@ -20,6 +20,7 @@ Needs the network, `aria2c` (Debian: aria2) and curl, and 2.5 GB of disk. The ma
 
 from __future__ import annotations
 
+import argparse
 import gzip
 import os
 import shutil
@@ -36,13 +37,15 @@ from shared.model.lock import Lock, LockedPython
 from shared.model.manifest import ClaimedManifest
 from shared.model.workload import find
 from shared.upstream import connect
-from tests.benchmarks import sync_stage
+from tests.benchmarks import figures, sync_stage
 from tests.benchmarks.sync_stage import Registry
 
 _HERE = Path(__file__).parent
 SNAPSHOT = _HERE.parents[1] / "shared" / "data" / "advisories"
 LIMIT = 1.5
 """Times of what aria2c and curl need together."""
+Round = dict[str, float]
+"""Seconds: sync_s, aria2c_s, curl_s."""
 
 
 def maxtext() -> ClaimedManifest:
@@ -122,6 +125,10 @@ def check_arrived(registry: Registry, repository: str, lock: Lock) -> None:
         raise SystemExit(f"Of the lock's files {len(held)} are in {repository}, or others.")
 
 
+def ratio(found: Round) -> float:
+    return found["sync_s"] / (found["aria2c_s"] + found["curl_s"])
+
+
 def ended(ratios: list[float]) -> int:
     """Says the median ratio; the exit code."""
     median = statistics.median(ratios)
@@ -129,8 +136,8 @@ def ended(ratios: list[float]) -> int:
     return int(median > LIMIT)
 
 
-def one(registry: Registry, number: int, folder: Path, manifest: ClaimedManifest, lock: Lock) -> float:
-    """The ratio of one round; peers begin in every other one."""
+def one(registry: Registry, number: int, folder: Path, manifest: ClaimedManifest, lock: Lock) -> Round:
+    """One round; peers begin in every other one."""
     scratch, peers = folder / "ours", folder / "peers"
     scratch.mkdir()
     if number % 2:
@@ -144,18 +151,19 @@ def one(registry: Registry, number: int, folder: Path, manifest: ClaimedManifest
     sizes = [path.stat().st_size for path in (peers / "files").iterdir()]
     for place in (scratch, peers):
         shutil.rmtree(place)
-    ratio = seconds / (fetched + sent)
+    found = {"sync_s": seconds, "aria2c_s": fetched, "curl_s": sent}
     print(
         f"{len(sizes)} files, {sum(sizes) / 1e6:.0f} MB: sync {seconds:.1f} s, aria2c {fetched:.1f} s + "
-        f"curl {sent:.1f} s, ratio {ratio:.2f}",
+        f"curl {sent:.1f} s, ratio {ratio(found):.2f}",
         flush=True,
     )
-    return ratio
+    return found
 
 
-def main(rounds: int) -> int:
-    manifest = maxtext()
-    print(f"load {os.getloadavg()[0]:.1f} before", flush=True)
+def main(rounds: int, file: Path | None) -> int:
+    """The exit code."""
+    manifest, load = maxtext(), os.getloadavg()[0]
+    print(f"load {load:.1f} before", flush=True)
     with tempfile.TemporaryDirectory(prefix="bench-sync-") as name:
         folder = Path(name)
         numbers = range(rounds)
@@ -167,10 +175,17 @@ def main(rounds: int) -> int:
             _, lock = ours(registry, "first", folder / "first", manifest)
             _peers(registry, "first-curl", folder / "first" / "peers", lock)
             shutil.rmtree(folder / "first")
-            return ended([one(registry, number, folder, manifest, lock) for number in numbers])
+            found = [one(registry, number, folder, manifest, lock) for number in numbers]
         finally:
             registry.close()
+    if file:
+        figures.record(file, "sync", found, load)
+    return ended([ratio(each) for each in found])
 
 
 if __name__ == "__main__":
-    sys.exit(main(int(sys.argv[1]) if len(sys.argv) > 1 else 3))
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
+    parser.add_argument("rounds", nargs="?", type=int, default=3)
+    parser.add_argument("--record", type=Path, metavar="FILE", help="a JSON file that gets the figures")
+    given = parser.parse_args()
+    sys.exit(main(given.rounds, given.record))

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 
 from functions.local.layout import CHECKOUT
 from shared.events import PUBLISHERS, SUBSCRIBERS, TYPES
+from tests.benchmarks import figures, plot
 from tests.docs import scenes, sequences, workload_fields
 
 COMMAND = ".venv/bin/python -m tests.docs.pages --write"
@@ -61,6 +62,13 @@ def decisions() -> str:
 BLOCKS: Mapping[str, Mapping[str, Callable[[], str]]] = {
     "docs/architecture.md": {"stages": stages, "events": events},
     "docs/README.md": {"decisions": decisions},
+    "docs/benchmarks.md": {
+        "sync": figures.sync_table,
+        "peers": figures.peers_table,
+        "mirror": figures.mirror_table,
+        "bill": figures.bill_table,
+        "quotas": figures.quota_table,
+    },
     "docs/workloads.md": {"fields": workload_fields.table},
 }
 """Page to the blocks between its marks."""
@@ -73,6 +81,7 @@ def made() -> dict[str, str]:
         for module in (sequences, scenes)
         for name, drawn in module.DRAWN.items()
     }
+    files[f"{DRAWINGS}/mirror.svg"] = plot.drawn()
     for page, blocks in BLOCKS.items():
         text = (CHECKOUT / page).read_text()
         for name, block in blocks.items():

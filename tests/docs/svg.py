@@ -34,8 +34,10 @@ SMALLEST = 13
 WIDEST = 1000
 
 
-def document(width: int, height: int, title: str, description: str, parts: Sequence[str]) -> str:
-    """A whole drawing with its ground, its style and words for those who do not see it."""
+def document(
+    width: int, height: int, title: str, description: str, parts: Sequence[str], *, style: str = ""
+) -> str:
+    """A whole drawing with its ground, its style and `style` after that, and words for those who do not see it."""
     body = "\n".join(parts)
     tips = "".join(
         f'<marker id="{name}" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="8" markerHeight="8" '
@@ -46,7 +48,7 @@ def document(width: int, height: int, title: str, description: str, parts: Seque
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
         f'viewBox="0 0 {width} {height}" role="img" aria-labelledby="title desc">\n'
         f'<title id="title">{escape(title)}</title>\n<desc id="desc">{escape(description)}</desc>\n'
-        f"<style>\n{STYLE}</style>\n<defs>{tips}</defs>\n"
+        f"<style>\n{STYLE}{style}</style>\n<defs>{tips}</defs>\n"
         f'<rect class="ground" x="0.5" y="0.5" width="{width - 1}" height="{height - 1}" rx="8"/>\n'
         f"{body}\n</svg>\n"
     )
