@@ -52,8 +52,7 @@ def go(place: Place, days: float, dry_run: bool, as_json: bool) -> int:
     trouble = ""
     for version in () if dry_run else found.versions:
         try:
-            if not gone:
-                collection.check_still(found, place.documents)
+            collection.check_still(found, place.documents)
             collection.collect(version, place.documents, place.registry, place.clock())
         except DmzError as error:
             trouble = str(error)

@@ -7,7 +7,7 @@
 3. What came in within `days` stays, as somebody may be about to use it; what has no record stays, since nobody knows
    when it came or how it could come again. It is an alarm already (`shared.held.holdings`).
 4. While a run goes on nothing is deleted: its plan counts on what it found there. That is looked at before each
-   version; and before the first, whether a run that went on meanwhile has left a lock.
+   version, and whether a run that began and ended since the last look has left a lock: it may need what none did.
 5. Before a version is deleted its records say that it goes. A run that planned in between ends with a sentence, and
    does not wait for files; where the deletion fails, the records say again what they said. A version that was evicted
    since, or came in once more, is another's to speak of.
@@ -84,20 +84,25 @@ class Garbage:
     unknown: int
     locks: frozenset[Digest]
     """Those that were asked."""
+    runs: Mapping[str, Digest]
+    """Each run with a lock when that was looked at, and its lock."""
 
 
 def needed(store: Documents, blobs: Contents, settings: Settings) -> frozenset[Place]:
     """Permanent if one lock cannot be read: then nobody knows what it needs (1)."""
-    return _needed(_locks(store), blobs, settings)
+    return _needed(_locks(store, _runs(store)), blobs, settings)
 
 
-def _locks(store: Documents) -> dict[Digest, str]:
+def _runs(store: Documents) -> dict[str, Document]:
+    return {run_id: run for state in _STATES for run_id, run in store.find("runs", "state", state)}
+
+
+def _locks(store: Documents, runs: Mapping[str, Document]) -> dict[Digest, str]:
     """Each lock with a run that has it."""
     locks: dict[Digest, str] = {}
-    for state in _STATES:
-        for run_id, run in store.find("runs", "state", state):
-            installed = store.get("vms", vm_name("inner", run_id)) or {}
-            locks |= {str(each["lock"]): run_id for each in (run, installed) if each.get("lock")}
+    for run_id, run in runs.items():
+        installed = store.get("vms", vm_name("inner", run_id)) or {}
+        locks |= {str(each["lock"]): run_id for each in (run, installed) if each.get("lock")}
     return locks
 
 
@@ -123,7 +128,8 @@ def garbage(
     days: float,
 ) -> Garbage:
     """What could be deleted now. Reads only."""
-    locks = _locks(store)
+    runs = _runs(store)
+    locks = _locks(store, runs)
     kept = _needed(locks, blobs, settings)
     counts = {"needed": 0, "young": 0, "unknown": 0}
     going: list[Version] = []
@@ -142,7 +148,8 @@ def garbage(
                 counts["young"] += 1
                 continue
             going.append(Version(repository, owner, files, str(known[0]["purl"]), came))
-    return Garbage(tuple(going), **counts, locks=frozenset(locks))
+    having = {run_id: str(run["lock"]) for run_id, run in runs.items() if run.get("lock")}
+    return Garbage(tuple(going), **counts, locks=frozenset(locks), runs=having)
 
 
 def going_on(store: Documents) -> Sequence[str]:
@@ -153,8 +160,10 @@ def going_on(store: Documents) -> Sequence[str]:
 def check_still(garbage: Garbage, store: Documents) -> None:
     """Transient if a run goes on, or has left a lock since: it may need what is none of the others' (4)."""
     _check_quiet(store)
-    if more := [run_id for digest, run_id in _locks(store).items() if digest not in garbage.locks]:
-        raise Transient(f"The run {min(more)} has a lock since: nothing was deleted, look again.")
+    # Of a run whose lock is what it was, nothing more is read: this is done before each deletion.
+    others = {name: run for name, run in _runs(store).items() if garbage.runs.get(name) != run.get("lock")}
+    if more := [run_id for digest, run_id in _locks(store, others).items() if digest not in garbage.locks]:
+        raise Transient(f"The run {min(more)} has a lock since: nothing more was deleted, look again.")
 
 
 def _check_quiet(store: Documents) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -255,6 +256,42 @@ def test_a_run_that_ends_while_its_lock_is_not_yet_looked_at_keeps_what_it_needs
     assert go(place, 0, False, False) == 1
     assert f"The run {first} has a lock since" in capsys.readouterr().err
     assert (files(world), world.registry.deleted) == (before, [])
+
+
+def test_a_run_that_begins_and_ends_between_two_deletions_keeps_what_it_needs(
+    world: World, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of it happens while one version is being deleted: no look ever meets a run that goes on."""
+    first, second = two_runs(world)
+    lock = {run: world.lock(run) for run in (first, second)}
+    ended = world.run(second)
+    forget(world, first)
+    forget(world, second)
+    going = found(world).versions
+    kept = {each.sha256 for each in transfers(lock[second], "dmz-python", "trixie", "dmz-generic")}
+    assert any(kept.isdisjoint(file.sha256 for file in each.files) for each in going)
+
+    class Registering:
+        def __getattr__(self, name: str) -> object:
+            return getattr(world.registry, name)
+
+        def delete_version(self, owner: str) -> None:
+            world.registry.delete_version(owner)
+            world.store.put([Put("runs", "run-new", ended)])
+
+    # Nothing that the new run needs goes first, or it would have found that missing.
+    order = sorted(going, key=lambda each: not kept.isdisjoint(file.sha256 for file in each.files))
+    assert len(order) > 2
+    place = Place(
+        world.store, world.blobs, cast(Registry, Registering()), world.settings, lambda: world.clock() + 1
+    )
+    listed = replace(found(world), versions=tuple(order))
+    monkeypatch.setattr(collection, "garbage", lambda *_: listed)
+    assert go(place, 0, False, True) == 1
+    out, err = capsys.readouterr()
+    assert "The run run-new has a lock since: nothing more was deleted" in err
+    assert len(json.loads(out)["versions"]) == len(world.registry.deleted) == 1
+    assert kept <= {each.sha256 for each in files(world)}
 
 
 def test_a_deletion_that_is_not_permitted_is_a_sentence(
