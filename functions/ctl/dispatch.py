@@ -12,9 +12,10 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import cast
 
+from functions.ctl import access
 from functions.ctl.inputs import BadInput
 from functions.local.layout import Layout, layout
-from shared.errors import DmzError
+from shared.errors import DmzError, Inaccessible, Transient
 
 Command = Callable[[argparse.Namespace, Layout], int]
 """Gives the exit code."""
@@ -129,7 +130,19 @@ _ADAPTED: Mapping[str, Command] = {
 def dispatch(arguments: argparse.Namespace) -> int:
     """Do what was asked for; the exit code."""
     command = _ADAPTED.get(arguments.command) or _plain(_PLAIN[arguments.command])
-    return command(arguments, layout(os.environ))
+    project = getattr(arguments, "project", "")
+    for each in (project, getattr(arguments, "inner_project", "")):
+        access.checked(each)
+    try:
+        return command(arguments, layout(os.environ))
+    except (Inaccessible, Transient) as error:
+        if not project:
+            raise
+        from functions.ctl.stored import UNREACHABLE
+
+        # Not 1, which means no: nothing is known.
+        print(f"dmz: {access.sentence(error, project)}", file=sys.stderr)
+        return UNREACHABLE
 
 
 def _plain(place: str) -> Command:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 import shutil
 import subprocess
 import sys
@@ -17,7 +16,7 @@ from typing import Any
 from functions.ctl.status import checked
 from functions.local.layout import Layout
 from shared.delivery import ENDED
-from shared.errors import DmzError, Permanent
+from shared.errors import DmzError, Inaccessible, Permanent
 from shared.model.value import printable
 
 _LINES = 200
@@ -25,7 +24,6 @@ _PAUSE = 0.5
 _PAUSE_CLOUD = 5.0
 _PIECE = 1 << 20
 """Bytes read of a file at once: a guest may write as much as it likes."""
-_PROJECT = re.compile(r"[a-z][a-z0-9:.-]{1,62}", re.ASCII)
 
 
 def logs(arguments: argparse.Namespace, layout: Layout) -> int:
@@ -134,8 +132,6 @@ def _end_of(layout: Layout, name: str) -> Callable[[], bool]:
 
 def _on_google_cloud(name: str, project: str, follow: bool, as_json: bool) -> int:
     run_id = checked(name)
-    if not _PROJECT.fullmatch(project):
-        raise Permanent(f"'{printable(project, 60)}' is no project's id.")
     gcloud = shutil.which("gcloud")
     if not gcloud:
         raise Permanent("There is no gcloud here, by which the log is read: install google-cloud-cli.")
@@ -168,11 +164,13 @@ def _entries(gcloud: str, project: str, run_id: str, since: str) -> Iterator[dic
     )
     if done.returncode:
         said = printable(" ".join(done.stderr.split()), 500)
-        raise Permanent(f"gcloud could not read the log of {project}: {said}")
+        raise Inaccessible(f"gcloud could not read the log of {project}: {said}", "said")
     try:
         found = json.loads(done.stdout or "[]")
     except ValueError as error:
-        raise Permanent(f"gcloud's answer about the log of {project} is no JSON: {error}.") from error
+        raise Inaccessible(
+            f"gcloud's answer about the log of {project} is no JSON: {error}.", "said"
+        ) from error
     yield from (entry for entry in found if isinstance(entry, dict))
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from functions.ctl.inputs import BadInput
 from functions.ctl.stored import UNREACHABLE, Records, records
 from functions.local.layout import Layout
-from shared.errors import DmzError, Permanent
+from shared.errors import DmzError, Inaccessible, Permanent
 from shared.model.case import Case
 from shared.model.policy import Policy
 from shared.model.value import printable
@@ -59,7 +59,7 @@ def policy(arguments: argparse.Namespace, layout: Layout) -> int:
         return _valid(found, arguments.json)
     try:
         return check(found, arguments.against, records(layout, arguments.project), arguments.json)
-    except BadInput:
+    except (BadInput, Inaccessible):
         raise
     except DmzError as error:
         print(f"dmz: {error}", file=sys.stderr)
@@ -86,6 +86,8 @@ def _again(run_id: str, run: Document, found: Policy, stored: Records) -> Judged
         parts = [_compared(first.verdicts.verdicts, first.case, found)]
         # Of what was judged on the way to the lock, what the lock names is what gets in.
         parts += [_compared(each.verdicts.verdicts, each.case, found, chosen) for each in more]
+    except Inaccessible:
+        raise
     except Permanent as error:
         return Judged(run_id, workload, "", "", None, str(error))
     return Judged(run_id, workload, first.case.at, first.case.policy.name, together(parts))

@@ -28,7 +28,7 @@ from functions.local.layout import Layout
 from shared import judgement
 from shared.advisories import joined
 from shared.advisories.zips import ZipAdvisories
-from shared.errors import Permanent, Transient
+from shared.errors import Inaccessible, Permanent, Transient
 from shared.model.holdings import Holdings
 from shared.model.manifest import ClaimedManifest
 from shared.model.package import Release
@@ -78,7 +78,7 @@ def again(stored: Records, id: str, advisories: Path | None, as_json: bool) -> i
             trouble = _shown(stored, id, replayed)
         if not trouble and advisories is not None:
             trouble, matched = _matched(stored, judgements, advisories)
-    except BadInput:
+    except (BadInput, Inaccessible):
         raise
     except Permanent as error:  # 1
         trouble = str(error)

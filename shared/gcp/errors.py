@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from google.api_core import exceptions
 from google.auth import exceptions as auth_exceptions
 
-from shared.errors import Permanent, Transient
+from shared.errors import Inaccessible, Permanent, Transient
 from shared.model.value import printable
 
 # https://google.aip.dev/194 and the services' own retry guides.
@@ -23,17 +23,26 @@ _RETRYABLE = (
 
 @contextmanager
 def translated(what: str) -> Iterator[None]:
-    """Raise Transient for what may pass, Permanent for what will not; `what` begins the sentence."""
+    """Raise Transient for what may pass, Permanent for what will not; `what` begins the sentence.
+
+    Inaccessible is said of whoever asks, or of the place: nothing of what was asked can be had there.
+    """
     try:
         yield
     except _RETRYABLE as error:
         raise Transient(f"{what} did not succeed for now: {_words(error)}") from error
+    except exceptions.Unauthorized as error:
+        raise Inaccessible(f"{what} was refused: {_words(error)}", "nobody") from error
+    except exceptions.Forbidden as error:
+        raise Inaccessible(f"{what} was refused: {_words(error)}", "forbidden") from error
+    except exceptions.NotFound as error:
+        raise Inaccessible(f"{what} was refused: {_words(error)}", "absent") from error
     except exceptions.GoogleAPICallError as error:
         raise Permanent(f"{what} was refused: {_words(error)}") from error
     except (auth_exceptions.TransportError, ConnectionError, TimeoutError) as error:
         raise Transient(f"{what} did not succeed for now: {_words(error)}") from error
     except auth_exceptions.GoogleAuthError as error:
-        raise Permanent(f"{what} lacks credentials: {_words(error)}") from error
+        raise Inaccessible(f"{what} lacks credentials: {_words(error)}", "nobody") from error
 
 
 def _words(error: Exception) -> str:

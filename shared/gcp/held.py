@@ -21,8 +21,9 @@ _ROUNDS = 50
 class HeldLetters:
     """What `./dmz dead-letters` needs of the subscription; it takes `roles/pubsub.subscriber` on that alone."""
 
-    def __init__(self, project: str, subscription: str, patience: float = _PATIENCE) -> None:
-        self._project, self._name, self._patience = project, subscription, patience
+    def __init__(self, project: str, subscription: str, patience: float | None = None) -> None:
+        self._project, self._name = project, subscription
+        self._patience = _PATIENCE if patience is None else patience
 
     @cached_property
     def _client(self) -> Any:

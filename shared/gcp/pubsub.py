@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
+from google.api_core import exceptions, retry
 from google.cloud import pubsub_v1
 from google.pubsub_v1 import PublisherClient, PubsubMessage
 
@@ -14,6 +15,21 @@ from shared.events import DEAD_LETTERS, Event
 from shared.gcp.errors import translated
 
 _TIMEOUT = 60.0
+# The client's own goes on for ten minutes, which is as long as a stage has for all of an event.
+_RETRY = retry.Retry(
+    predicate=retry.if_exception_type(
+        exceptions.Aborted,
+        exceptions.Cancelled,
+        exceptions.DeadlineExceeded,
+        exceptions.InternalServerError,
+        exceptions.ResourceExhausted,
+        exceptions.ServiceUnavailable,
+        exceptions.Unknown,
+    ),
+    initial=0.1,
+    maximum=10.0,
+    timeout=_TIMEOUT,
+)
 
 
 class PubSubBus:
@@ -33,9 +49,11 @@ class PubSubBus:
         self._send(DEAD_LETTERS, dead_letters.body(body), dead_letters.kept(attributes, reason))
 
     def _send(self, topic: str, body: bytes, attributes: Mapping[str, str]) -> None:
-        path = self._client.topic_path(self._project, topic)
+        path = f"projects/{self._project}/topics/{topic}"
         message = PubsubMessage(data=body, attributes=dict(attributes))
         with translated(f"Publishing to {topic}"):
             # The generated call, not the batching one: that takes attributes as keyword arguments beside its own, so
             # an attribute named `topic` breaks it, and it waits 10 ms for a batch that a stage never fills.
-            PublisherClient.publish(self._client, topic=path, messages=[message], timeout=_TIMEOUT)
+            PublisherClient.publish(
+                self._client, topic=path, messages=[message], retry=_RETRY, timeout=_TIMEOUT
+            )
