@@ -96,12 +96,12 @@ def bill(load: Load, speed: Speed) -> tuple[Line, ...]:
     """Every position, in the order of the services."""
     used = {name: each.of(load) for name, each in PER.items()}
     seconds = speed.seconds(load)
-    tib = 1000 * (used["messages"] + used["delivered"]) / 2**40
+    sent = used["messages"] + used["delivered"]
     return (
         Line("Cloud Run", "processors", VCPUS * seconds, "vCPU-s", 0.000024),
         Line("Cloud Run", "memory", GIB * seconds, "GiB-s", 0.0000025),
         Line("Cloud Run", "requests", used["delivered"], "requests", 0.40 / 1e6),
-        Line("Pub/Sub", "messages in and out", tib, "TiB", 40),
+        Line("Pub/Sub", "messages in and out, of 1,000 bytes", sent, "messages", 40 * 1000 / 2**40),
         Line("Firestore", "documents read", used["reads"], "reads", 0.06 / 1e5),
         Line("Firestore", "documents written", used["writes"], "writes", 0.18 / 1e5),
         Line(
@@ -182,6 +182,8 @@ def crowd(load: Load, speed: Speed) -> float:
 
 
 def _dollars(value: float) -> str:
+    if value < 0.00005:
+        return "below $0.0001"
     return f"${value:.4f}" if value < 0.1 else f"${value:,.2f}"
 
 

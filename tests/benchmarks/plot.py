@@ -122,7 +122,9 @@ def drawing(measured: Sequence[Mapping[str, Any]], speed: paper.Speed) -> str:
     across = _Scale(measured[0]["artifacts"], measured[-1]["artifacts"], True)
     parts = [svg.text(16, 28, "Sync against the number of artifacts", size=16, anchor="start", bold=True)]
     for number, panel in enumerate(panels(measured, speed)):
-        parts += _panel(panel, _LEFT + number * _STEP, across)
+        parts += _panel(
+            panel, _LEFT + number * _STEP, across, _apart([one["artifacts"] for one in measured], across)
+        )
     parts.append(
         svg.text(
             16,
@@ -139,7 +141,16 @@ def drawing(measured: Sequence[Mapping[str, Any]], speed: paper.Speed) -> str:
     return svg.document(_WIDTH, _HEIGHT, "What sync costs", description, parts, style=_STYLE)
 
 
-def _panel(panel: Panel, left: float, across: _Scale) -> Iterator[str]:
+def _apart(sizes: Sequence[float], across: _Scale) -> list[float]:
+    """Those whose labels do not touch."""
+    found: list[float] = []
+    for size in sizes:
+        if not found or across.share(size) - across.share(found[-1]) > 0.16:
+            found.append(size)
+    return found
+
+
+def _panel(panel: Panel, left: float, across: _Scale, sizes: Sequence[float]) -> Iterator[str]:
     up = _upwards(panel)
 
     def place(point: tuple[float, float]) -> tuple[float, float]:
@@ -151,7 +162,7 @@ def _panel(panel: Panel, left: float, across: _Scale) -> Iterator[str]:
         _, y = place((across.low, tick))
         yield svg.line(left, y, left + _PLOT, y, "lane")
         yield svg.text(left - 6, y + 4, panel.label(tick), kind="faint", anchor="end")
-    for tick in across.ticks:
+    for tick in sizes:
         x, _ = place((tick, up.high))
         yield svg.line(x, _TOP, x, _BOTTOM, "lane")
         yield svg.text(x, _BOTTOM + 18, f"{tick:,.0f}", kind="faint")
