@@ -51,8 +51,11 @@ def machines(readings: Readings, _shelf: Shelf, asked: Asked) -> Mapping[str, An
 
 
 def _machine(name: str, vm: Mapping[str, Any], run: Mapping[str, Any], now: float) -> Mapping[str, Any]:
-    terms = costs.of_run(run)
-    cost = costs.of_record(terms, vm, now) if terms else None
+    try:
+        terms = costs.of_run(run)
+        cost = costs.of_record(terms, vm, now) if terms else None
+    except (AttributeError, KeyError, TypeError, ValueError):
+        terms = cost = None  # a record of another form than this version writes
     kept = (run.get("state"), run.get("after"), vm.get("kind")) == ("completed", "keep", "inner")
     return {
         "name": name,
@@ -163,8 +166,8 @@ def _vote(document: Mapping[str, Any]) -> Mapping[str, Any]:
     except (orjson.JSONDecodeError, KeyError, TypeError):
         build = {}
     return {
-        "image": document.get("image", ""),
-        "builder": document.get("builder", ""),
+        "image": str(document.get("image", "")),
+        "builder": str(document.get("builder", "")),
         "manifest": build.get("manifest", ""),
         "revision": build.get("revision", ""),
         "finished": number(build.get("finished")),

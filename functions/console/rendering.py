@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -57,8 +57,9 @@ def _environment() -> jinja2.Environment:
         "join": _joined,
         "length": lambda value: len(value) if isinstance(value, Mapping | list | tuple | str) else 0,
         "lower": lambda value: value.lower() if isinstance(value, str) else "",
+        "maps": lambda value: [each for each in _rows(value) if isinstance(each, Mapping)],
         "part": lambda value: value if isinstance(value, Mapping) else {},
-        "rows": lambda value: value if isinstance(value, list | tuple) else (),
+        "rows": _rows,
         "score": lambda value: "" if words.number(value) is None else f"{words.number(value):.1f}",
         "truncate": _cut,
         "age": lambda value: words.age(words.number(value)),
@@ -82,6 +83,10 @@ def _environment() -> jinja2.Environment:
 
 def _joined(value: Any, between: str = "") -> str:
     return between.join(map(str, value)) if isinstance(value, list | tuple) else ""
+
+
+def _rows(value: Any) -> Sequence[Any]:
+    return value if isinstance(value, list | tuple) else ()
 
 
 def _cut(value: Any, limit: int) -> str:

@@ -156,6 +156,8 @@ def attestation(readings: Readings, shelf: Shelf, asked: Asked) -> Mapping[str, 
     run = read(readings, shelf, asked)
     answers = []
     for service, answer in sorted(part(run.fields, "attestation").items()):
+        if not isinstance(answer, Mapping):
+            continue
         checks, lacking = _checks(readings, answer)
         answers.append({"service": service, "answer": answer, "checks": checks, "lacking": lacking})
     return {"run": run, "answers": answers}
