@@ -52,7 +52,7 @@ class Part(BaseModel):
         except ValidationError as error:
             raise Permanent(sentence(error, what, place)) from error
         try:
-            json.loads(data, object_pairs_hook=unique)
+            json.loads(data, object_pairs_hook=_forgotten)
         except _Twice as error:
             raise Permanent(f"{what} has the key '{error}' twice in one object; give it once.") from error
         return value
@@ -92,6 +92,11 @@ def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         names = sorted(name for name, _ in pairs)
         raise _Twice(printable(next(a for a, b in pairwise(names) if a == b), 60))
     return found
+
+
+def _forgotten(pairs: list[tuple[str, Any]]) -> None:
+    """As `unique`, for whoever wants the check alone: a large document is not built a second time beside the value."""
+    unique(pairs)
 
 
 def canonical(data: Any) -> bytes:
