@@ -18,6 +18,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from functions.ctl import deploy_steps as steps
 from functions.ctl.deploy_commands import Runner
@@ -106,7 +107,7 @@ class Deployment:
             image = self._proved_image(f"{done - 1}/{count}", f"{done}/{count}")  # 2
             for at, step in enumerate(steps.after(self.given, image), done + 1):
                 self._step(step, f"{at}/{count}")
-            self._image_is_deployed(image)
+            outer = self._image_is_deployed(image)
             say(f"[{count}/{count}] proof that nothing is left to do")
             left = [project for project in steps.PROJECTS if self._left(project)]
         except KeyboardInterrupt:
@@ -122,6 +123,7 @@ class Deployment:
             f"Deployed {image} in {time.monotonic() - started:.0f} s; the plans of both projects are empty. "
             f"The inner network is {sealed}."
         )
+        say(_next(outer))
         return 0
 
     def _agree(self) -> None:
@@ -228,14 +230,17 @@ class Deployment:
             )
         return said[0] if said else ""
 
-    def _image_is_deployed(self, image: str) -> None:
+    def _image_is_deployed(self, image: str) -> Mapping[str, Any]:
+        """What the outer project says of itself."""
         # A file of variables has the last word over image.auto.tfvars.json, and would win unseen.
-        deployed = self.doing.outputs("outer").get("contract", {}).get("image")
+        outputs = self.doing.outputs("outer")
+        deployed = outputs.get("contract", {}).get("image")
         if deployed != image:
             raise Permanent(
                 f"Terraform deployed {deployed}, not {image}: the variable `image` is set in {self.given.outer_vars}; "
                 "take it out there."
             )
+        return outputs
 
     def _left(self, project: str) -> bool:
         command = steps.proof(self.given, project)
@@ -243,3 +248,14 @@ class Deployment:
         if code not in (_EMPTY, _CHANGES):
             raise failed(f"proof for the {project} project", command, code)
         return code == _CHANGES
+
+
+def _next(outer: Mapping[str, Any]) -> str:
+    """How an operator goes on."""
+    project = outer["contract"]["project"]
+    return (
+        f"  the console        {outer['console_url']} (for who is among console_readers)\n"
+        f"  start a run        ./dmz submit quickstart --project={project}\n"
+        f"  follow it          ./dmz status --watch --project={project}\n"
+        "  daily work         docs/operations.md"
+    )

@@ -69,6 +69,10 @@ def test_a_deployment_ends_with_an_empty_plan_and_another_checkout_takes_nothing
     assert done.returncode == 0, done.stdout
     assert f"Deployed {IMAGE}" in done.stdout
     assert "sealed by route only" in done.stdout
+    console = re.search(r"the console +(https://console-\d+\.us-central1\.run\.app) ", done.stdout)
+    assert console
+    assert cloud_world.state("outer")["outputs"]["console_url"]["value"] == console[1]
+    assert f"./dmz submit quickstart --project={OUTER['project']}\n" in done.stdout
     deployed(cloud_world)
     assert [build["substitutions"]["_ROLE"] for build in cloud_world.cloud.builds] == ["rebuilder", "builder"]
     assert {build["projectId"] for build in cloud_world.cloud.builds} == {OUTER["project"]}
