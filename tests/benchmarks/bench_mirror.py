@@ -21,6 +21,7 @@ import json
 import multiprocessing
 import os
 import re
+import signal
 import sys
 import tempfile
 import time
@@ -325,6 +326,8 @@ if __name__ == "__main__":
     parser.add_argument("sizes", nargs="*", type=int, default=list(SIZES), help="numbers of artifacts")
     parser.add_argument("--record", type=Path, metavar="FILE", help="a JSON list that gets the figures")
     given = parser.parse_args()
+    # Who is terminated ends index and emulators as well.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))
     try:
         sys.exit(main(given.sizes, given.record))
     except DmzError as error:
