@@ -97,7 +97,7 @@ def _shard(
         release=basis.lock.release,
         files=tuple(files),
         leaning=leaning,
-        holding={name: holding[name] for name in sorted({each.transfer.repository for each in files})},
+        holding={name: holding.get(name, 0) for name in sorted({each.transfer.repository for each in files})},
     )
 
 
@@ -215,6 +215,11 @@ def shard_done(data: SyncShardPlanned, artifacts: int, transferred: int) -> tupl
         Increment("syncs", name, "artifacts", artifacts),
         Increment("syncs", name, "bytes", transferred),
     )
+
+
+def closed_by(sync_id: str, event_id: str) -> Create:
+    """Which shard's event lists the repositories once more, and closes the run."""
+    return Create("shards", f"{sync_id}-closed", {"by": event_id})
 
 
 def synced(counted: Mapping[str, Any], run: Mapping[str, Any], now: float) -> dict[str, Any]:

@@ -322,10 +322,29 @@ def settle(event: Event, ports: Ports) -> Sequence[Event]:
     if not isinstance(event.data, SyncShardPlanned):
         return ()
     data = event.data
-    closing = _closing(event, data.run_id, decide.sync_id(data.run_id, data.plan), ports)
+    name = decide.sync_id(data.run_id, data.plan)
+    if not _closes(event, name, ports):
+        return ()
+    closing = _closing(event, data.run_id, name, ports)
     if closing.writes:
         ports.store.put(closing.writes)
     return closing.events
+
+
+def _closes(event: Event, sync_id: str, ports: Ports) -> bool:
+    """Of shards that finish in the same moment, one: if something keeps it, it comes again, or the sweep does."""
+    counted = ports.store.get("syncs", sync_id) or {}
+    if counted.get("done", 0) < counted.get("shards", 1):
+        return False
+    mark = decide.closed_by(sync_id, event.id)
+    if (closer := ports.store.get(mark.collection, mark.id)) is None:
+        try:
+            ports.store.put([mark])
+        except Transient:
+            closer = ports.store.get(mark.collection, mark.id)
+            if closer is None:
+                raise
+    return closer is None or closer == mark.fields
 
 
 def sweep(event: Event, ports: Ports) -> Iterator[tuple[str, Outcome]]:

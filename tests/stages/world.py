@@ -81,10 +81,12 @@ class World:
     raised: list[BaseException] = field(default_factory=list)
     debians: tuple[DebianPackage, ...] = ()
     environments: tuple[Environment, ...] = ()
+    shard_bytes: int = 7000000
+    file_bytes: int = 1 << 30
     generic: GenericFile = FETCHED
 
     def __post_init__(self) -> None:
-        self.settings = Settings(project="test", shard_bytes=7000000)
+        self.settings = Settings(project="test", shard_bytes=self.shard_bytes, file_bytes=self.file_bytes)
         self.store, self.blobs = MemoryStore(self.clock), MemoryBlobs(self.clock)
         self.registry, self.vms = MemoryRegistry(), MemoryVms(self._boot)
         self.bus = MemoryBus(copies=self.copies, max_delay=self.max_delay, seed=self.seed)
