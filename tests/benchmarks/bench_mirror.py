@@ -72,6 +72,8 @@ class Measured:
     apply_mib: float
     """Of a process that worked off all shards, before it closed the run."""
     close_mib: float
+    load: float
+    """Of the machine before it began: nothing else ran if that is near 0."""
     at: str
 
 
@@ -235,6 +237,7 @@ def _sync(place: Place, manifest: ClaimedManifest, run_id: str) -> tuple[Worked,
 
 def one(size: int) -> Measured:
     """Everything about one size."""
+    load = round(os.getloadavg()[0], 1)
     ours, theirs = _SPAWN.Pipe()
     server = _SPAWN.Process(target=_serve, args=(size, theirs), daemon=True)
     server.start()
@@ -272,6 +275,7 @@ def one(size: int) -> Measured:
         plan_mib=round(plan, 1),
         apply_mib=round(applied.handled_mib, 1),
         close_mib=round(close, 1),
+        load=load,
         at=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
     )
 

@@ -13,7 +13,7 @@ from tests.benchmarks.bench_mirror import Measured
 
 
 def _measured(artifacts: int, apply_mib: float, first_s: float = 1.0) -> Measured:
-    return Measured(artifacts, 1, first_s, 0.5, 500.0, 500.0, apply_mib, 400.0, "2026-11-22T12:00:00Z")
+    return Measured(artifacts, 1, first_s, 0.5, 500.0, 500.0, apply_mib, 400.0, 0.1, "2026-11-22T12:00:00Z")
 
 
 @pytest.mark.parametrize(
