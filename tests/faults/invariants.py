@@ -30,14 +30,15 @@ _ENDED = ("run-completed", "run-failed")
 
 def problems(kit: Kit, round_: Round) -> list[str]:
     """What is wrong, each in a sentence; empty is what a round wants."""
-    found = [each for run_id in round_.runs for each in _of_run(kit, round_, run_id)]
+    found = [each for run_id in round_.runs for each in of_run(kit, round_, run_id)]
     return [*found, *repositories(kit), *_of_scratch(kit, round_)]
 
 
 # --- runs ---
 
 
-def _of_run(kit: Kit, round_: Round, run_id: str) -> Iterator[str]:
+def of_run(kit: Kit, round_: Round, run_id: str) -> Iterator[str]:
+    """1, 2, 3."""
     run = kit.system.get("runs", run_id)
     state = run.get("state")
     if state not in ("completed", "failed"):
@@ -50,7 +51,7 @@ def _of_run(kit: Kit, round_: Round, run_id: str) -> Iterator[str]:
         yield f"{run_id} was told to have ended {len(ends)} times: {sorted(ends)}."
     yield from _of_machines(kit, run_id, state)
     if state == "failed":
-        yield from _of_reason(round_, run_id, str(run.get("reason", "")))
+        yield from of_reason(round_, run_id, str(run.get("reason", "")))
     else:
         yield from _of_counts(kit, run_id, run)
 
@@ -60,7 +61,8 @@ def ends_of(kit: Kit, run_id: str) -> set[str]:
     return {each.id for each in kit.heard(_ENDED) if each.run_id == run_id}
 
 
-def _of_reason(round_: Round, run_id: str, reason: str) -> Iterator[str]:
+def of_reason(round_: Round, run_id: str, reason: str) -> Iterator[str]:
+    """1: a sentence, and one that is about what was done to the run."""
     if not reason.strip() or len(reason) > _LONGEST_REASON or "\n" in reason or not reason.endswith("."):
         yield f"{run_id} failed, and its reason is no sentence: {reason!r}."
     if "Traceback" in reason or "has a defect" in reason:

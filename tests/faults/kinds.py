@@ -233,6 +233,24 @@ def events(kit: Kit, round_: Round, chance: random.Random) -> Fault:
     return Fault(f"events {1 + kit.echo.times}x", work)
 
 
+def instances(kit: Kit, round_: Round, chance: random.Random) -> Fault:
+    """A second instance of a stage gets every event, too; each stands still for longer than its lease, in turn."""
+    stage = chance.choice(("scanner", "sync", "sync", "sync", "inner"))
+    pauses = [(chance.uniform(0.5, 3), chance.uniform(4.5, 9), chance.random() < 0.5) for _ in range(6)]
+
+    def work() -> None:
+        twin = kit.twin(stage)
+        with twin.serving():
+            for before, during, first in pauses:
+                if round_.over.wait(before):
+                    return
+                with kit.system.paused(stage) if first else twin.paused():
+                    round_.rest(during)
+            round_.over.wait()
+
+    return Fault(f"two instances of {stage}", work)
+
+
 KINDS: Mapping[str, Make] = {
     "kill": kill,
     "machines": machines,
@@ -245,6 +263,7 @@ KINDS: Mapping[str, Make] = {
     "disk": disk,
     "clock": clock,
     "events": events,
+    "instances": instances,
 }
 WEIGHTS: Mapping[str, float] = {"machines": 0.4, "tpu": 0.3, "lie": 1.5, "kill": 1.5, "cut": 1.5}
 """How often a kind is taken; 1 where nothing stands here."""

@@ -30,12 +30,13 @@ from tests.faults import instance, invariants
 from tests.faults.kinds import KINDS, WEIGHTS, Fault
 from tests.faults.lies import Routes
 from tests.faults.relay import Relay
+from tests.faults.twins import Twin
 from tests.upstream.conftest import make_signer, stop_agent
 from tests.upstream.support import Reply
 
-PATIENCE = 300.0
+PATIENCE = 600.0
 """Seconds after which a run that has not ended never will."""
-_REST = 120.0
+_REST = 240.0
 """Seconds in which all that a round has left comes to rest: longer than any retry's pause."""
 _SCRATCH = ("size=300m", "remount,size=24m")
 """Before a platform begins it wants to see more room than faults should have to fill."""
@@ -97,6 +98,7 @@ class Kit:
 
     def __init__(self, directory: Path, seed: str, only: Collection[str] = ()) -> None:
         self.directory, self.seed = directory, seed
+        directory.mkdir(exist_ok=True)
         self.only = sorted(only or KINDS)
         self.truth: dict[str, str] = {}
         """What upstream has ever published: hash to file name."""
@@ -106,6 +108,8 @@ class Kit:
         self._locks: dict[str, bytes] = {}
         self._deaths: dict[str, list[float]] = defaultdict(list)
         self._made_before: Counter[str] = Counter()
+        self._twins: dict[str, Twin] = {}
+        self.rounds: dict[int, Round] = {}
 
     def __enter__(self) -> Kit:
         with ExitStack() as ending:
@@ -174,7 +178,7 @@ class Kit:
         chance = random.Random(f"{self.seed}-{number}")  # noqa: S311 - to be repeated
         self.world.web.requests.clear()
         self.echo.heard.clear()
-        round_ = self._goods(number, chance)
+        round_ = self.rounds[number] = self._goods(number, chance)
         kinds = self._kinds(chance)
         round_.faults = [KINDS[kind](self, round_, chance) for kind in kinds]
         threads = [threading.Thread(target=fault.work, daemon=True) for fault in round_.faults]
@@ -267,6 +271,13 @@ class Kit:
             if name == "tpu":
                 self._made_before += self.system.creations()
             self.system.kill(name)
+
+    def twin(self, stage: str) -> Twin:
+        """The second instance of a stage; it stays for later rounds."""
+        if stage not in self._twins:
+            made = self._twins[stage] = Twin(self.system, stage)
+            self._ending.callback(made.close)
+        return self._twins[stage]
 
     def fill(self, left: int) -> None:
         """The stages' temporary files have so many bytes more."""
