@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import secrets
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -42,6 +43,7 @@ def main() -> int:
     seed = given.seed or secrets.token_hex(3)
     directory = Path(tempfile.mkdtemp(prefix="dmz-faults-"))
     print(f"seed {seed}, in {directory}", flush=True)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # as Ctrl-C does: the platform ends in order
     wrong, began, number = 0, time.monotonic(), given.first
     with Kit(directory, seed, only) as kit:
         if "disk" in kit.only and not kit.bounded:
