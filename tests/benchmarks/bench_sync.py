@@ -36,6 +36,7 @@ from shared.advisories.zips import ZipAdvisories
 from shared.model.lock import Lock, LockedPython
 from shared.model.manifest import ClaimedManifest
 from shared.model.workload import find
+from shared.ports.registry import Registry as PrivateRegistry
 from shared.upstream import connect
 from tests.benchmarks import figures, sync_stage
 from tests.benchmarks.sync_stage import Registry
@@ -118,11 +119,11 @@ def curl(registry: Registry, repository: str, files: Sequence[LockedPython], pla
     return time.perf_counter() - begun
 
 
-def check_arrived(registry: Registry, repository: str, lock: Lock) -> None:
-    """SystemExit unless the repository holds every file of the lock, and no other."""
-    held = sorted(file.sha256 for file in registry.client(registry.settings()).stored(repository))
-    if held != sorted({file.sha256 for file in locked(lock)}):
-        raise SystemExit(f"Of the lock's files {len(held)} are in {repository}, or others.")
+def check_arrived(registry: PrivateRegistry, repository: str, files: Sequence[LockedPython]) -> None:
+    """SystemExit unless the repository holds every one of the files, and no other."""
+    held = sorted(file.sha256 for file in registry.stored(repository))
+    if held != sorted({file.sha256 for file in files}):
+        raise SystemExit(f"Of {len(files)} files {len(held)} are in {repository}, or others.")
 
 
 def ratio(found: Round) -> float:
@@ -146,8 +147,9 @@ def one(registry: Registry, number: int, folder: Path, manifest: ClaimedManifest
     else:
         seconds, again = ours(registry, f"ours-{number}", scratch, manifest)
         fetched, sent = _peers(registry, f"curl-{number}", peers, lock)
+    client = registry.client(registry.settings())
     for who in ("ours", "curl"):
-        check_arrived(registry, f"{who}-{number}", again)
+        check_arrived(client, f"{who}-{number}", list(locked(again)))
     sizes = [path.stat().st_size for path in (peers / "files").iterdir()]
     for place in (scratch, peers):
         shutil.rmtree(place)

@@ -25,6 +25,7 @@ from shared.model.workload import Workload
 from shared.policy import read as policies
 from shared.policy.judge import judge_all
 from shared.ports.judgement import Advisories
+from shared.ports.registry import Registry as PrivateRegistry
 from shared.ports.store import Blobs, Document, Store
 from shared.ports.upstream import Upstream
 from shared.settings import Settings
@@ -107,7 +108,7 @@ class World:
     """What the stage works with; several runs can share one."""
 
     settings: Settings
-    registry: ArtifactRegistry
+    registry: PrivateRegistry
     advisories: Advisories
     upstream: Callable[[Workload], Upstream]
     scratch: Path

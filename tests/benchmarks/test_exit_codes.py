@@ -19,6 +19,8 @@ def test_sync_fails_above_one_and_a_half_times_its_peers(ratios: list[float], co
         ("scripts", [(1.0, 9.9)], 1),
         ("bandersnatch", [(1.0, 1.1), (2.0, 2.1), (1.0, 0.5)], 0),
         ("bandersnatch", [(2.0, 2.0)], 1),
+        ("bandersnatch and curl", [(2.0, 1.9), (1.0, 5.0)], 0),
+        ("bandersnatch and curl", [(2.0, 1.9)], 1),
     ],
 )
 def test_peers_fail_where_one_is_not_as_far_behind(
