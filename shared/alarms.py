@@ -12,7 +12,7 @@ from shared import logs
 from shared.model.value import printable, sha256
 from shared.ports.store import Document, Put, Store
 
-Kind = Literal["no-data", "stray", "drift", "yanked", "attestation", "kept", "affected"]
+Kind = Literal["no-data", "stray", "drift", "yanked", "attestation", "kept", "affected", "untold"]
 COLLECTION = "alarms"
 
 
@@ -22,6 +22,14 @@ def alarm_id(kind: Kind, subject: str) -> str:
 
 def sound(store: Store, kind: Kind, subject: str, message: str, now: float, stage: str) -> None:
     """It is so, or still so. Said once in the documents, and in the log at every time."""
+    note(store, kind, subject, message, now)
+    logs.line(
+        "package-alarm", "ERROR", printable(message, 1000), stage, kind=kind, subject=printable(subject, 1000)
+    )
+
+
+def note(store: Store, kind: Kind, subject: str, message: str, now: float) -> None:
+    """The same in the documents alone, for what the log has a line of its own for."""
     message = printable(message, 1000)
     name = alarm_id(kind, subject)
     known = store.get(COLLECTION, name) or {}
@@ -29,7 +37,6 @@ def sound(store: Store, kind: Kind, subject: str, message: str, now: float, stag
     fields: Document = {"kind": kind, "subject": printable(subject, 1000), "message": message}
     fields |= {"since": since, "last": now, "open": True}
     store.put([Put(COLLECTION, name, fields)])
-    logs.line("package-alarm", "ERROR", message, stage, kind=kind, subject=printable(subject, 1000))
 
 
 def still(store: Store, kind: Kind, subjects: set[str], now: float) -> None:

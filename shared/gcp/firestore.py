@@ -152,15 +152,19 @@ class FirestoreStore(_Client):
                 f"{len(failures)} of {len(documents)} documents of {collection} were not written: {failures[0]}"
             )
 
-    def find(self, collection: str, field: str, equals: Any) -> Sequence[tuple[str, Document]]:
+    def find(
+        self, collection: str, field: str, equals: Any, by: str = "", limit: int = 0
+    ) -> Sequence[tuple[str, Document]]:
         with translated(f"Searching {collection}"):
             query = self._db.collection(collection).where(
                 filter=FieldFilter(field, "==", checked_key(equals))
             )
-            return sorted(
-                ((document_name(found.id), seen(found.to_dict())) for found in query.stream()),
-                key=lambda found: found[0],
-            )
+            if by:
+                query = query.order_by(by)
+            if limit:
+                query = query.limit(limit)
+            found = [(document_name(each.id), seen(each.to_dict())) for each in query.stream()]
+            return found if by else sorted(found, key=lambda each: each[0])
 
     def _write(self, batch: Any, write: Write) -> None:
         reference = self._db.collection(write.collection).document(document_id(write.id))

@@ -131,14 +131,20 @@ class MemoryStore:
                 retention.stamped(collection, fields, 0)
                 self._write((collection, checked_id(id)), stored(fields))
 
-    def find(self, collection: str, field: str, equals: Any) -> Sequence[tuple[str, Document]]:
+    def find(
+        self, collection: str, field: str, equals: Any, by: str = "", limit: int = 0
+    ) -> Sequence[tuple[str, Document]]:
         checked_key(equals)
         with self._lock:
-            return [
-                (id, copy.deepcopy(fields))
+            found = [
+                (id, fields)
                 for (where, id), fields in sorted(self._documents.items(), key=lambda item: item[0])
                 if where == collection and same(lookup(fields, field), equals)
             ]
+            if by:
+                found = [each for each in found if isinstance(lookup(each[1], by), int | float)]
+                found.sort(key=lambda each: lookup(each[1], by))
+            return [(id, copy.deepcopy(fields)) for id, fields in (found[:limit] if limit else found)]
 
     def everything(self, collection: str) -> Mapping[str, Document]:
         """All documents by id, claims and outbox as Firestore has them; for reading only, as they are not copied."""

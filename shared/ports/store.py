@@ -149,8 +149,13 @@ class Store(Protocol):
         """Bulk write under content-derived ids; order and atomicity are not promised."""
         ...
 
-    def find(self, collection: str, field: str, equals: Any) -> Sequence[tuple[str, Document]]:
+    def find(
+        self, collection: str, field: str, equals: Any, by: str = "", limit: int = 0
+    ) -> Sequence[tuple[str, Document]]:
         """(id, document) of all whose field equals that, by id. `a.b` is the field b of the map a.
+
+        With `by`, a field that holds a number in all that have it: those alone, the lowest first. With `limit`, no
+        more than so many. Both fields together need an index (`terraform/outer/database.tf`).
 
         Permanent if it is text of more than `MAX_INDEXED` bytes."""
         ...

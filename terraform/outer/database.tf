@@ -34,11 +34,13 @@ locals {
 # What the console asks by several fields at once (shared/readings.py): one part of a collection in order, or added up.
 locals {
   asked_together = {
-    "a repository's bytes" = { collection = "holdings", fields = [["repository", "ASCENDING"], ["evicted", "ASCENDING"], ["size", "ASCENDING"]] }
-    "a repository's files" = { collection = "holdings", fields = [["repository", "ASCENDING"], ["came", "DESCENDING"]] }
-    "a run's duplicates"   = { collection = "spans", fields = [["run_id", "ASCENDING"], ["duplicates", "ASCENDING"]] }
-    "a run's trace"        = { collection = "spans", fields = [["run_id", "ASCENDING"], ["started", "ASCENDING"]] }
-    "runs that failed"     = { collection = "runs", fields = [["state", "ASCENDING"], ["ended", "DESCENDING"]] }
+    "a repository's bytes"   = { collection = "holdings", fields = [["repository", "ASCENDING"], ["evicted", "ASCENDING"], ["size", "ASCENDING"]] }
+    "a repository's files"   = { collection = "holdings", fields = [["repository", "ASCENDING"], ["came", "DESCENDING"]] }
+    "a run's duplicates"     = { collection = "spans", fields = [["run_id", "ASCENDING"], ["duplicates", "ASCENDING"]] }
+    "a run's trace"          = { collection = "spans", fields = [["run_id", "ASCENDING"], ["started", "ASCENDING"]] }
+    "notices, by their age"  = { collection = "notices", fields = [["state", "ASCENDING"], ["since", "ASCENDING"]] }
+    "notices, by their turn" = { collection = "notices", fields = [["state", "ASCENDING"], ["next", "ASCENDING"]] }
+    "runs that failed"       = { collection = "runs", fields = [["state", "ASCENDING"], ["ended", "DESCENDING"]] }
   }
 }
 

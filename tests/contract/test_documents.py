@@ -252,6 +252,18 @@ def test_find_takes_no_text_that_is_longer_than_an_index_holds(store: Store) -> 
         store.find("things", "value", "é" * (MAX_INDEXED // 2) + "x")
 
 
+def test_find_gives_the_lowest_first_and_no_more_than_asked_for(store: Store) -> None:
+    """What lacks the field by which is sorted has no place in that order."""
+    for id, more in {"a": {"n": 3}, "b": {"n": 1.5}, "c": {}, "d": {"n": 2}, "e": {"n": 0}}.items():
+        store.put([Put("things", id, {"state": "off" if id == "e" else "on", **more})])
+    assert [id for id, _ in store.find("things", "state", "on", by="n")] == ["b", "d", "a"]
+    assert store.find("things", "state", "on", by="n", limit=2) == [
+        ("b", {"state": "on", "n": 1.5}),
+        ("d", {"state": "on", "n": 2}),
+    ]
+    assert [id for id, _ in store.find("things", "state", "on", limit=3)] == ["a", "b", "c"]
+
+
 def test_find_looks_into_maps_by_a_dotted_path(store: Store) -> None:
     store.put(
         [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 from collections.abc import Iterator
 from typing import get_args
@@ -46,8 +47,12 @@ def unsaid(page: str) -> list[str]:
     quoted = {
         each for row in page.splitlines() if row.startswith("| ") for each in re.findall(r"\*([^*|]+)\*", row)
     }
-    said = "\n".join(sayings())
-    return sorted(each for each in quoted if each not in said)
+    return sorted(each for each in quoted if each not in everything_said())
+
+
+@functools.cache
+def everything_said() -> str:
+    return "\n".join(sayings())
 
 
 def test_symptoms_are_the_words_of_the_code() -> None:

@@ -344,6 +344,76 @@ def test_a_round_has_a_bound() -> None:
     assert len(sink.came) == notices.AT_ONCE
 
 
+class Counting(MemoryStore):
+    """Counts the documents that questions give."""
+
+    read = 0
+
+    def find(self, *args: Any, **more: Any) -> Any:
+        found = super().find(*args, **more)
+        self.read += len(found)
+        return found
+
+
+def many(store: MemoryStore, number: int, since: float = NOW) -> None:
+    (write,) = notices.about(changed(), CONSOLE, since)
+    store.put_many("notices", {f"{since} {each}": dict(write.fields) for each in range(number)})
+
+
+def test_a_round_reads_a_few_however_many_wait() -> None:
+    store = Counting()
+    many(store, 20_000)
+    for minutes in range(5):
+        list(notices.again(store, Recorded(*[Unanswered("Nobody.")] * 10), NOW + minutes * 60))
+    assert store.read <= 5 * (notices.AT_ONCE + notices.GIVEN_UP_AT_ONCE)
+
+
+def test_a_sink_that_does_not_answer_is_asked_less_and_less_often_whoever_waits() -> None:
+    store, dead = MemoryStore(), Recorded(*[Unanswered("Nobody.")] * 1000)
+    many(store, 100)
+    for minutes in range(60):
+        list(notices.again(store, dead, NOW + minutes * 60))
+        notices.send(failed(), store, dead, NOW + minutes * 60)
+    asked = 1000 - len(dead.troubles)
+    assert 6 <= asked <= 12
+    back = Recorded()
+    for minutes in range(60, 76):
+        list(notices.again(store, back, NOW + minutes * 60))
+    assert len(back.came) == 100
+    assert (store.get("progress", "notifications") or {})["tries"] == 0
+
+
+def test_ones_that_are_refused_stand_in_nobodys_way() -> None:
+    store, refusing = MemoryStore(), Recorded(*[Transient("HTTP status 400")] * notices.AT_ONCE)
+    many(store, notices.AT_ONCE)
+    many(store, 1, NOW + 1)
+    list(notices.again(store, refusing, NOW + 2))
+    list(notices.again(store, refusing, NOW + 3))
+    assert len(refusing.came) == 1
+
+
+def test_what_is_given_up_leaves_an_alarm_until_the_sink_takes_something(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    store, dead = MemoryStore(), Recorded(*[Unanswered("The sink is away.")] * 1000)
+    many(store, notices.GIVEN_UP_AT_ONCE + 5)
+    list(notices.again(store, dead, NOW))
+    late = NOW + notices.GIVE_UP
+    list(notices.again(store, dead, late))
+    assert len(store.find("notices", "state", "lost")) == notices.GIVEN_UP_AT_ONCE
+    list(notices.again(store, dead, late + 60))
+    assert store.find("notices", "state", "waiting") == []
+    ((_, alarm),) = store.find("alarms", "kind", "untold")
+    assert (alarm["open"], alarm["subject"]) == (True, "notifications")
+    assert alarm["message"].startswith("5 notifications were given up now")
+    lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    assert [line["severity"] for line in lines].count("ERROR") == notices.GIVEN_UP_AT_ONCE + 5
+    many(store, 1, late + 3000)
+    list(notices.again(store, Recorded(), late + 4000))
+    ((_, alarm),) = store.find("alarms", "kind", "untold")
+    assert alarm["open"] is False
+
+
 def test_a_slow_sink_does_not_hold_up_the_watchdog() -> None:
     """It answers just before patience ends, each time with a refusal: nothing says that it is away."""
     store, sink, clock = MemoryStore(), Recorded(), itertools.count(0.0, 9.9)

@@ -79,7 +79,8 @@ def asked(source: str, place: str) -> Iterator[Query]:
             yield _together(call, where)
         if _name(call) == "find" and len(call.args) == 3 and _receiver(call) in _STORES:
             for collection in _literals(call.args[0]) or ["?"]:
-                yield Query(collection, (_literal(call.args[1]) or "?",), where)
+                by = [_literal(each.value) or "?" for each in call.keywords if each.arg == "by"]
+                yield Query(collection, tuple(sorted((_literal(call.args[1]) or "?", *by))), where)
     if place.startswith("shared/gcp/"):
         yield from _chains(ast.parse(source), place)
 

@@ -105,6 +105,7 @@ def f(store, many):
     store.put([Put("a", "id", {}), Create("b", "id", {}), Increment("c", "id", "n", 1)])
     store.put_many("d" if many else "e", {})
     store.find("f", "state", "x")
+    store.find("f", "state", "x", by="n", limit=2)
     readings.within("h", "of", "x", "at", 9, down=True)
     readings.total("i", {"of": "x", "gone": None}, "size")
     db.collection("g").where(filter=FieldFilter("since", "<", 1)).order_by("until").stream()
@@ -115,6 +116,7 @@ def f(store, many):
     found = {(one.collection, one.fields) for one in queries.asked(source, "functions/x.py")}
     assert found == {
         ("f", ("state",)),
+        ("f", ("n", "state")),
         ("h", ("of", "at DESCENDING")),
         ("i", ("of", "gone", "size")),
     }
