@@ -48,6 +48,7 @@ Further variables with this prefix are no settings of a stage:
 _GROUPS = {
     "made": "Terraform",
     "tunable": "you",
+    "secret": "you, as a secret: docs/operations.md",
     "of_inner": "Terraform, in terraform/inner",
     "of_one_machine": "nobody: one machine's stand-ins",
 }

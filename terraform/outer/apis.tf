@@ -1,7 +1,7 @@
 locals {
   apis = [
     "artifactregistry", "cloudbilling", "cloudbuild", "cloudkms", "cloudresourcemanager", "cloudscheduler", "cloudtrace", "compute",
-    "firestore", "iam", "iamcredentials", "iap", "logging", "monitoring", "pubsub", "run", "storage", "storagetransfer", "telemetry", "tpu",
+    "firestore", "iam", "iamcredentials", "iap", "logging", "monitoring", "pubsub", "run", "secretmanager", "storage", "storagetransfer", "telemetry", "tpu",
   ]
   budget_apis = var.billing_account == null ? [] : ["billingbudgets"]
 }

@@ -20,9 +20,12 @@ locals {
 
   tunable = toset([
     "attestation_keys", "attestation_root", "console", "debian_mirror", "debian_security_mirror", "debian_snapshot", "epss", "file_bytes", "kev", "keyrings",
-    "lease_seconds", "nonce_seconds", "notify", "outer_debian_key", "outer_debian_mirror", "outer_debian_security_mirror", "outer_python_index",
+    "lease_seconds", "nonce_seconds", "outer_debian_key", "outer_debian_mirror", "outer_debian_security_mirror", "outer_python_index",
     "policy", "prices", "python_index", "report_grace_seconds", "shard_bytes", "ubuntu_snapshot",
   ])
+
+  # What lets somebody in: secrets.tf.
+  secret = toset(["notify"])
 
   # OSV's bucket does not hold these two; without it the stages find the addresses themselves.
   published = var.advisories_in_bucket ? {

@@ -37,6 +37,7 @@ module "outer" {
   name                = "outer"
   project             = var.project
   pubsub_agent        = local.pubsub_agent
+  secrets             = local.secrets
   topics              = merge(local.pushed["outer"], local.letters)
 
   depends_on = [google_project_service.api, google_project_service_identity.agent]

@@ -123,6 +123,17 @@ variable "location" {
   }
 }
 
+variable "notify_version" {
+  description = "Version of the secret dmz-notify that holds the address of a CloudEvents sink, \"1\" say; null: nobody is told. Add the version first: the outer stage does not start without."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.notify_version == null || can(regex("^[1-9][0-9]{0,9}$", var.notify_version))
+    error_message = "notify_version is the number of a version: another one takes force when you say so."
+  }
+}
+
 variable "operators" {
   description = "Who may request and replay runs, revoke reference values and read dead letters: IAM members, best groups."
   type        = set(string)

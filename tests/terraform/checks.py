@@ -63,6 +63,8 @@ ROLES = {
     "roles/pubsub.publisher",
     "roles/pubsub.subscriber",
     "roles/run.servicesInvoker",
+    "roles/secretmanager.secretAccessor",
+    "roles/secretmanager.secretVersionAdder",
     "roles/storage.legacyBucketReader",
     "roles/storage.objectCreator",
     "roles/storage.objectUser",
@@ -92,6 +94,9 @@ _NAMES: dict[str, dict[str, str]] = {
     "google_service_account": {
         "account_id": r"[a-z][a-z0-9-]{4,28}[a-z0-9]"
     },  # /iam/docs/service-accounts-create
+    "google_secret_manager_secret": {
+        "secret_id": r"[A-Za-z0-9_-]{1,255}"
+    },  # /secret-manager/docs/reference/rest
     "google_storage_bucket": {"name": r"(?!goog)[a-z0-9][a-z0-9_-]{1,61}[a-z0-9]"},  # /storage/docs/buckets
 }
 

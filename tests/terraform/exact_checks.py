@@ -46,6 +46,8 @@ TYPES: dict[custom_roles.Root, frozenset[str]] = {
             "google_project_iam_audit_config",
             "google_pubsub_topic",
             "google_pubsub_topic_iam_member",
+            "google_secret_manager_secret",
+            "google_secret_manager_secret_iam_member",
             "google_storage_bucket",
             "google_storage_bucket_iam_member",
             "google_storage_transfer_job",

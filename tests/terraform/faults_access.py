@@ -175,6 +175,13 @@ RIGHTS = (
     Fault(
         "sync signs", "outer/keys.tf", "= module.attestation.member", "= module.sync.member", "signing_keys"
     ),
+    Fault(
+        "another stage is given the sink's address",
+        "outer/stages.tf",
+        '  name                = "sync"\n',
+        '  name                = "sync"\n  secrets             = local.secrets\n',
+        "secrets",
+    ),
 )
 
 ACCESS = PUBLIC + RIGHTS

@@ -103,6 +103,8 @@ _NEEDS = (
     ("cloudkms.*", "key rebuilder", "outer: rebuilder", "shared/gcp/kms.py"),
     ("cloudkms.publicKeyViewer", "key rebuilder", "outer: builder", "functions/ctl/voting.py"),
     ("cloudkms.*", "key verification-summaries", "outer: attestation-stage", "shared/gcp/kms.py"),
+    ("secretmanager.secretAccessor", "secret dmz-notify", "outer: outer-stage", "shared/upstream/sink.py"),
+    ("secretmanager.secretVersionAdder", "secret dmz-notify", "operators", "docs/operations.md"),
     ("storage.objectViewer", "bucket .*-advisories", "outer: (scanner|sync)-stage", "shared/judgement.py"),
     ("storage.objectViewer", "bucket .*-builds", "outer: (re)?builder", "cloudbuild.yaml"),
     ("storage.objectCreator", "bucket .*-provenance", "outer: (re)?builder", "cloudbuild.yaml"),
@@ -120,6 +122,7 @@ _KINDS = {
     "kms crypto key": "key",
     "pubsub subscription": "subscription",
     "pubsub topic": "topic",
+    "secret manager secret": "secret",
     "storage bucket": "bucket",
 }
 

@@ -5,6 +5,7 @@
 7. Nothing reaches the outer network, and from it the web alone is reached. 8. Signing keys are those of the code.
 9. Documents that expire are swept by Firestore, and no others. 10. Every query of the code has its index.
 11. The watchdog ticks. 12. A data service hears its own nonces alone. 13. What is held is judged again every hour.
+14. What lets somebody in is a secret, of one stage, and read by that alone.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from tests.terraform.variables import MEMBERS, PROJECT
 
 STAGES = tuple(stage for stage in SUBSCRIBERS if stage != "inner")
 _FRAMEWORK = {"FUNCTION_SOURCE", "FUNCTION_TARGET"}
+_SECRET = {"DMZ_NOTIFY": "outer"}
 _ROOM = {"10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"}
 
 
@@ -93,6 +95,21 @@ def dead_letters(plan: Plan) -> Iterator[str]:  # 4
         for topic in SUBSCRIBERS[stage]:
             if topic != WITH_TOKENS and f"{stage}--{topic}" not in forwarded:
                 yield f"Pub/Sub may not forward from {stage}--{topic} to the dead letters"
+
+
+def secrets(plan: Plan) -> Iterator[str]:  # 14
+    """https://docs.cloud.google.com/run/docs/configuring/services/secrets"""
+    for one in resources(plan, "google_cloud_run_v2_service"):
+        for env in one.block("template")["containers"][0]["env"]:
+            if env["name"] in _SECRET and not env.get("value_source"):
+                yield f"{one.address} has {env['name']} in the open"
+            for source in env.get("value_source") or []:
+                key = source["secret_key_ref"][0]
+                if one.values["name"] != _SECRET.get(env["name"]) or not str(key["version"]).isdigit():
+                    yield f"{one.address} reads {env['name']} from version {key['version']} of {key['secret']}"
+    for grant in grants(plan):
+        if grant.role == "roles/secretmanager.secretAccessor" and "outer-stage@" not in grant.member:
+            yield f"{grant.member} may read {grant.on}"
 
 
 def environment(plan: Plan) -> Iterator[str]:  # 5
@@ -301,6 +318,7 @@ OUTER: tuple[checks.Check, ...] = (
     publishers,
     dead_letters,
     environment,
+    secrets,
     outer_vm,
     network,
     signing_keys,

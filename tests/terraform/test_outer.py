@@ -90,7 +90,7 @@ def test_a_plan_after_an_apply_is_empty_and_a_teardown_spares_the_keys(
 def test_every_setting_has_its_place() -> None:
     """Made by Terraform, set by an operator, made by inner, or for one machine: each field in one group."""
     source = (TERRAFORM / "outer" / "settings.tf").read_text()
-    groups = [_named(source, group) for group in ("made", "tunable", "of_inner", "of_one_machine")]
+    groups = [_named(source, group) for group in ("made", "tunable", "secret", "of_inner", "of_one_machine")]
     fields = set(Settings.__dataclass_fields__) - {"project"}
     assert set().union(*groups) == fields
     assert sum(map(len, groups)) == len(fields)

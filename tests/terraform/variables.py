@@ -27,6 +27,7 @@ OUTER: dict[str, Any] = {
         "run_agent": "serviceAccount:service-2@serverless-robot-prod.iam.gserviceaccount.com",
         "vm": f"serviceAccount:inner-vm@{_INNER}",
     },
+    "notify_version": "3",
     "operators": ["group:operators@example.com"],
     "policy_editors": ["group:security@example.com"],
     "project": PROJECT,

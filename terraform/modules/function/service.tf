@@ -39,6 +39,19 @@ resource "google_cloud_run_v2_service" "stage" {
         }
       }
 
+      dynamic "env" {
+        for_each = var.secrets
+        content {
+          name = env.key
+          value_source {
+            secret_key_ref {
+              secret  = env.value.name
+              version = env.value.version
+            }
+          }
+        }
+      }
+
       dynamic "volume_mounts" {
         for_each = var.buckets
         content {

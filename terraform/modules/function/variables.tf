@@ -119,6 +119,17 @@ variable "pubsub_agent" {
   }
 }
 
+variable "secrets" {
+  description = "Settings that Secret Manager holds: environment variable to the secret's name in this project, and its version."
+  type        = map(object({ name = string, version = string }))
+  default     = {}
+
+  validation {
+    condition     = alltrue([for name, one in var.secrets : can(regex("^DMZ_[A-Z_]+$", name)) && one.version != "latest"])
+    error_message = "secrets holds DMZ_ variables, each with the number of a version: what is latest changes unseen."
+  }
+}
+
 variable "topics" {
   description = "Topics that are pushed to the stage: the topic's short name to its project, whether its bodies hold credentials (docs/decisions/0008-who-speaks-for-a-run.md), and whether they are dead letters themselves."
   type = map(object({
