@@ -106,8 +106,8 @@ def put_details(store: MemoryStore, run_id: str, judged: Sequence[Document]) -> 
         purl = Package(**each["package"]).purl
         shown = {"run_id": run_id, "purl": purl, "decision": each["decision"], "verdict": each}
         store.put([Put("verdicts", document_name(run_id, purl), shown)])
-    for place, each in enumerate(spans(run_id, fields)):
-        seen = {"duplicates": place} if place else {}
+    for each in spans(run_id, fields):
+        seen = {"duplicates": 2} if each.stage == "sync" and each.outcome else {}
         store.put([Put("spans", each.document_id, {**each.document(), **seen})])
     done = 2 if fields["state"] == "completed" else 1
     sync = {
@@ -255,7 +255,7 @@ def put_rest(store: MemoryStore, run_id: str) -> None:
     )
     claim = store.claim("sync:verdicts-written:6242def4", NOW - 30, 20)
     store.release(claim, "The registry answered 503.")
-    for id, fields in dead_letters(run_id).items():
+    for id, fields in dead_letters(f"run-{2:012x}").items():
         store.put([Put("dead_letters", id, fields)])
     again = store.claim("scanner:manifest-published:again", NOW - 40, 20)
     store.finish(again, (), (), NOW - 39)

@@ -21,6 +21,7 @@ PICTURES = (
     ("run-dark", f"/runs/{run_id(1)}", "dark", 1280, 760),
     ("packages", f"/runs/{run_id(0)}/packages", "light", 1280, 760),
     ("events", f"/runs/{run_id(0)}/events", "light", 1280, 820),
+    ("trouble", "/trouble", "light", 1280, 900),
     ("phone", f"/runs/{run_id(1)}", "dark", 390, 844),
 )
 """(name, address, scheme, width, height)."""
