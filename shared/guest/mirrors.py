@@ -61,12 +61,14 @@ def more(several: Sequence[AptSource], sources: Sources, etc: Path = Path("/etc"
     for number, each in enumerate(several):
         where = f"dmz-config.workload.apt_sources[{number}]"
         words = (each.name, *each.components, *each.packages)
-        suite = (_PLAIN if each.components else _FLAT).fullmatch(each.suite)
-        if not (_URL.fullmatch(each.url) and suite and all(_PLAIN.fullmatch(word) for word in words)):
+        sound = (_PLAIN if each.components else _FLAT).fullmatch(each.suite)
+        if not (_URL.fullmatch(each.url) and sound and all(_PLAIN.fullmatch(word) for word in words)):
             raise GuestError(f"{where} has an address or a name that apt's configuration cannot hold.")
         name = f"{_OURS}{each.name}"
         keyring = _keyring(each.key, name, f"{where}.key", etc)
-        text = _stanza(each.url, each.suite, keyring, " ".join(each.components))
+        # apt would ask for URL/./Release, which not every server takes for URL/Release.
+        suite = "/" if each.suite == "./" else each.suite
+        text = _stanza(each.url, suite, keyring, " ".join(each.components))
         _write(etc / f"apt/sources.list.d/{name}.sources", text)
         host = urlsplit(each.url).hostname
         # A pin goes by host: one that serves the distribution as well would lose that, too.

@@ -95,8 +95,7 @@ def _fields(text: str) -> tuple[dict[str, str], dict[str, Listed]]:
             section, _, value = line.partition(":")
             fields.setdefault(section, value.strip())
         elif section == "SHA256" and (entry := _ENTRY.fullmatch(line)):
-            path = entry[3].removeprefix("./")  # as some flat repositories write it
-            listed[path] = Listed(path, entry[1], int(entry[2]))
+            listed[entry[3]] = Listed(entry[3], entry[1], int(entry[2]))
     return fields, listed
 
 

@@ -91,10 +91,13 @@ class System:
     connection: Connection
 
     @classmethod
-    def start(cls, home: Path, world: World, functions: Path | None = None, **more: str) -> System:
+    def start(
+        cls, home: Path, world: World, functions: Path | None = None, policy: str = "default", **more: str
+    ) -> System:
+        """`policy`: a name, or a file."""
         environment = environment_of(home, world, **more)
         places = layout(environment)
-        chosen = advisories.choose(places.cache, "default", os.fspath(world.advisories), lambda _text: None)
+        chosen = advisories.choose(places.cache, policy, os.fspath(world.advisories), lambda _text: None)
         started = lifecycle.start(places, {**environment, **chosen.environment()}, "sdk", functions)
         up = lifecycle.wait_until_up(places, started, lambda _text: None)
         before = dict(os.environ)

@@ -104,7 +104,7 @@ def test_a_repository_of_the_workloads_own_stands_beside_the_images(etc: Path) -
     )
 
 
-@pytest.mark.parametrize(("suite", "where"), [("./", "./"), ("debian13/x86_64/", "debian13/x86_64/")])
+@pytest.mark.parametrize(("suite", "where"), [("./", ""), ("debian13/x86_64/", "debian13/x86_64/")])
 def test_a_flat_repository_is_one_that_apt_understands(etc: Path, suite: str, where: str) -> None:
     flat = dataclasses.replace(FUSE, suite=suite, components=())
     mirrors.more((flat,), Sources(), etc)
