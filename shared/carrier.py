@@ -15,7 +15,7 @@ from shared.errors import DmzError, Permanent
 from shared.held_files import RECORDS, record_id
 from shared.model.lock import LockedArchive, LockedGeneric, LockedPython
 from shared.model.plan import Planned, Transfer
-from shared.model.value import Digest
+from shared.model.value import Digest, is_digest, sha256
 from shared.ports.registry import Registry
 from shared.ports.store import Increment, Put, Store
 from shared.ports.upstream import Gone, Larger, Upstream
@@ -169,6 +169,24 @@ def generic_name(digest: Digest) -> tuple[str, str, str]:
 def proof(transfer: Transfer) -> Put:
     """What stays of a file that its URL really gave. Under a name made of both: written twice, it is the same."""
     return Put("proved", transfer.proof, {"url": transfer.file.url, "sha256": transfer.sha256})
+
+
+def remembered(record: Callable[[LockedPython], Digest], store: Store) -> Callable[[LockedPython], Digest]:
+    """`record`, asked once for a content: what was proved of bytes in full stays true of them.
+
+    Kept under the file's hash alone, and only of what was proved here: no VM and no index has a say in it.
+    """
+
+    def known(file: LockedPython) -> Digest:
+        name = sha256(f"record {file.sha256}".encode())[7:]
+        found = store.get("proved", name) or {}
+        if found.get("sha256") == file.sha256 and is_digest(found.get("record")):
+            return str(found["record"])
+        proved = record(file)
+        store.put([Put("proved", name, {"sha256": file.sha256, "record": proved})])
+        return proved
+
+    return known
 
 
 def check_hash(file: LockedPython, path: Path) -> None:

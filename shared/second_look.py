@@ -12,6 +12,7 @@ Each is Permanent with one sentence; run again, the workload is judged by what i
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -28,6 +29,9 @@ from shared.model.verdict import Verdict, Verdicts
 from shared.model.workload import Workload
 from shared.ports.store import Blobs, Document, Store
 from shared.settings import Settings
+
+_QUESTIONS = 8
+"""Documents that are asked for at once."""
 
 
 @dataclass(frozen=True)
@@ -84,8 +88,11 @@ class Basis:
 def check_standing(workload: str, todo: Iterable[Planned], store: Store, blobs: Blobs) -> None:  # 2
     """Of what is to be uploaded for this workload."""
     about = {held_files.key(each.subject): each for each in todo}
-    for key, each in sorted(about.items()):
-        stands = store.get(STANDING, standing_id(key)) or {}
+    names = sorted(about)
+    with ThreadPoolExecutor(_QUESTIONS, thread_name_prefix="standing") as pool:
+        found = list(pool.map(lambda key: store.get(STANDING, standing_id(key)) or {}, names))
+    for key, stands in zip(names, found, strict=True):
+        each = about[key]
         if _refused(stands, workload) and float(stands["since"]) > _judged_at(each.cases, blobs):
             why = printable(str(stands.get("reason")), 500)
             raise Permanent(

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from functions.sync import decide
 from shared import attested, held_files, locksmith, logged, papers, second_look, vouched, waivers
-from shared.carrier import Carrier
+from shared.carrier import Carrier, remembered
 from shared.creation import vm_name
 from shared.delivery import Outcome, fail, in_turn
 from shared.diskspace import DiskSpace
@@ -104,7 +104,7 @@ def _plan(event: Event, data: VerdictsWritten, run: Document, ports: Ports) -> O
     waivers.check_still(verdicts.verdicts, ports.store, ports.clock())
     held = waivers.in_force(ports.store)
     court = Court(ports.advisories, ports.policy(), manifest.release, ports.clock(), workload.name, held)
-    upstream = ports.upstream(workload)
+    upstream = _upstream(workload, ports)
     lock, chosen = locksmith.make(manifest, workload, verdicts, upstream, court, decide.installed(run))
     ports.store.put_many("verdicts", documents(data.run_id, chosen))
     names = ports.settings
@@ -134,6 +134,12 @@ def _plan(event: Event, data: VerdictsWritten, run: Document, ports: Ports) -> O
         ),
         tuple(derive(event, "sync-shard-planned", each, stage="sync", now=now) for each in events),
     )
+
+
+def _upstream(workload: Workload, ports: Ports) -> Upstream:
+    """To make a lock by: what was fetched once to prove its RECORD need not be fetched for that again."""
+    upstream = ports.upstream(workload)
+    return replace(upstream, record=remembered(upstream.record, ports.store))
 
 
 def _verdicts(manifest: Digest, case: Case) -> Verdicts:
@@ -296,7 +302,7 @@ def _lock_anew(each: holdings.Remembered, ports: Ports) -> Lock:
     case = Case.read(ports.blobs.get(first.case), f"The case {first.case}")
     held = waivers.in_force(ports.store)
     court = Court(ports.advisories, ports.policy(), manifest.release, ports.clock(), workload.name, held)
-    upstream = ports.upstream(workload)
+    upstream = _upstream(workload, ports)
     now = replace(court, facts=upstream.facts).judge(case.subjects)
     verdicts = Verdicts(manifest=digest, case=first.case, verdicts=now)
     return locksmith.make(manifest, workload, verdicts, upstream, court, decide.installed(each.run))[0]

@@ -24,8 +24,12 @@ Place = Callable[[Sequence[int | str]], str]
 """Where in the user's file a field stands, to be written behind its name: ` (line 7)`."""
 
 
+def is_digest(text: object) -> bool:
+    return isinstance(text, str) and _DIGEST.fullmatch(text) is not None
+
+
 def _digest(text: str) -> str:
-    if not _DIGEST.fullmatch(text):
+    if not is_digest(text):
         raise ValueError("a digest is 'sha256:' and 64 lower-case hexadecimal digits")
     return text
 
