@@ -28,15 +28,22 @@ def read(name: str) -> Any:
 def record(path: Path, key: str, rounds: Sequence[Mapping[str, float]], load: float) -> None:
     """Put the rounds of one benchmark into the file, beside what it holds of others."""
     there = json.loads(path.read_text()) if path.exists() else {}
-    cores = f"{os.cpu_count()} cores, Python {platform.python_version()}"
     there[key] = {
         "at": datetime.now(UTC).date().isoformat(),
-        "machine": cores,
+        "machine": _machine(),
         "load": round(load, 1),
         "rounds": [{name: round(value, 2) for name, value in each.items()} for each in rounds],
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(there, indent=1, sort_keys=True) + "\n")
+
+
+def _machine() -> str:
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    system = platform.freedesktop_os_release()
+    name = f"{system.get('NAME', '').partition(' ')[0]} {system.get('VERSION_ID', '')}".strip()
+    python = ".".join(platform.python_version_tuple()[:2])
+    return f"{os.cpu_count()} cores, {memory:.0f} GiB, {name}, Python {python}"
 
 
 def _when(found: Mapping[str, Any]) -> str:
