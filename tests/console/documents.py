@@ -282,6 +282,7 @@ def _inner() -> Document:
         "sealed_by": "sealed by the VM's own network namespace, which has no route",
         "enter": "./dmz enter dmz-inner-x",
         "seconds": {"apt": 0.9, "python": 2.0, "smoke": 0.3},
+        "console": "2026-11-22T11:46:30Z dmz: smoke script ended with 0 after 0.3 s",
         "smoke": {"exit_code": 0, "seconds": 0.3, "tail": "rendered: 6 entries\nwith jinja2 3.1.5"},
     }
 

@@ -400,6 +400,10 @@ def test_other_pages_hold_what_they_promise(console: Console) -> None:
     assert "The registry answered 503." in text("/trouble")
     assert "x 1 was taken back upstream" in text("/watch")
     assert "134.6 kB" in text("/repositories")
+    inner = text(f"/runs/{run_id(0)}/inner")
+    assert "dmz: smoke script ended with 0 after 0.3 s" in inner
+    assert f"./dmz logs {run_id(0)}" in inner
+    assert "line two" in text(f"/runs/{run_id(2)}/inner")
     images = text("/images")
     assert images.count('<use href="#i-ok">') >= 3
     assert "urn:package-dmz:local:rebuilder" in images

@@ -75,6 +75,23 @@ def test_tries_are_spans_beside_the_last_one(capsys: Captured) -> None:
     assert [line["outcome"] for line in handled(capsys)] == ["retried", "retried", "done", "duplicate"]
 
 
+def test_duplicates_are_counted_on_the_try_that_ended_the_event(monkeypatch: pytest.MonkeyPatch) -> None:
+    office = Office()
+    office.deliver()
+    (before,) = kept(office.store)
+    for _ in range(3):
+        office.deliver()
+    (span,) = kept(office.store)
+    assert span == {**before, "duplicates": 3}
+
+    def away(_: Sequence[Write]) -> None:
+        raise Transient("The store is away.")
+
+    monkeypatch.setattr(office.store, "put", away)
+    office.deliver()  # a note that cannot be taken fails nothing
+    assert office.bus.published
+
+
 def test_what_is_given_up_says_why() -> None:
     office = Office(raising(Permanent("The manifest is no manifest.")))
     office.deliver()
