@@ -327,3 +327,13 @@ def test_what_a_terminal_would_obey_is_not_shown() -> None:
     assert found.egress_probes[0].outcome == "denied\ufffd[2J"
     assert found.smoke is not None
     assert found.smoke.tail == "a\tb\n\ufffd\ufffd"
+
+
+def test_the_last_lines_of_the_machine_are_kept_and_no_more() -> None:
+    """docs/decisions/0018-the-guests-log-stays-inside.md"""
+    last = "dmz: smoke script ended with 0"
+    result = decide.result(decide.Comparison(3, (), ()), report(tail=last))
+    (put,) = decide.learned("run-0123456789ab", {0: result}, 1, "vm")
+    assert put.fields["inner"]["console"] == last
+    with pytest.raises(Permanent, match="tail"):
+        report(tail="x" * 16_385)
