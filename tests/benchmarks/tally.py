@@ -115,7 +115,7 @@ class _Sized(World):
 def counted(packages: int, folder: Path, shard_bytes: int = Settings.shard_bytes) -> Counter[str]:
     """A whole run of a workload with so many Python packages, from its request to its end."""
     tally = Tally()
-    world = _Sized(folder, through=tally.through, shard_bytes=shard_bytes)
+    world = _Sized(folder, through=tally.through, shard_bytes=shard_bytes, lease=60)
     made = [
         claims.python(name, "1.0", world.market.wheel(name, "1.0"), requested=True)
         for name in (f"pkg{number}" for number in range(packages))
