@@ -192,7 +192,8 @@ class Kit:
         for thread in threads:
             thread.join(30)
         self.calm()
-        wrong = wrong or self._at_rest(round_) or invariants.problems(self, round_)
+        wrong = wrong or self._at_rest(round_)
+        wrong += list(invariants.repositories(self)) if wrong else invariants.problems(self, round_)
         ends = [_end(self.system.get("runs", run_id)) for run_id in round_.runs]
         told = [fault.what for fault in round_.faults]
         return Told(number, told, ends, wrong, time.monotonic() - began)
