@@ -97,7 +97,8 @@ class FirestoreReadings:
         down: bool,
     ) -> Found:
         way = firestore.Query.DESCENDING if down else firestore.Query.ASCENDING
-        query = query.order_by(by, direction=way).order_by("__name__", direction=way).limit(limit)
+        query = query.order_by(by, direction=way)
+        query = query.order_by("__name__", direction=way).limit(limit)
         if after:
             last = self._db.collection(collection).document(document_id(after.id))
             query = query.start_after({by: after.value, "__name__": last})
