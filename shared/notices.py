@@ -127,7 +127,7 @@ def again(
     _give_up(store, now)
     begun, told = watch(), 0
     waiting = (
-        [] if _rests(store, now) else store.find(COLLECTION, "state", "waiting", by="next", limit=AT_ONCE)
+        [] if _rests(store, now) else store.find("notices", "state", "waiting", by="next", limit=AT_ONCE)
     )
     for name, fields in waiting:
         if now < float(fields["next"]) or watch() - begun > ROUND:
@@ -146,7 +146,7 @@ def _rests(store: Store, now: float) -> bool:
 
 
 def _give_up(store: Store, now: float) -> None:
-    oldest = store.find(COLLECTION, "state", "waiting", by="since", limit=GIVEN_UP_AT_ONCE)
+    oldest = store.find("notices", "state", "waiting", by="since", limit=GIVEN_UP_AT_ONCE)
     lost = [(name, fields) for name, fields in oldest if now >= float(fields["since"]) + GIVE_UP]
     if not lost:
         return
