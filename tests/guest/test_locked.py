@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from shared.guest import locked_apt, locked_python, process, python_inventory
 from shared.guest.dpkg_inventory import Owned
 from shared.guest.failure import GuestError
 from shared.guest.locked_python import Installer
-from tests.guest.parts import sdist, sha256, wheel, wheel_record
+from tests.guest.parts import sdist, sha256, source_tree, wheel, wheel_record
 
 Entry = dict[str, Any]
 
@@ -91,6 +92,24 @@ def test_a_source_distribution_is_built_with_its_locked_needs(tmp_path: Path, sh
     bad = _locked(source, build=[_locked(need, sha256="sha256:" + "0" * 64)])
     with pytest.raises(GuestError):
         _installer(shelf, []).install(_environment(tmp_path / "other", bad), [])
+
+
+def test_a_build_gets_nothing_that_the_lock_does_not_give_it(tmp_path: Path, shelf: Path) -> None:
+    """The repository may hold what it asks for, for another workload, or a newer one than was judged."""
+    need, tree, source = wheel(shelf, "beta", "1.0"), source_tree(shelf, "gamma"), shelf / "gamma-1.0.tar.gz"
+    backend = (tree / "backend.py").read_text()
+    (tree / "backend.py").write_text(f"import beta\nassert beta.ANSWER == 42\n{backend}")
+    with tarfile.open(source, "w:gz") as archive:
+        archive.add(tree, arcname=tree.name)
+    lines: list[str] = []
+    with pytest.raises(GuestError, match="ended with exit code"):
+        _installer(shelf, lines).install(_environment(tmp_path / "env", _locked(source, build=[])), [])
+    assert any("No module named 'beta'" in line for line in lines), lines
+    assert _installed(tmp_path / "env") == {}
+    wheel(shelf, "beta", "2.0", body="ANSWER = 43\n")
+    locked = _locked(source, build=[_locked(need)])
+    assert _installer(shelf, []).install(_environment(tmp_path / "other", locked), []) == 1
+    assert set(_installed(tmp_path / "other")) == {"gamma"}
 
 
 def test_only_what_differs_is_installed_over_the_base_image(tmp_path: Path, shelf: Path) -> None:
