@@ -238,7 +238,11 @@ def _gone(
     fields = {**_note(data, doomed, back, now), "state": "gone", "at": now}
     del fields["begun"]
     gone = PackageEvicted(
-        purl=data.purl, repository=doomed.repository, files=len(doomed.files), verdicts=data.verdicts
+        purl=data.purl,
+        repository=doomed.repository,
+        files=len(doomed.files),
+        verdicts=data.verdicts,
+        own_wheel=data.own_wheel,
     )
     logged = decision_log.entry(
         "eviction",
@@ -341,6 +345,7 @@ def _kept(
             files=0,
             reason=printable(reason, 1000),
             verdicts=data.verdicts,
+            own_wheel=data.own_wheel,
         )
         events.append(derive(event, "package-evicted", told, stage="sync", now=now))
     return Outcome(tuple(writes), tuple(events))

@@ -256,10 +256,12 @@ class PackageEvicted(Payload):
     """Why it was kept; empty if it is gone."""
     verdicts: Digest
     """The stored verdicts that led to it."""
+    own_wheel: bool = False
+    """True if it is about wheels of the workloads' owners; a package of the index may have the same name."""
 
     @property
     def subject(self) -> str:
-        return f"{self.verdicts} {self.repository} {self.purl}"
+        return f"{self.verdicts} {self.repository} {key_of(self.purl, self.own_wheel)}"
 
 
 class WaiverGranted(Payload):

@@ -86,8 +86,28 @@ def test_ones_own_wheel_goes_by_an_advisory_and_has_a_standing_of_its_own(held: 
     assert standing(held, told.key)["decision"] == "block"
     assert standing(held, told.purl) == {}
     assert OWN.filename not in held.repositories()["dmz-python"]
+    (gone,) = held.events("package-evicted")
+    assert (gone.purl, gone.own_wheel, gone.reason) == ("pkg:pypi/mine@1.0", True, "")
     refresh(held, "two")
     assert len(changes(held)) == 1
+
+
+def test_ones_own_wheel_and_the_indexs_of_one_name_are_told_of_apart(held: World) -> None:
+    """Both go by one advisory: two events, which the purl alone would make one."""
+    made = held.market.wheel("mine", "1.0", tag="cp313-cp313-linux_x86_64")
+    claimed = python("mine", "1.0", made, requested=True, tags=("cp313-cp313-linux_x86_64",))
+    held.environments = (environment(claimed), held.environments[1])
+    held.outer = lambda config: guests.outer(config, held.claim(workload="other"))
+    run = held.run(held.request(WORKLOAD.model_copy(update={"name": "other", "wheels": ()})))
+    assert run["state"] == "completed", run["reason"]
+    held.market.flaw("mine", "1.0")
+    refresh(held, "one")
+    gone = held.events("package-evicted")
+    assert {(each.purl, each.own_wheel) for each in gone} == {
+        ("pkg:pypi/mine@1.0", False),
+        ("pkg:pypi/mine@1.0", True),
+    }
+    assert not any("mine" in name for name in held.repositories()["dmz-python"])
 
 
 @pytest.mark.parametrize(("fix", "stays"), [("1.1", True), ("1.0.5", False)])
