@@ -198,6 +198,18 @@ def judged_by(data: VerdictsWritten, made: Plan, others: Sequence[Digest]) -> Pu
     return Put("syncs", sync_id(data.run_id, made.digest), fields, merge=True)
 
 
+LISTED_WITHIN = 900.0
+"""Seconds: a listing lags by seconds; what it has not after so long was lost, or deleted."""
+
+
+def never_listed(error: str) -> str:
+    """Why a run ends whose files do not show."""
+    return (
+        f"{error.replace(' yet,', f' after {LISTED_WITHIN / 60:.0f} minutes,', 1).rstrip('.')}; see who has deleted them "
+        "there, and request the run again."
+    )
+
+
 def shard_id(data: SyncShardPlanned) -> str:
     return f"{sync_id(data.run_id, data.plan)}-{data.shard}"
 

@@ -37,7 +37,7 @@ from shared.model.workload import Workload
 from shared.patience import on_disk
 from shared.policy.judge import judge_all
 from shared.ports.judgement import Advisories
-from shared.ports.registry import Registry
+from shared.ports.registry import Registry, Unlisted
 from shared.ports.store import Blobs, Document, Put, Store
 from shared.ports.upstream import Upstream
 from shared.settings import Settings
@@ -365,7 +365,10 @@ def _unclosed(event: Event, ports: Ports) -> Iterator[tuple[str, Outcome]]:
         for name, _ in ports.store.find("syncs", "run_id", run_id) if run.get("stage") == "sync" else ():
             try:
                 closing = _closing(event, run_id, name, ports)
-            except Transient:
+            except Transient as error:
+                if never := _never_listed(event, run_id, name, error, ports):
+                    yield f"{name}-unlisted", never
+                    break
                 continue  # the next tick looks again
             except Permanent as error:
                 yield f"{name}-failed", fail(event, run_id, "sync", str(error), "", ports.clock())
@@ -377,6 +380,18 @@ def _unclosed(event: Event, ports: Ports) -> Iterator[tuple[str, Outcome]]:
                 yield name, closing
     if troubles:
         raise Transient(f"{len(troubles)} runs could not be closed: {troubles[0]}")
+
+
+def _never_listed(event: Event, run_id: str, sync_id: str, error: Transient, ports: Ports) -> Outcome | None:
+    """The end of a run whose files the repositories do not list; the counter says since when they were missed."""
+    if not isinstance(error, Unlisted):
+        return None
+    now, since = ports.clock(), (ports.store.get("syncs", sync_id) or {}).get("unlisted")
+    if since is None:
+        ports.store.put([Put("syncs", sync_id, {"unlisted": now}, merge=True)])
+    if since is None or now < since + decide.LISTED_WITHIN:
+        return None
+    return fail(event, run_id, "sync", decide.never_listed(str(error)), "", now)
 
 
 @on_disk("the sync stage")
@@ -396,7 +411,7 @@ def _closing(cause: Event, run_id: str, sync_id: str, ports: Ports) -> Outcome:
         basis.check_gone(absent, ports.store)
         basis.check_waivers(names, ports.store, ports.clock())
     if absent:
-        raise Transient(
+        raise Unlisted(
             f"{len(absent)} uploaded files are not listed by the repositories yet, {absent[0].sha256} first."
         )
     now = ports.clock()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from shared.errors import Permanent
+from shared.errors import Permanent, Transient
 from shared.model.lock import LockedArchive, LockedPython
 from shared.model.value import Digest
 
@@ -23,6 +23,10 @@ class Stored:
     size: int
     owner: str = ""
     """Resource name of the version that it belongs to: what is deleted as one."""
+
+
+class Unlisted(Transient):
+    """What was uploaded is not in the listing, which lags; or it was lost."""
 
 
 class NotPermitted(Permanent):

@@ -232,3 +232,20 @@ def test_the_sweep_ends_it_where_the_eviction_was_written_down_late(taking: tupl
     )
     world.sweep()
     assert len([each for each in world.events("run-failed") if each.run_id == run_id]) == 1
+
+
+def test_a_file_that_is_never_listed_ends_the_run_after_its_time(taking: tuple[World, Meanwhile]) -> None:
+    world, meanwhile = taking
+    meanwhile.happens.append(lambda: take_out(world, recorded=False))
+    run_id = world.request()
+    world.ahead = 850
+    world.sweep()  # when it is missed first, however long the run has taken
+    world.ahead += 850
+    world.sweep()
+    assert world.run(run_id)["state"] == "running"
+    world.ahead += 60
+    world.sweep()
+    run = world.run(run_id)
+    assert (run["state"], run["stage"]) == ("failed", "sync")
+    assert run["reason"].startswith("1 uploaded files are not listed by the repositories after 15 minutes, sha256:")
+    assert run["reason"].endswith(" first; see who has deleted them there, and request the run again.")
