@@ -5,13 +5,13 @@ The inner network reads them there; everybody else by the run's document, which 
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from shared.bom.approved import ApprovedSet
 from shared.bom.names import SBOM, VEX, place
+from shared.bom.parts import serial
 from shared.bom.sbom import sbom
 from shared.bom.vex import vex
 from shared.errors import Permanent
@@ -27,7 +27,7 @@ from shared.ports.store import Blobs, Document
 
 def approved(
     lock: Lock,
-    judged: Sequence[Digest],
+    judged: Sequence[Verdicts],
     blobs: Blobs,
     publishers: Mapping[Digest, tuple[Publisher, ...]],
 ) -> ApprovedSet:
@@ -40,17 +40,14 @@ def approved(
             f"Nobody says by which verdicts the lock {lock.digest} was made; run the workload again."
         )
     manifest = ClaimedManifest.read(blobs.get(lock.manifest), f"The manifest {lock.manifest}")
-    found = []
-    for digest in judged:
-        verdicts = Verdicts.read(blobs.get(digest), f"The verdicts {digest}")
-        found.append((Case.read(blobs.get(verdicts.case), f"The case {verdicts.case}"), verdicts))
+    found = [(Case.read(blobs.get(each.case), f"The case {each.case}"), each) for each in judged]
     return ApprovedSet(lock, manifest, tuple(found), publishers)
 
 
 def publish(made: ApprovedSet, blobs: Blobs, registry: Registry, repository: str, scratch: Path) -> Document:
     """What the run's document learns. The same set gives the same bytes, so doing it twice is doing it once."""
     bill = sbom(made)
-    meaning = vex(made, str(json.loads(bill)["serialNumber"]))
+    meaning = vex(made, serial(bill))
     digests = {}
     for field, filename, content in (("sbom", SBOM, bill), ("vex", VEX, meaning)):
         digests[field] = blobs.put(content, lasting=True)

@@ -405,9 +405,11 @@ def _closing(cause: Event, run_id: str, sync_id: str, ports: Ports) -> Outcome:
     names, ships = ports.settings, run.get("stage") == "sync"
     wanted = holdings.wanted(lock, names)
     absent = decide.missing(wanted, _held(wanted, ports), _proved(wanted, ports))
+    judged: tuple[Verdicts, ...] = ()
     if ships:
         workload = Workload.read(ports.blobs.get(run["workload_digest"]), "The stored workload")
         basis = _basis(lock, workload, sync_id, ports)
+        judged = basis.judged
         basis.check_gone(absent, ports.store)
         basis.check_waivers(names, ports.store, ports.clock())
     if absent:
@@ -419,7 +421,7 @@ def _closing(cause: Event, run_id: str, sync_id: str, ports: Ports) -> Outcome:
     if not ships:
         return Outcome((), completed)
     publishers = attested.named(wanted, ports.store)
-    approved = papers.approved(lock, counted.get("judged", ()), ports.blobs, publishers)
+    approved = papers.approved(lock, judged, ports.blobs, publishers)
     written = papers.publish(approved, ports.blobs, ports.registry, names.generic_repository, ports.scratch)
     learned = Put("runs", run_id, decide.synced(counted, run, now) | written, merge=True)
     return Outcome((learned,), completed)
