@@ -20,6 +20,8 @@ from shared.upstream import http
 
 _SECONDS = 20.0
 """For all files together."""
+_AT_ONCE = 16
+"""Each connection costs more of the processor than the question that it carries."""
 _TIMEOUT = 5.0
 """Seconds for one answer."""
 _LENGTH = re.compile(r"[0-9]{1,15}", re.ASCII)
@@ -28,7 +30,7 @@ _MUTE = 8
 
 
 class Sizes:
-    """Asks many hosts at once, as many files as the pool has connections."""
+    """Asks of many files at once."""
 
     def __init__(self, client: httpx.Client, seconds: float = _SECONDS) -> None:
         self._client, self._seconds = client, seconds
@@ -38,7 +40,7 @@ class Sizes:
     def of(self, urls: Sequence[str]) -> Mapping[str, int]:
         """Bytes by URL; what is not said in time is absent."""
         end = time.monotonic() + self._seconds
-        with ThreadPoolExecutor(http.CONNECTIONS, thread_name_prefix="sizes") as pool:
+        with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="sizes") as pool:
             found = pool.map(lambda url: self._one(url, end), urls)
             return {url: size for url, size in zip(urls, found, strict=True) if size is not None}
 

@@ -56,7 +56,7 @@ def test_nobody_there_is_no_trouble(web: Web) -> None:
 def test_a_host_that_says_nothing_several_times_is_asked_no_more(
     web: Web, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(http, "CONNECTIONS", 4)
+    monkeypatch.setattr(sizes, "_AT_ONCE", 4)
     asked(web, *(f"/{number}" for number in range(300)))
     assert sizes._MUTE <= len(web.requests) < sizes._MUTE + 4
 
@@ -72,6 +72,6 @@ def test_the_time_for_all_has_an_end(web: Web, monkeypatch: pytest.MonkeyPatch) 
         monotonic = staticmethod(lambda: now[0])
 
     monkeypatch.setattr(sizes, "time", Clock)
-    monkeypatch.setattr(http, "CONNECTIONS", 1)
+    monkeypatch.setattr(sizes, "_AT_ONCE", 1)
     web.routes |= {f"/{number}": slow for number in range(9)}
     assert sorted(asked(web, *web.routes)) == ["/0", "/1", "/2"]
