@@ -16,6 +16,7 @@ import pytest
 from functions.sync import decide
 from shared import weighing
 from shared.diskspace import DiskSpace
+from shared.errors import Transient
 from shared.memory.machines import MemoryRegistry
 from shared.model.case import Subject
 from shared.model.lock import LockedPython
@@ -322,7 +323,9 @@ def test_an_event_about_a_plan_of_the_old_form_is_carried_out(make: Make) -> Non
     assert world.run(run_id)["state"] == "running"
 
 
-def test_of_shards_that_finish_in_the_same_moment_one_closes(world: World) -> None:
+def test_of_shards_that_finish_in_the_same_moment_one_closes(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     world.inner = lambda _: None
     run_id = world.request()
     events = [each for each in world.bus.published if each.type == "sync-shard-planned"]
@@ -330,7 +333,18 @@ def test_of_shards_that_finish_in_the_same_moment_one_closes(world: World) -> No
     marks = {decide.closed_by(name, each.id).id for each in events}
     (mark,) = (world.store.get("shards", each) for each in marks)
     assert mark is not None
-    assert mark["by"] in {each.id for each in events}
+    others = [each for each in events if each.id != mark["by"]]
+    assert 0 < len(others) == len(events) - 1
+
+    def listed(_: str) -> Sequence[Stored]:
+        raise Transient("Somebody lists a repository.")
+
+    monkeypatch.setattr(world.registry, "stored", listed)
+    settle = world.desks["sync"].settle
+    assert [settle(each) for each in others] == [()] * len(others)
+    (closer,) = (each for each in events if each.id == mark["by"])
+    with pytest.raises(Transient, match="Somebody lists"):  # it may have died before it told anybody
+        settle(closer)
     assert len({each.id for each in world.bus.published if each.type == "sync-completed"}) == 1
 
 
