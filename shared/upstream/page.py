@@ -106,7 +106,7 @@ def _may_be(filename: str, version: Version) -> bool:
         text = parts[1] if len(parts) == 3 else ""
     else:
         text = filename.removesuffix(".zip").removesuffix(".tar.gz").rpartition("-")[2]
-    return _version(text) in (version, None)
+    return _version(text) == version
 
 
 @lru_cache(65536)
