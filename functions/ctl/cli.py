@@ -61,10 +61,19 @@ def parser() -> argparse.ArgumentParser:
         help="change one byte of the data service's image before it is launched, and see it refused",
     )
     run.add_argument("--report", type=Path, metavar="FILE", help="write the result as JSON")
-    up = commands.add_parser("up", help="bring the local platform up and leave it up")
+    up = commands.add_parser(
+        "up",
+        help="bring the local platform up and leave it up",
+        description="Bring the local platform up and leave it up; prints the console's address and what points "
+        "gcloud at it. ./dmz down ends it.",
+        epilog="exit codes: 0 it is up, 1 failed, 2 bad input",
+    )
     for judging in (run, up):
         judging.add_argument(
-            "--policy", default="", metavar="NAME|FILE", help="what may enter: default, offline or a file"
+            "--policy",
+            default="",
+            metavar="NAME|FILE",
+            help="what may enter: a policy that comes with the project (docs/policy.md), or a file",
         )
         judging.add_argument(
             "--advisories",
@@ -79,12 +88,27 @@ def parser() -> argparse.ArgumentParser:
             choices=("auto", *KINDS),
             help="what stands behind Pub/Sub and Firestore (default: auto, the first that is installed)",
         )
-    commands.add_parser("down", help="end the local platform")
+    commands.add_parser(
+        "down",
+        help="end the local platform",
+        description="End the local platform with all its VMs, and what a killed one has left.",
+        epilog="exit codes: 0 nothing of it is left, 1 it does not end",
+    )
     operate_options.register(commands)
     collect_options.register(commands)
-    enter = commands.add_parser("enter", help="open a shell in a VM")
-    enter.add_argument("vm", nargs="?", default="")
-    enter.add_argument("words", nargs=argparse.REMAINDER, metavar="COMMAND")
+    enter = commands.add_parser(
+        "enter",
+        help="open a shell in a VM",
+        description="Open a shell in a VM of this machine, or run a command there; a deployment's are entered by the "
+        "command that ./dmz status prints.",
+        epilog="exit codes: the shell's or the command's own; 1 there is no such VM",
+    )
+    enter.add_argument(
+        "vm", nargs="?", default="", metavar="VM", help="as ./dmz status names it (default: the only one)"
+    )
+    enter.add_argument(
+        "words", nargs=argparse.REMAINDER, metavar="COMMAND", help="with its words (default: a shell)"
+    )
     test = commands.add_parser("test", help="style, types, import contracts and all tests", add_help=False)
     test.add_argument("arguments", nargs=argparse.REMAINDER, help="for pytest; then pytest alone runs")
     appraise_options.register(commands)
@@ -111,6 +135,8 @@ examples:
   ./dmz run                                  the quickstart, a minute or two
   ./dmz run my-workload.yaml --report r.json copy shared/data/workloads/quickstart.yaml to start
   ./dmz run --keep && ./dmz enter            look around in the inner VM
+
+Ctrl-C cancels the run, and ends what was started for it; once more, and it leaves at once.
 
 exit codes: 0 completed, 1 failed, 2 bad input (nothing was started), 130 interrupted
 

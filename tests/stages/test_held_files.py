@@ -93,7 +93,7 @@ def test_ones_own_wheel_goes_by_an_advisory_and_has_a_standing_of_its_own(held: 
 
 
 def test_ones_own_wheel_and_the_indexs_of_one_name_are_told_of_apart(held: World) -> None:
-    """Both go by one advisory: two events, which the purl alone would make one."""
+    """Both go by one advisory, and whoever hears of it can tell which is which."""
     made = held.market.wheel("mine", "1.0", tag="cp313-cp313-linux_x86_64")
     claimed = python("mine", "1.0", made, requested=True, tags=("cp313-cp313-linux_x86_64",))
     held.environments = (environment(claimed), held.environments[1])
