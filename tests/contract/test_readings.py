@@ -7,8 +7,9 @@ from typing import NamedTuple
 
 import pytest
 
+from shared import letters
 from shared.errors import Permanent
-from shared.events import Event, SweepRequested
+from shared.events import DEAD_LETTERS, Delivery, Event, SweepRequested
 from shared.gcp.firestore import FirestoreBlobs, FirestoreStore
 from shared.gcp.readings import FirestoreReadings
 from shared.memory.readings import MemoryReadings
@@ -133,6 +134,26 @@ def test_counting_reads_nothing(both: Both) -> None:
     both.store.put([Put("alarms", str(n), {"open": n % 2 == 0}) for n in range(5)])
     assert both.readings.count("alarms", {"open": True}) == 3
     assert both.readings.count("alarms", {"kind": "x"}) == 0
+
+
+def test_a_note_of_a_dead_letter_is_kept_whatever_was_sent(both: Both) -> None:
+    """Firestore itself takes what the stage writes, and gives it back in the order of time."""
+    hostile = {
+        "": "a",
+        "__b__": "\x00",
+        "goog-c": "\u202e",
+        "d.e/f": "g" * 1024,
+        "reason": "No.",
+        "topic": "x/y",
+    }
+    for id, minute in (("17", 1), ("18", 2)):
+        when = f"2026-11-22T10:0{minute}:00.123456789Z"
+        letters.note(both.store, "outer", Delivery(b"\xff{" * 99_999, DEAD_LETTERS, hostile, id, when))
+    both.store.put([letters.dropped("17", "why", "ada", 5.0)])
+    letters.note(both.store, "outer", Delivery(b"", DEAD_LETTERS, hostile, "17", "2026-11-22T10:01:00Z"))
+    found = both.readings.latest(letters.COLLECTION, "at", 9)
+    assert [(id, fields["reason"]) for id, fields in found] == [("18", "No."), ("17", "No.")]
+    assert found[1][1]["dropped"]["by"] == "ada"
 
 
 def test_claims_and_the_outbox_are_documents(both: Both) -> None:

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cloudevents.http import CloudEvent
 
 from shared import letters
 from shared.errors import Permanent, Transient
-from shared.events import DEAD_LETTERS, DeadLetterDropped, Delivery, VerdictsWritten
+from shared.events import DEAD_LETTERS, DeadLetterDropped, Delivery, VerdictsWritten, receive
 from shared.memory.store import MemoryStore
 from shared.model.value import sha256
 from shared.ports.store import Put
@@ -78,6 +79,17 @@ def test_what_pubsub_itself_has_put_aside_names_its_stage_and_its_claim() -> Non
     assert "10 deliveries" in found["reason"]
     (claim,) = found["claims"]
     assert claim.startswith("sync:verdicts-written:")
+
+
+def test_a_push_of_a_dead_letter_is_told_by_its_topic_whatever_it_calls_itself() -> None:
+    """Its attributes are those of the event that failed, the type among them."""
+    message = {"data": "e30=", "attributes": {"ce-type": "package-dmz.run-requested.v1"}, "messageId": "17"}
+    about = {
+        "type": "google.cloud.pubsub.topic.v1.messagePublished",
+        "source": "//pubsub.googleapis.com/projects/p/topics/dead-letters",
+    }
+    delivery = receive(CloudEvent(about, {"message": message}))
+    assert (delivery.topic, delivery.message_id) == (DEAD_LETTERS, "17")
 
 
 def test_secrets_and_reports_are_not_noted() -> None:
