@@ -205,8 +205,8 @@ LISTED_WITHIN = 900.0
 def never_listed(error: str) -> str:
     """Why a run ends whose files do not show."""
     return (
-        f"{error.replace(' yet,', f' after {LISTED_WITHIN / 60:.0f} minutes,', 1).rstrip('.')}; see who has deleted them "
-        "there, and request the run again."
+        f"{error.replace(' yet,', f' after {LISTED_WITHIN / 60:.0f} minutes,', 1).rstrip('.')}; see who has deleted "
+        "them there, and request the run again."
     )
 
 

@@ -247,5 +247,7 @@ def test_a_file_that_is_never_listed_ends_the_run_after_its_time(taking: tuple[W
     world.sweep()
     run = world.run(run_id)
     assert (run["state"], run["stage"]) == ("failed", "sync")
-    assert run["reason"].startswith("1 uploaded files are not listed by the repositories after 15 minutes, sha256:")
+    assert run["reason"].startswith(
+        "1 uploaded files are not listed by the repositories after 15 minutes, sha256:"
+    )
     assert run["reason"].endswith(" first; see who has deleted them there, and request the run again.")
