@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import lzma
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from email.utils import format_datetime
@@ -118,3 +119,11 @@ def test_what_is_named_comes_from_each_and_is_installed_inside(
     assert system.stored()["trixie"] == wanted(lock, run)["trixie"]
     assert (run["inner"]["missing"], run["inner"]["unexpected"]) == ([], [])
     assert world.proxy.refused == []
+    # How far each repository has come is remembered where every later run finds it.
+    flat = sources[1]
+    for root, keys in (
+        (f"{world.web.url}/debian/dists/trixie/", "debian-13.gpg"),
+        (f"{flat['url']}/", sha256(flat["key"].encode())),
+    ):
+        seen = system.get("releases", sha256(f"{root} {keys}".encode())[7:39])
+        assert 0 <= time.time() - seen["date"] < 86_400
