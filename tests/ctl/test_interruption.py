@@ -109,6 +109,23 @@ def test_a_vm_that_does_not_go_is_waited_for_no_longer_than_said(world: World) -
     assert cancelled(desk(world), run_id, WHY, told=False)["reason"] == "x"
 
 
+@pytest.mark.parametrize("late", ["vms", "notices"])
+def test_what_an_end_brings_is_waited_for(world: World, late: str) -> None:
+    run_id, name = "run-0123456789ab", vm_name("inner", "run-0123456789ab")
+    waiting = {"state": "waiting", "tries": 0, "data": {"run_id": run_id}}
+    world.store.put([Put("runs", run_id, {"state": "failed", "reason": "x"})])
+    world.store.put([Put("vms", name, {"state": "running" if late == "vms" else "ended"})])
+    world.store.put([Put("notices", "n", waiting if late == "notices" else waiting | {"tries": 1})])
+    slept: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        world.store.put([Put("vms", name, {"state": "ended"}), Put("notices", "n", waiting | {"tries": 1})])
+
+    cancelled(Desk(Records(world.store, world.blobs), lambda _: None, lambda: 0.0, sleep), run_id, WHY, True)
+    assert len(slept) == 1
+
+
 @pytest.mark.usefixtures("signals")
 @pytest.mark.parametrize(
     ("number", "words"),
