@@ -240,6 +240,7 @@ def instances(kit: Kit, round_: Round, chance: random.Random) -> Fault:
 
     def work() -> None:
         twin = kit.twin(stage)
+        kit.relays["upstream"].slow(30_000)  # so that work takes long enough to be met in its middle
         with twin.serving():
             for during, first in pauses:
                 # One of them is at work then, and the other one waits for its lease to run out.
