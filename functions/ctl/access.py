@@ -32,7 +32,7 @@ def _todo(why: str, project: str) -> str:
         case "forbidden":
             return (
                 f"Either there is no project {project}, or you lack the right: `operators` of terraform/outer have it, "
-                "by the account that gcloud auth application-default login was given."
+                "by the account that is logged in: gcloud auth application-default login"
             )
         case "absent":
             return (
