@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,6 +43,23 @@ class Carrier:
 
     def __post_init__(self) -> None:
         self._lock = threading.Lock()
+
+    def carry_all(self, todo: Sequence[Planned], scratch: Path, at_once: int) -> list[int]:
+        """Bytes of each; several at once, as long as they fit on a shard's disk together."""
+        space = DiskSpace(int(self.settings.shard_bytes))
+        with (
+            tempfile.TemporaryDirectory(dir=scratch, prefix="sync-") as folder,
+            ThreadPoolExecutor(at_once, thread_name_prefix="transfer") as pool,
+        ):
+            futures = [pool.submit(self.carry, each, Path(folder), space) for each in todo]
+            try:
+                sizes = [future.result() for future in futures]
+            except BaseException:
+                # One refused file ends the shard: what has not begun need not be fetched.
+                pool.shutdown(cancel_futures=True)
+                raise
+        self.tell()
+        return sizes
 
     def carry(self, planned: Planned, folder: Path, space: DiskSpace) -> int:
         """Bytes fetched, proved and uploaded, and counted; no more of them in `folder` at once than `space` has."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import functools
+import tempfile
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 
 from packaging.utils import canonicalize_name
 
@@ -20,6 +22,7 @@ from shared.model.manifest import ClaimedManifest, DebianPackage
 from shared.model.package import Package
 from shared.model.verdict import Verdict, Verdicts
 from shared.model.workload import Workload
+from shared.ports.registry import Registry
 from shared.ports.upstream import Archive, Upstream
 from shared.upstream import apt
 from shared.upstream.mirrors import Mirrors
@@ -86,6 +89,14 @@ def _brings_archives(manifest: ClaimedManifest, verdicts: Mapping[str, Verdict])
         return verdict is not None and verdict.decision == "allow"
 
     return any(not package.in_base or not admitted(package) for package in manifest.debian)
+
+
+def publish(lock: Lock, registry: Registry, repository: str, scratch: Path) -> None:
+    """The lock itself is a generic artifact: the inner VM has no other way to it."""
+    with tempfile.TemporaryDirectory(dir=scratch) as folder:
+        path = Path(folder) / "lock.json"
+        path.write_bytes(lock.canonical())
+        registry.upload_generic(repository, "lock", lock.digest.removeprefix("sha256:"), path.name, path)
 
 
 def _lock_python(

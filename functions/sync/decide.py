@@ -139,11 +139,6 @@ def installed(run: Mapping[str, Any]) -> float:
     return float(int(ended or run.get("requested", 0)))
 
 
-def lock_name(digest: Digest) -> tuple[str, str, str]:
-    """(package, version, file name) of a lock in the generic repository."""
-    return "lock", digest.removeprefix("sha256:"), "lock.json"
-
-
 def planned(
     run_id: str, lock: Lock, made: Plan, absent: tuple[Transfer, ...], now: float, begun: bool
 ) -> tuple[Write, ...]:

@@ -14,7 +14,6 @@ from shared import attested, held_files, locksmith, logged, papers, second_look,
 from shared.carrier import Carrier, remembered
 from shared.creation import vm_name
 from shared.delivery import Outcome, fail, in_turn
-from shared.diskspace import DiskSpace
 from shared.errors import DmzError, Permanent, Transient, Untrusted
 from shared.events import (
     AdvisoriesRefreshed,
@@ -29,7 +28,7 @@ from shared.judgement import Court, documents
 from shared.model.case import Case
 from shared.model.lock import Lock
 from shared.model.manifest import ClaimedManifest
-from shared.model.plan import Plan, Planned, Shard, Transfer, transfers
+from shared.model.plan import Plan, Shard, Transfer, transfers
 from shared.model.policy import Policy
 from shared.model.value import Digest, Value
 from shared.model.verdict import Verdict, Verdicts
@@ -121,7 +120,7 @@ def _plan(event: Event, data: VerdictsWritten, run: Document, ports: Ports) -> O
     plan = Plan(lock=lock.digest, parts=_put(shards, ports.blobs))
     judged = list(zip(_put(more, ports.blobs), _put(cases, ports.blobs), strict=True))
     _put((lock, plan), ports.blobs)
-    _publish_lock(lock, ports)
+    locksmith.publish(lock, ports.registry, names.generic_repository, ports.scratch)
     now, begun = ports.clock(), _begun(data.run_id, ports)
     events = [SyncShardPlanned(run_id=data.run_id, plan=plan.digest, shard=i) for i in range(plan.count)]
     return Outcome(
@@ -197,15 +196,6 @@ def _proved(wanted: Sequence[Transfer], ports: Ports) -> set[str]:
     return {proof for proof in proofs if ports.store.get("proved", proof)}
 
 
-def _publish_lock(lock: Lock, ports: Ports) -> None:
-    """The lock itself is a generic artifact: the inner VM has no other way to it."""
-    package, version, filename = decide.lock_name(lock.digest)
-    with tempfile.TemporaryDirectory(dir=ports.scratch) as folder:
-        path = Path(folder) / filename
-        path.write_bytes(lock.canonical())
-        ports.registry.upload_generic(ports.settings.generic_repository, package, version, filename, path)
-
-
 # --- apply ---
 
 
@@ -224,7 +214,7 @@ def _apply(data: SyncShardPlanned, ports: Ports) -> Outcome:
     second_look.check_standing(shard.workload, todo, ports.store, ports.blobs)
     records = held_files.records(todo, shard.release, shard.workload, data.run_id, ports.clock())
     ports.store.put([*records])
-    sizes = _carried(todo, _carrier(ports, workload, data.run_id), ports)
+    sizes = _carrier(ports, workload, data.run_id).carry_all(todo, ports.scratch, _PARALLEL)
     brought = [each.transfer for each in todo]
     # What an earlier worker brought before it died counts as well.
     earlier = sum(held[each.repository][each.sha256] for each in set(wanted) - set(brought))
@@ -246,24 +236,6 @@ def _shard(plan: Plan, data: SyncShardPlanned, workload: Workload, ports: Ports)
     basis = _basis(lock, workload, decide.sync_id(data.run_id, data.plan), ports)
     mends = held_files.mended({each.case for each in basis.judged}, ports.blobs)
     return decide.whole_shard(basis, plan.shards[data.shard], mends, ports.settings)
-
-
-def _carried(todo: Sequence[Planned], carrier: Carrier, ports: Ports) -> list[int]:
-    """Bytes of each, fetched, proved and uploaded, several at once as long as they fit on the disk together."""
-    space = DiskSpace(int(ports.settings.shard_bytes))
-    with (
-        tempfile.TemporaryDirectory(dir=ports.scratch, prefix="sync-") as folder,
-        ThreadPoolExecutor(_PARALLEL, thread_name_prefix="transfer") as pool,
-    ):
-        futures = [pool.submit(carrier.carry, each, Path(folder), space) for each in todo]
-        try:
-            sizes = [future.result() for future in futures]
-        except BaseException:
-            # One refused file ends the shard: what has not begun need not be fetched.
-            pool.shutdown(cancel_futures=True)
-            raise
-    carrier.tell()
-    return sizes
 
 
 def _basis(lock: Lock, workload: Workload, sync_id: str, ports: Ports) -> second_look.Basis:
