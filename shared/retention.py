@@ -64,7 +64,9 @@ EXPIRING: Mapping[str, Kept] = {
     "nonces": Kept(REPLAY_DAYS, "asked for by their use, an hour later at the most"),
     "notices": Kept(REPLAY_DAYS, "who was told of what, while its event may come again"),
     "progress": Kept(REPLAY_DAYS, "of use while the run goes on"),
-    "proved": Kept(RUN_DAYS, "a file by URL, or what replaces another, is fetched again when its proof is old"),
+    "proved": Kept(
+        RUN_DAYS, "a file by URL, or what replaces another, is fetched again when its proof is old"
+    ),
     "reevaluations": Kept(REPLAY_DAYS, "how the last judging again went"),
     "runs": Kept(RUN_DAYS, "what happened, and by which documents"),
     "shards": Kept(REPLAY_DAYS, "a shard counts once, while its event may come again"),

@@ -67,7 +67,9 @@ def _all(found: Mapping[int, Document], name: str) -> list[str]:
 
 def _telling(found: Mapping[int, Document]) -> int:
     """The worker whose last lines stand for all: the first that did not do well, else the first."""
-    bad = (number for number, each in found.items() if each["smoke"] is None or each["smoke"]["exit_code"] != 0)
+    bad = (
+        number for number, each in found.items() if each["smoke"] is None or each["smoke"]["exit_code"] != 0
+    )
     return next(bad, min(found))
 
 

@@ -67,8 +67,9 @@ Suite = Annotated[
     ),
     AfterValidator(_flat),
 ]
-"""A directory below dists/, like gcsfuse-trixie. One that ends in a slash is the folder of a flat repository: `./`, also
-written `/`, is that at the address itself (https://wiki.debian.org/DebianRepository/Format#Flat_Repository_Format)."""
+"""A directory below dists/, like gcsfuse-trixie. One that ends in a slash is the folder of a flat repository: `./`,
+also written `/`, is that at the address itself
+(https://wiki.debian.org/DebianRepository/Format#Flat_Repository_Format)."""
 Base = Annotated[HttpsUrl, AfterValidator(_base)]
 Components = Annotated[tuple[Word, ...], Field(max_length=20)]
 

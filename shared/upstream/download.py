@@ -37,6 +37,8 @@ _PAUSES = 2 * patience.BUDGET
 """Seconds of pauses for one file: enough for every round of a connection that keeps breaking."""
 _LONGEST = 3600.0
 """Seconds: a request to a service ends then (https://cloud.google.com/run/docs/configuring/request-timeout)."""
+_BUFFER = 1 << 19
+"""Bytes that are written and hashed together: what comes off the wire in 64 KiB makes threads wait for one another."""
 _RANGE = re.compile(r"bytes ([0-9]+)-[0-9]+/([0-9]+|\*)", re.ASCII)
 
 
@@ -155,6 +157,7 @@ class _Part:
         self._etag = ""
         self._total = ""
         self._hash = hashlib.sha256()
+        self._waiting = bytearray()
         self._file.seek(0)
         self._file.truncate()
 
@@ -173,8 +176,11 @@ class _Part:
         try:
             with http.stream(self._client, self._url, headers) as response:
                 self._check(response)
-                for chunk in response.iter_raw():
-                    self._append(chunk)
+                try:
+                    for chunk in response.iter_raw():
+                        self._append(chunk)
+                finally:
+                    self._flush()  # whatever broke off, what has arrived is there to go on from
         except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
             raise Permanent(f"{self._url} cannot be fetched: {error}.") from error
         except httpx.HTTPError as error:
@@ -233,10 +239,16 @@ class _Part:
                 f"{self._url} sent {self.size} bytes in {seconds:.0f} s, which is too slow; try again later, or take "
                 "another source."
             )
-        view = memoryview(chunk)
+        self._waiting += chunk
+        if len(self._waiting) >= _BUFFER:
+            self._flush()
+
+    def _flush(self) -> None:
+        waiting, self._waiting = self._waiting, bytearray()
+        view = memoryview(waiting)
         while view:
             view = view[self._file.write(view) :]
-        self._hash.update(chunk)
+        self._hash.update(waiting)
 
 
 def _disk(error: OSError, to: Path) -> DmzError:

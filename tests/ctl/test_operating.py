@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from functions.ctl import cli, dead_letters, submit, watching
+from functions.ctl import cli, submit, watching
 from functions.ctl.held import LocalHeld
 from functions.ctl.logs import _PIECE, Tail
 from functions.local.layout import Layout
