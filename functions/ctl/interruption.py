@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from functions.ctl.ending import Desk, ask, login
 from functions.ctl.follow import KINDS
@@ -37,11 +37,18 @@ class Heard:
         self.numbers: list[int] = []
         self.ends_anyway = False
         """The command is putting things in order: the first signal asks for what is being done already."""
+        self._before: dict[signal.Signals, Any] = {}
 
     def listen(self) -> None:
+        """Until `rest`."""
         for number in _WORDS:
             if signal.getsignal(number) != signal.SIG_IGN:  # under nohup a terminal may hang up
-                signal.signal(number, self._hear)
+                self._before[number] = signal.signal(number, self._hear)
+
+    def rest(self) -> None:
+        """Signals do again what they did before."""
+        while self._before:
+            signal.signal(*self._before.popitem())
 
     @property
     def why(self) -> str:

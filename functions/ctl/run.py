@@ -106,8 +106,9 @@ class _Run:
         self._requested = False
 
     def watched(self) -> int:
-        self._heard.listen()
         with ExitStack() as ending:
+            self._heard.listen()
+            ending.callback(self._heard.rest)
             ending.callback(self._end)
             with Display(self._console) as display:
                 try:

@@ -120,8 +120,9 @@ def _serve(files: Sequence[Offered], delay: float, address: Connection) -> None:
 @contextmanager
 def delayed_index(files: Sequence[Offered], delay: float) -> Iterator[str]:
     """The address of the index, without a slash, in a process of its own; `delay` in seconds before each answer."""
-    ours, theirs = multiprocessing.Pipe()
-    process = multiprocessing.Process(target=_serve, args=(files, delay, theirs), daemon=True)
+    fresh = multiprocessing.get_context("spawn")  # a fork takes locks and signal handlers along
+    ours, theirs = fresh.Pipe()
+    process = fresh.Process(target=_serve, args=(files, delay, theirs), daemon=True)
     process.start()
     try:
         yield ours.recv()

@@ -141,8 +141,9 @@ class World:
         self.web.routes[urlsplit(url).path] = Reply(content)
 
     def fetched(self, path: str) -> int:
-        """How often the stages have asked for it."""
-        return len([request for request in self.web.asked(path) if from_stage(request)])
+        """How often the stages have asked for it; for its size alone does not count."""
+        asked = self.web.asked(path)
+        return len([request for request in asked if request.method != "HEAD" and from_stage(request)])
 
     def environment(self) -> dict[str, str]:
         """What a platform needs to live in this world, and in no other."""

@@ -139,6 +139,8 @@ def test_every_signal_says_why(number: signal.Signals, words: str) -> None:
     with pytest.raises(KeyboardInterrupt):
         signal.raise_signal(number)
     assert words in heard.why
+    heard.rest()
+    assert {signal.getsignal(each) for each in interruption._WORDS} == {signal.SIG_DFL}
 
 
 @pytest.mark.usefixtures("signals")

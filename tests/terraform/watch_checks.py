@@ -95,7 +95,8 @@ def money(plan: Plan) -> Iterator[str]:  # 3
 
 
 def slowness(plan: Plan) -> Iterator[str]:  # 4
-    waited = min(int(one.values["ack_deadline_seconds"]) for one in _pushing(plan))
+    # In a first apply nobody pushes yet.
+    waited = min((int(one.values["ack_deadline_seconds"]) for one in _pushing(plan)), default=600)
     for one in resources(plan, "google_monitoring_alert_policy"):
         for condition in one.values["conditions"]:
             for rule in condition.get("condition_threshold") or []:

@@ -38,6 +38,7 @@ class Request:
     headers: Mapping[str, str]
     number: int
     """1 for the first request of this path."""
+    method: str = "GET"
 
 
 class Web:
@@ -76,7 +77,7 @@ class Web:
     def _answer(self, handler: BaseHTTPRequestHandler) -> None:
         headers = {name.lower(): value for name, value in handler.headers.items()}
         with self._lock:
-            request = Request(handler.path, headers, len(self.asked(handler.path)) + 1)
+            request = Request(handler.path, headers, len(self.asked(handler.path)) + 1, handler.command)
             self.requests.append(request)
         route = self.routes.get(handler.path, Reply(b"not here", 404, "text/plain"))
         reply = route(request) if callable(route) else route

@@ -406,7 +406,7 @@ def test_a_failure_ends_the_other_blobs(hostile: Scripted, tmp_path: Path) -> No
         return False
 
     refused(client(), reference, tmp_path / "to", "403")
-    assert len([path for _, path, _ in hostile.asked if "/blobs/" in path]) <= 5
+    assert len({path for _, path, _ in hostile.asked if "/blobs/" in path}) <= 5
 
 
 @pytest.mark.parametrize(
