@@ -194,9 +194,11 @@ def attend(world: World, bus: MemoryBus) -> None:
     bus.subscribe("sync", receive)
 
 
-def sync(world: World, manifest: ClaimedManifest, workload: Workload, seconds: float = 600) -> Synced:
+def sync(
+    world: World, manifest: ClaimedManifest, workload: Workload, seconds: float = 600, run_id: str = RUN
+) -> Synced:
     """One run from its verdicts to the closed sync, two deliveries at a time; SystemExit if it does not end once."""
-    written = world.judged(manifest, workload)
+    written = world.judged(manifest, workload, run_id)
     bus = MemoryBus(workers=2)
     attend(world, bus)
     begun = time.perf_counter()
@@ -205,8 +207,8 @@ def sync(world: World, manifest: ClaimedManifest, workload: Workload, seconds: f
         raise SystemExit(f"The sync has not ended after {seconds:.0f} s.")
     passed = time.perf_counter() - begun
     ended = {event.id for event in bus.published if event.type == "sync-completed"}
-    run = world.store.get("runs", RUN) or {}
+    run = world.store.get("runs", run_id) or {}
     if len(ended) != 1:
         raise SystemExit(f"The sync ended {len(ended)} times: {run.get('reason') or bus.dead}")
-    ((_, counted),) = world.store.find("syncs", "run_id", RUN)
+    ((_, counted),) = world.store.find("syncs", "run_id", run_id)
     return Synced(passed, int(counted["shards"]), run)

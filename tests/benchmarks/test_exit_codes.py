@@ -12,6 +12,11 @@ def test_sync_fails_above_one_and_a_half_times_its_peers(ratios: list[float], co
     assert bench_sync.ended(ratios) == code
 
 
+def test_a_slow_second_sync_fails() -> None:
+    assert bench_sync.ended([1.0], [1.9, 1.9, 3.0]) == 0
+    assert bench_sync.ended([1.0], [1.9, 2.1, 3.0]) == 1
+
+
 @pytest.mark.parametrize(
     ("peer", "rounds", "code"),
     [
