@@ -11,6 +11,7 @@ import pytest
 from cloudevents.http import CloudEvent
 
 from shared import letters
+from shared.dead_letters import Letter
 from shared.errors import Permanent, Transient
 from shared.events import DEAD_LETTERS, DeadLetterDropped, Delivery, VerdictsWritten, receive
 from shared.memory.store import MemoryStore
@@ -154,3 +155,11 @@ def test_who_drops_a_letter_stands_on_its_note_whichever_came_first(world: World
     note(world.store, b"1", id="999", topic="manifest-published", reason="No.")
     late = dict(noted(world))["999"]
     assert (late["dropped"]["why"], late["reason"]) == ("seen", "No.")
+
+
+def test_what_held_a_token_cannot_be_sent_again() -> None:
+    """What is left of it is no token: it would be refused where it arrives, and be told as a forgery."""
+    body = json.dumps({"run_id": RUN, "token": f"hidden {sha256(b'token')}"}).encode()
+    letter = Letter("17", body, {"topic": "attestation-requested", "ce-id": "one"}, AT, "")
+    with pytest.raises(Permanent, match="held a token"):
+        letters.again(letter)
