@@ -12,7 +12,7 @@ from shared.errors import Permanent
 from shared.events import Event, SyncCompleted, SyncShardPlanned, VerdictsWritten, derive
 from shared.held_files import Mends
 from shared.locking import difference
-from shared.model.lock import Lock
+from shared.model.lock import Lock, LockedGeneric, LockedPython
 from shared.model.plan import GUESS, Plan, Planned, Shard, Size, Transfer, split
 from shared.model.value import Digest
 from shared.model.verdict import Verdicts
@@ -58,7 +58,8 @@ def check_sizes(sizes: Mapping[Transfer, Size], most: int) -> None:
     """A file lies on the instance's disk as a whole before it is proved: Permanent if one is too large for that."""
     for transfer, size in sizes.items():
         if size.count > most:
-            what = transfer.file.url if transfer.generic else transfer.file.filename  # type: ignore[union-attr]
+            file = transfer.file
+            what = file.url if isinstance(file, LockedGeneric) else file.filename
             raise Permanent(
                 f"{what} has {size.count} bytes, and no file of more than {most} is brought in (DMZ_FILE_BYTES): leave "
                 "it out, or give the sync stage more memory and raise that."
@@ -83,7 +84,8 @@ def whole_shard(basis: Basis, files: Sequence[Transfer], mends: Mends, names: Se
     """As `shards` makes them, of files that were planned without their sizes."""
     planned = []
     for each in files:
-        size = GUESS if each.python else Size(count=each.file.size, promised=True)  # type: ignore[union-attr]
+        file = each.file
+        size = GUESS if isinstance(file, LockedPython) else Size(count=file.size, promised=True)
         planned.append(_planned(basis, each, size, mends))
     return _shard(basis, planned, dict(basis.leaning(names)), {})
 
