@@ -46,6 +46,9 @@ from shared.ports.store import Bus, Claim, Create, Put, Store, Write
 
 ATTEMPTS = 6
 """Tries of one event before a passing trouble counts as final: Pub/Sub's own limit (10 here) must not come first."""
+RESTS = (1.0, 2.0, 4.0, 8.0, 8.0)
+"""Seconds after each failed try in which the event is not tried again, however soon it comes: shorter than the least
+pause that Pub/Sub makes by our subscriptions' retry policy. Google's emulator comes again every second."""
 ENDED = ("completed", "failed")
 """States of a run in which nothing more happens to it."""
 _MAX_REASON = 20_000
@@ -110,6 +113,8 @@ class Desk:
     settle: Settle = nothing_to_settle
     sweep: Sweep = nothing_to_sweep
     lease: float = 20.0
+    rests: Sequence[float] = RESTS
+    """Seconds after the first failed try, the second, and so on; the last one counts on."""
     clock: Callable[[], float] = time.time
     sleep: Callable[[float], None] = time.sleep
     export: handling.Export = handling.nowhere
@@ -151,6 +156,11 @@ class Desk:
         deadline = self.clock() + 8 * self.lease
         while True:
             claim = self.store.claim(key, self.clock(), self.lease)
+            if claim.state == "resting":
+                times = "1 time" if claim.attempt == 1 else f"{claim.attempt} times"
+                raise Transient(
+                    f"{key} failed a moment ago, {times} by now; it is tried again after a pause."
+                )
             if claim.state != "busy":
                 return claim
             if self.clock() > deadline:
@@ -227,7 +237,7 @@ class Desk:
         return (Put("runs", event.run_id, {"replays": {name: {event.type: done}}}, merge=True),)
 
     def _release(self, handled: Handling, claim: Claim, reason: str) -> None:
-        self.store.release(claim, reason)
+        self.store.release(claim, reason, self.clock() + self.rests[min(claim.attempt, len(self.rests)) - 1])
         span = handled.ended(self.clock(), "retried", reason)
         self._note(span)
         self._told(handled, (span,))

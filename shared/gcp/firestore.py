@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import base64
 import gzip
+import random
 import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -45,6 +46,8 @@ _CHUNK = 900_000
 
 _ROUNDS = 10
 """Of reading a claim and writing it as it was read: two threads of one worker write it."""
+_APART = 0.05
+"""Seconds, at most, between two of them."""
 
 
 class _Client:
@@ -78,6 +81,8 @@ class FirestoreStore(_Client):
                 return Claim(key, "done", claim.attempt, claim.generation)
             if is_held(fields["until"], now, lease):
                 return claim
+            if is_held(fields.get("rests", 0), now, lease):
+                return Claim(key, "resting", claim.attempt, claim.generation)
             taken = {"until": now + lease, "generation": claim.generation + 1, "attempt": claim.attempt + 1}
             try:
                 taken = self._stamped("claims", taken)
@@ -89,8 +94,8 @@ class FirestoreStore(_Client):
     def renew(self, claim: Claim, until: float) -> bool:
         return self._fenced(claim, {"until": until})
 
-    def release(self, claim: Claim, reason: str) -> None:
-        self._fenced(claim, {"until": 0, "reason": reason[:2000]})
+    def release(self, claim: Claim, reason: str, until: float = 0.0) -> None:
+        self._fenced(claim, {"until": 0, "rests": until, "reason": reason[:2000]})
 
     def finish(self, claim: Claim, writes: Sequence[Write], outbox: Sequence[Event], now: float) -> None:
         waiting = [
@@ -202,6 +207,7 @@ class FirestoreStore(_Client):
                 try:
                     batch.commit()
                 except (exceptions.FailedPrecondition, exceptions.Aborted, exceptions.NotFound):
+                    time.sleep(random.uniform(0, _APART))  # noqa: S311 - so that two do not meet again
                     continue  # our own renewal came between, or another has taken over: the next look tells
                 return True
         raise Transient(f"The claim {claim.key} changes faster than it can be written.")

@@ -23,7 +23,7 @@ class MemoryBus:
     """Twin of Pub/Sub with push subscriptions. `copies` deliveries of every message, each delayed at random."""
 
     def __init__(
-        self, *, copies: int = 1, max_delay: float = 0.0, seed: int = 0, attempts: int = 10, workers: int = 8
+        self, *, copies: int = 1, max_delay: float = 0.0, seed: int = 0, attempts: int = 100, workers: int = 8
     ) -> None:
         self._receivers: dict[str, Receiver] = {}
         self.pulled: dict[str, PullSubscription] = {}
@@ -84,7 +84,7 @@ class MemoryBus:
     def _deliver(self, receiver: Receiver, delivery: Delivery, delay: float) -> None:
         try:
             for attempt in range(self._attempts):
-                time.sleep(delay if attempt == 0 else 0.05 * attempt)
+                time.sleep(delay if attempt == 0 else min(0.05 * attempt, 1.0))
                 with contextlib.suppress(BaseException):  # who raises or dies has not acknowledged
                     if receiver(delivery):
                         return

@@ -32,6 +32,7 @@ class _Claim:
     generation: int = 1
     attempt: int = 1
     until: float = 0
+    rests: float = 0
     done: bool = False
     done_at: float = 0
     reason: str = ""
@@ -63,6 +64,8 @@ class MemoryStore:
                 return Claim(key, "done", held.attempt, held.generation)
             if is_held(held.until, now, lease):
                 return Claim(key, "busy", held.attempt, held.generation)
+            if is_held(held.rests, now, lease):
+                return Claim(key, "resting", held.attempt, held.generation)
             held.generation += 1
             held.attempt += 1
             held.until, held.end = now + lease, self._end("claims")
@@ -76,11 +79,11 @@ class MemoryStore:
             held.until = until
             return True
 
-    def release(self, claim: Claim, reason: str) -> None:
+    def release(self, claim: Claim, reason: str, until: float = 0.0) -> None:
         with self._lock:
             held = self._claims.get(claim.key)
             if held and not held.done and held.generation == claim.generation:
-                held.until, held.reason = 0, reason
+                held.until, held.rests, held.reason = 0, until, reason
 
     def finish(self, claim: Claim, writes: Sequence[Write], outbox: Sequence[Event], now: float) -> None:
         with self._lock:
@@ -230,7 +233,7 @@ def _shown(key: str, held: _Claim) -> Document:
     known |= {"generation": held.generation, "attempt": held.attempt}
     return (
         known
-        | ({"reason": held.reason} if held.reason else {})
+        | ({"rests": held.rests, "reason": held.reason} if held.reason else {})
         | ({"finished": held.done_at} if held.done else {})
     )
 

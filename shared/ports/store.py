@@ -18,7 +18,8 @@ class Claim:
     """The right of one worker to handle one event, until its lease ends."""
 
     key: str
-    state: Literal["won", "busy", "done"]
+    state: Literal["won", "busy", "resting", "done"]
+    """`busy`: another holds it. `resting`: the last try failed a moment ago."""
     attempt: int
     """1 for the first try; counts takeovers and failures."""
     generation: int
@@ -120,8 +121,8 @@ class Store(Protocol):
         """Extend the lease; False if somebody else has taken over."""
         ...
 
-    def release(self, claim: Claim, reason: str) -> None:
-        """Give the claim back after a failed attempt, with the reason."""
+    def release(self, claim: Claim, reason: str, until: float = 0.0) -> None:
+        """Give the claim back after a failed attempt, with the reason; it rests `until` then."""
         ...
 
     def finish(self, claim: Claim, writes: Sequence[Write], outbox: Sequence[Event], now: float) -> None:

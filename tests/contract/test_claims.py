@@ -70,6 +70,18 @@ def test_who_lost_the_claim_cannot_renew_release_or_finish(store: Store) -> None
     assert store.get("verdicts", "a") == {"by": "new"}
 
 
+def test_a_claim_that_was_released_until_a_time_rests_until_then(store: Store) -> None:
+    store.release(store.claim(KEY, 100, 20), "upstream did not answer", 108)
+    assert store.claim(KEY, 107.9, 20) == Claim(KEY, "resting", 1, 1)
+    assert store.claim(KEY, 108, 20) == Claim(KEY, "won", 2, 2)
+    assert store.claim(KEY, 109, 20).state == "busy"
+
+
+def test_a_rest_by_a_clock_that_was_an_hour_ahead_keeps_nobody_waiting(store: Store) -> None:
+    store.release(store.claim(KEY, 3700, 20), "upstream did not answer", 3708)
+    assert store.claim(KEY, 100, 20) == Claim(KEY, "won", 2, 2)
+
+
 def test_a_released_claim_is_free_at_once_and_counts_the_attempt(store: Store) -> None:
     store.release(store.claim(KEY, 100, 20), "upstream did not answer")
     assert store.claim(KEY, 100.1, 20) == Claim(KEY, "won", 2, 2)

@@ -167,6 +167,7 @@ def test_claims_and_the_outbox_are_documents(both: Both) -> None:
         "until": 0,
         "generation": 1,
         "attempt": 1,
+        "rests": 0,
         "reason": "the index did not answer",
     }
     again = both.store.claim(key, 200.0, 20.0)

@@ -59,9 +59,9 @@ def test_tries_are_spans_beside_the_last_one(capsys: Captured) -> None:
     office = Office(raising(Transient("The index is away.")))
     for _ in range(2):
         with pytest.raises(Transient):
-            office.deliver()
+            office.deliver_later()
     office.handle = lambda _: Outcome(DONE.writes, DONE.events, {"bytes": 7})
-    office.deliver()
+    office.deliver_later()
     office.deliver()
     found = {each["attributes"]["attempt"]: each for each in kept(office.store)}
     assert {number: each["outcome"] for number, each in found.items()} == {
@@ -152,8 +152,8 @@ def test_a_span_that_cannot_be_kept_fails_no_event(monkeypatch: pytest.MonkeyPat
     office = Office(raising(Transient("The index is away.")), store=Blind())
     for _ in range(ATTEMPTS - 1):
         with pytest.raises(Transient, match="index"):
-            office.deliver()
-    office.deliver()
+            office.deliver_later()
+    office.deliver_later()
     assert [failure.reason for failure in office.failures] == [f"The index is away, {ATTEMPTS} times."]
 
 

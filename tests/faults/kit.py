@@ -34,9 +34,8 @@ from tests.faults.twins import Twin
 from tests.upstream.conftest import make_signer, stop_agent
 from tests.upstream.support import Reply
 
-PATIENCE = 1500.0
-"""Seconds after which a run that has not ended never will: what a death has cut off comes again after 600 s at the
-latest, Pub/Sub's longest wait for an answer."""
+PATIENCE = 600.0
+"""Seconds after which a run that has not ended never will: many times what all tries and leases of a run take."""
 _REST = 240.0
 """Seconds in which all that a round has left comes to rest: longer than any retry's pause."""
 _SCRATCH = ("size=300m", "remount,size=24m")

@@ -26,7 +26,7 @@ def kit(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kit]:
 @pytest.fixture(scope="module")
 def survived(kit: Kit) -> Told:
     """A round whose runs must complete, whatever happens to them."""
-    kit.only = ["cut", "outage", "slow"]  # kills and duplicates have tests of their own in tests/chain
+    kit.only = ["cut", "events", "kill", "outage", "slow"]
     return kit.play(1)
 
 

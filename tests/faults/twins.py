@@ -51,7 +51,6 @@ class Twin:
                     "topic": whole,
                     "pushConfig": {"pushEndpoint": f"http://127.0.0.1:{self._port}/{whole}"},
                     "ackDeadlineSeconds": 600,
-                    "retryPolicy": {"minimumBackoff": "1s", "maximumBackoff": "10s"},
                 }
                 assert client.put(name, json=content).status_code == 200
             try:

@@ -89,11 +89,11 @@ class World:
         self.settings = Settings(project="test", shard_bytes=self.shard_bytes, file_bytes=self.file_bytes)
         self.store, self.blobs = MemoryStore(self.clock), MemoryBlobs(self.clock)
         self.registry, self.vms = MemoryRegistry(), MemoryVms(self._boot)
-        self.bus = MemoryBus(copies=self.copies, max_delay=self.max_delay, seed=self.seed)
+        self.bus = MemoryBus(copies=self.copies, max_delay=self.max_delay, seed=self.seed, attempts=10)
         self._once = itertools.count(1)
         self._guard = threading.Lock()
         stock(self)
-        self.desks = {desk.stage: desk for desk in self._desks()}
+        self.desks = {desk.stage: replace(desk, rests=(0.0,)) for desk in self._desks()}
         for desk in self.desks.values():
             self.bus.subscribe(desk.stage, functools.partial(self._receive, desk))
 
