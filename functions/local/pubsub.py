@@ -6,6 +6,7 @@ What Terraform makes on Google Cloud. https://cloud.google.com/pubsub/docs/refer
 from __future__ import annotations
 
 import base64
+import ssl
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -80,19 +81,16 @@ class PubSub:
         return found
 
     def _client(self) -> httpx.Client:
-        # No proxy of the user's stands before an emulator.
+        # No proxy of the user's stands before an emulator, and no TLS: reading its authorities takes longer than asking.
         base = f"http://{self.host}/v1/projects/{self.project}"
-        return httpx.Client(base_url=base, timeout=10, trust_env=False)
+        nobody = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        return httpx.Client(base_url=base, timeout=10, trust_env=False, verify=nobody)
 
     def publish(self, topic: str, body: bytes, attributes: Mapping[str, str]) -> None:
         message = {"data": base64.b64encode(body).decode(), "attributes": dict(attributes)}
         try:
-            answer = httpx.post(
-                f"http://{self.host}/v1/{self._topic(topic)}:publish",
-                json={"messages": [message]},
-                timeout=10,
-                trust_env=False,  # no proxy of the user's stands before an emulator
-            )
+            with self._client() as client:
+                answer = client.post(f"topics/{topic}:publish", json={"messages": [message]})
         except httpx.HTTPError as error:
             raise Transient(f"Pub/Sub at {self.host} did not take a message for {topic}: {error}.") from error
         if answer.status_code != 200:
