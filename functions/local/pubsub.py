@@ -81,7 +81,7 @@ class PubSub:
         return found
 
     def _client(self) -> httpx.Client:
-        # No proxy of the user's stands before an emulator, and no TLS: reading its authorities takes longer than asking.
+        # No proxy of the user's stands before an emulator, and no TLS: its authorities take longer to read than to ask.
         base = f"http://{self.host}/v1/projects/{self.project}"
         nobody = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         return httpx.Client(base_url=base, timeout=10, trust_env=False, verify=nobody)

@@ -9,6 +9,7 @@ import ssl
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
+import httpcore
 import httpx
 
 from shared import patience
@@ -16,6 +17,8 @@ from shared.errors import Permanent, Transient
 from shared.upstream import public
 
 CONNECTIONS = 32
+_READ = 1 << 20
+"""Bytes that are taken from a connection at once, if they are there: each piece of 64 KiB costs as much work again."""
 _TIMEOUT = httpx.Timeout(30.0, connect=15.0, pool=300.0)
 _REDIRECTS = 5
 _PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
@@ -49,6 +52,7 @@ def client(
     connections: int = CONNECTIONS, http2: bool = False, transport: httpx.BaseTransport | None = None
 ) -> httpx.Client:
     """A client whose pool serves `connections` threads at once, unless a `transport` of its own does."""
+    httpcore.HTTP11Connection.READ_NUM_BYTES = _READ
     return httpx.Client(
         http2=http2,
         verify=trust() if transport is None else True,

@@ -16,7 +16,7 @@ from functions.ctl import interruption
 from functions.ctl.ending import Desk
 from functions.ctl.interruption import Heard, cancelled
 from functions.ctl.lifecycle import Started
-from functions.ctl.run import Request, _Run
+from functions.ctl.run import INTERRUPTED, Request, _Run
 from functions.ctl.stored import Records
 from functions.local.layout import Layout
 from shared.errors import Transient
@@ -193,3 +193,20 @@ def test_what_was_never_requested_is_not_cancelled(tmp_path: Path) -> None:
     run = _Run(Request("small", Layout(tmp_path, tmp_path), {}), Console(file=io.StringIO()), WORKLOAD, ())
     nobody = cast(Any, SimpleNamespace(alive=True))
     assert run._cancel(nobody, nobody, nobody) == "The run was interrupted by its operator."
+
+
+@pytest.mark.usefixtures("signals")
+def test_a_run_gives_the_signals_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a process that goes on forks would take them for its own otherwise."""
+    run = _Run(Request("small", Layout(tmp_path, tmp_path), {}), Console(file=io.StringIO()), WORKLOAD, ())
+    before = {number: signal.getsignal(number) for number in interruption._WORDS}
+    during: list[object] = []
+
+    def up(_: _Run, __: object) -> None:
+        during.extend(signal.getsignal(number) for number in interruption._WORDS)
+        signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(_Run, "_up", up)
+    assert run.watched() == INTERRUPTED
+    assert during == [run._heard._hear] * len(before)
+    assert {number: signal.getsignal(number) for number in interruption._WORDS} == before
