@@ -7,9 +7,10 @@ Checks:
    than the limits, nothing before the first member, members neither overlapping nor listed twice.
 2. Every member is a regular file or directory with a relative path of ordinary parts: no `..`, no backslash, no
    control character, no symbolic link or device.
-3. There is one `.dist-info` directory, named for the wheel's own name and version.
+3. There is one `.dist-info` directory, named for the wheel's own name and version; no `.data` adds another, or to it.
 4. METADATA's Name and Version, and the file name's, are those.
-5. RECORD lists every file (but itself and its signatures) with the size and hash that the file has, and nothing else.
+5. RECORD lists every file (but itself and its signatures) with the size and hash that the file has, and nothing else,
+   and gives no place in the site directory two contents.
 """
 
 from __future__ import annotations
@@ -78,7 +79,10 @@ def prove(path: Path, filename: str, *, contents: bool = True) -> ProvenWheel:
         if contents:
             for info, row in examined.files:
                 _hashed(wheel, info, row, filename)
-    digest = record.from_wheel(examined.listing.decode(), examined.dist_info)
+    try:
+        digest = record.from_wheel(examined.listing.decode(), examined.dist_info)
+    except ValueError as error:  # 5
+        raise Permanent(f"{filename}: {printable(str(error), 200)}; it is refused.") from error
     return ProvenWheel(examined.name, examined.version, digest)
 
 
@@ -88,7 +92,7 @@ def opened(path: Path, filename: str) -> Iterator[zipfile.ZipFile]:
     try:
         with zipfile.ZipFile(path) as wheel:
             yield wheel
-    except (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError) as error:
+    except (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError, UnicodeDecodeError) as error:
         raise Permanent(f"{filename} is a broken zip file: {printable(str(error), 120)}.") from error
     except OSError as error:
         raise Permanent(f"{filename} cannot be read: {error.strerror or error}.") from error
@@ -170,7 +174,11 @@ def _plain(wheel: zipfile.ZipFile, size: int, filename: str) -> list[zipfile.Zip
 
 def _dist_info(members: Sequence[zipfile.ZipInfo], name: str, version: Version, filename: str) -> str:
     tops = {info.filename.partition("/")[0] for info in members}
-    found = sorted(top for top in tops if top.endswith(".dist-info"))
+    if any(top.endswith(".data") for top in tops):
+        # What lies there is installed beside the rest; what it says of packages would be believed as well.
+        tops.update(_moved(members))
+    # importlib.metadata, which tells programs what is installed, reads such names in any case.
+    found = sorted(top for top in tops if top.lower().endswith(".dist-info"))
     its_name, _, its_version = (
         found[0].removesuffix(".dist-info").partition("-") if len(found) == 1 else ("", "", "")
     )
@@ -184,6 +192,14 @@ def _dist_info(members: Sequence[zipfile.ZipInfo], name: str, version: Version, 
             f"{filename} needs one .dist-info directory, named for {name} {version}; it has {listed}."
         )
     return found[0]
+
+
+def _moved(members: Sequence[zipfile.ZipInfo]) -> Iterator[str]:
+    """Directories in a `.data` that come to lie in the site directory itself."""
+    for info in members:
+        place = record.place_of(info.filename)
+        if place not in (None, info.filename):
+            yield info.filename.removesuffix(str(place)) + str(place).partition("/")[0]
 
 
 def _text(wheel: zipfile.ZipFile, member: str, filename: str) -> bytes:

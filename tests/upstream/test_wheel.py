@@ -67,6 +67,11 @@ def test_a_broken_zip(tmp_path: Path) -> None:
         wheel.prove(tmp_path / "nowhere", NAME)
 
 
+def test_a_name_that_is_no_utf_8(tmp_path: Path) -> None:
+    sound = zipped(wheel_members("demo", "1.0", {**FILES, "demo/\u00e9.py": b"1"}))
+    refused(tmp_path, sound.replace("\u00e9".encode(), b"\xff\xfe"), "broken zip")
+
+
 # --- 1: plain ---------------------------------------------------------------------------------------------------
 
 
@@ -203,6 +208,28 @@ def test_a_wheel_without_its_papers(tmp_path: Path, missing: str) -> None:
     refused(tmp_path, sound, f"has no {INFO}/{missing}")
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        "second-1.0.DIST-INFO/METADATA",
+        "demo-1.0.data/purelib/second-1.0.dist-info/METADATA",
+        "demo-1.0.data/platlib/second-1.0.Dist-Info/METADATA",
+        "demo-1.0.data/purelib/demo-1.0.dist-info/RECORD",
+        "demo-1.0.data/purelib/demo-1.0.dist-info/direct_url.json",
+        "other-2.0.data/purelib/second-1.0.dist-info/METADATA",
+    ],
+)
+def test_a_second_package_that_would_be_installed_along(tmp_path: Path, path: str) -> None:
+    """Where it lands counts, and importlib.metadata reads such names in any case."""
+    refused(tmp_path, wheel_members("demo", "1.0", {**FILES, path: b"Name: second"}), "one .dist-info")
+
+
+def test_a_vendored_package_is_no_second_one(tmp_path: Path) -> None:
+    """As setuptools has them: deep inside, where nothing looks for what is installed."""
+    vendored = "demo/_vendor/second-1.0.dist-info/METADATA"
+    assert prove(tmp_path, wheel_members("demo", "1.0", {**FILES, vendored: b"Name: second"}))
+
+
 # --- 5: RECORD --------------------------------------------------------------------------------------------------
 
 
@@ -246,6 +273,16 @@ def test_stronger_hashes_are_fine(tmp_path: Path) -> None:
 def test_a_malformed_record(tmp_path: Path) -> None:
     refused(tmp_path, with_record(members(), new="demo/data.bin,sha256=AA,1\n"), "twice")
     refused(tmp_path, {**members(), f"{INFO}/RECORD": b"\xff"}, NAME)
+
+
+@pytest.mark.parametrize("contents", [True, False])
+def test_two_contents_for_one_place(tmp_path: Path, contents: bool) -> None:
+    """Which of them an installer leaves there is its own affair."""
+    both = {"x.py": b"1", "demo-1.0.data/purelib/x.py": b"2"}
+    path = tmp_path / "file"
+    path.write_bytes(zipped(wheel_members("demo", "1.0", FILES | both)))
+    with pytest.raises(Permanent, match=r"demo-1.0-py3-none-any.whl: RECORD lists 'x.py' twice"):
+        wheel.prove(path, NAME, contents=contents)
 
 
 def test_signatures_of_record_need_no_row(tmp_path: Path) -> None:
