@@ -50,8 +50,9 @@ class Blobs:
         """Give `staged` its final name. The caller holds the store's lock."""
         final = self.path(staged.sha256)
         final.parent.mkdir(exist_ok=True)
-        self.used += staged.size - (final.stat().st_size if final.exists() else 0)
+        before = final.stat().st_size if final.exists() else 0
         staged.path.replace(final)
+        self.used += staged.size - before
 
     def stamp(self, sha256: str) -> str:
         """Changes with every write to the content's file (stat(2): ctime cannot be set); empty if there is no file."""
@@ -93,17 +94,19 @@ class Staging:
         self.size = 0
 
     def write(self, data: bytes | memoryview) -> None:
-        """Append `data`; 507 when the quota is used up."""
+        """Append `data`; 507 when the quota is used up. What a full disk does not take does not count as written."""
         if self._blobs.quota and self._blobs.used + self.size + len(data) > self._blobs.quota:
             raise Problem(
                 507, f"The registry's quota of {self._blobs.quota} bytes is used up. Delete something."
             )
         view = memoryview(data)
-        self._sha256.update(view)
-        self._md5.update(view)
-        self.size += len(view)
         while view:
-            view = view[os.write(self._file, view) :]
+            written = os.write(self._file, view)
+            # A session goes on where `size` says: what it and the digests count must be in the file.
+            self._sha256.update(view[:written])
+            self._md5.update(view[:written])
+            self.size += written
+            view = view[written:]
 
     def finish(self) -> Staged:
         """The content as written so far."""

@@ -119,7 +119,7 @@ class Store:
             json.dumps(dict(new.meta)),
         )  # fmt: skip
         identity = new.identity or new.key
-        with self._lock, self._transaction():
+        with self._lock, self._no_orphan(staged.sha256), self._transaction():
             if self._query("repository = ? AND (key = ? OR identity = ?)", (repository, new.key, identity)):
                 return None
             self.blobs.keep(staged)
@@ -177,7 +177,7 @@ class Store:
                 )
                 self._changed(repository)
             for sha256 in {file.sha256 for file in files}:
-                if not self._query("sha256 = ? LIMIT 1", (sha256,)):
+                if not self._is_named(sha256):
                     self._drop(sha256)
 
     def set_tag(self, repository: str, package: str, tag: str, version: str) -> None:
@@ -221,7 +221,7 @@ class Store:
         identifier = "-".join(
             (identifier[:8], identifier[8:12], identifier[12:16], identifier[16:20], identifier[20:])
         )
-        with self._lock:
+        with self._lock, self._transaction():
             self._database.execute(
                 "INSERT INTO operations VALUES (?,?,?)", (identifier, json.dumps(dict(content)), time.time())
             )
@@ -255,16 +255,30 @@ class Store:
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        self._database.execute("BEGIN IMMEDIATE")
         try:
+            self._database.execute("BEGIN IMMEDIATE")
             yield
             self._database.execute("COMMIT")
         except BaseException as error:
             if self._database.in_transaction:
                 self._database.execute("ROLLBACK")
             if isinstance(error, sqlite3.OperationalError):  # the disk is full or broken
-                raise OSError(errno.EIO, str(error)) from error
+                is_full = error.sqlite_errorcode == sqlite3.SQLITE_FULL
+                raise OSError(errno.ENOSPC if is_full else errno.EIO, str(error)) from error
             raise
+
+    @contextmanager
+    def _no_orphan(self, sha256: str) -> Iterator[None]:
+        """A content that has got its name and not its row, because the disk is full, takes no room."""
+        try:
+            yield
+        except OSError:
+            if not self._is_named(sha256):
+                self.blobs.remove(sha256)
+            raise
+
+    def _is_named(self, sha256: str) -> bool:
+        return bool(self._query("sha256 = ? LIMIT 1", (sha256,)))
 
     def _remove_orphans(self) -> None:
         known = {row[0] for row in self._database.execute("SELECT DISTINCT sha256 FROM files")}
@@ -293,8 +307,9 @@ class Store:
         )
 
     def _drop(self, sha256: str) -> None:
-        self._database.execute("DELETE FROM contents WHERE sha256 = ?", (sha256,))
         self.blobs.remove(sha256)
+        with self._transaction():
+            self._database.execute("DELETE FROM contents WHERE sha256 = ?", (sha256,))
 
 
 def _file(row: tuple[Any, ...]) -> StoredFile:
