@@ -23,7 +23,7 @@ from shared.model.value import sha256
 from shared.ports.registry import Stored
 from shared.ports.store import MAX_INDEXED, Document, Put
 from tests.stages.faults import Death
-from tests.stages.test_reevaluation import TOOL, alarms, changes, evictions, refresh, standing
+from tests.stages.refreshing import TOOL, alarms, changes, evictions, refresh, standing
 from tests.stages.world import GENERIC, WORKLOAD, World
 
 

@@ -14,7 +14,7 @@ from shared.model.value import sha256
 from shared.upstream import http
 from shared.upstream.facts import PypiFacts
 from tests.stages import guests
-from tests.stages.test_reevaluation import TOOL, alarms, changes, cooling, evictions, offer, refresh, standing
+from tests.stages.refreshing import TOOL, alarms, changes, cooling, evictions, offer, refresh, standing
 from tests.stages.world import OWN, WORKLOAD, World
 from tests.support.claims import environment, python
 

@@ -23,7 +23,7 @@ from shared.held_files import RECORDS, record_id
 from shared.model.value import sha256
 from shared.ports.store import Document, Put
 from shared.ports.upstream import IndexFile
-from tests.stages.test_reevaluation import alarms, evictions, offer, refresh
+from tests.stages.refreshing import alarms, evictions, offer, refresh
 from tests.stages.world import World
 from tests.support.built import Built
 from tests.support.claims import environment, python

@@ -20,7 +20,7 @@ from shared.model.policy import Policy, PythonOverride, WorkloadRules
 from shared.model.value import sha256
 from shared.ports.store import Put
 from tests.stages import guests
-from tests.stages.test_reevaluation import TOOL, alarms, changes, cooling, evictions, offer, refresh, standing
+from tests.stages.refreshing import TOOL, alarms, changes, cooling, evictions, offer, refresh, standing
 from tests.stages.world import GENERIC, WORKLOAD, World
 
 TOOL_FILE = "tool-1.0-py3-none-any.whl"
