@@ -85,7 +85,7 @@ def kept(rows: Iterable[Row], dist_info_name: str) -> Iterator[Row]:
 
 def canonical_digest(rows: Iterable[Row]) -> str:
     """`sha256:<hex>` of kept rows in canonical order (rules 3 and 4). ValueError if a path has two contents."""
-    ordered = sorted(set(rows), key=lambda row: row[0].encode())
+    ordered = sorted(set(rows))  # by code points, which is the order of the bytes of UTF-8, too
     for row, following in pairwise(ordered):
         if row[0] == following[0]:
             raise ValueError(f"RECORD lists {row[0]!r:.120} twice")

@@ -20,7 +20,7 @@ import hashlib
 import stat
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from email.parser import BytesHeaderParser
@@ -40,6 +40,7 @@ MAX_RATIO = 200
 """Inflated bytes per byte of the file, above a first GiB; the best packed wheels of today stay under 60."""
 _FREE = 1024**3
 _MAX_TEXT = 64 * 1024**2
+_NO_NAMES = frozenset({"", ".", ".."})
 _HASHES = frozenset({"sha256", "sha384", "sha512"})
 _UNLISTED = frozenset({"RECORD", "RECORD.jws", "RECORD.p7s"})
 _CHUNK = 1024 * 1024
@@ -64,8 +65,8 @@ class Examined:
     dist_info: str
     files: Sequence[tuple[zipfile.ZipInfo, record.Row]]
     """Each file that RECORD lists, in the zip's order, with its row; RECORD and its signatures are left out."""
-    listing: bytes
-    """RECORD itself."""
+    rows: Collection[record.Row]
+    """What RECORD says of all, in its order."""
 
 
 def prove(path: Path, filename: str, *, contents: bool = True) -> ProvenWheel:
@@ -80,7 +81,7 @@ def prove(path: Path, filename: str, *, contents: bool = True) -> ProvenWheel:
             for info, row in examined.files:
                 _hashed(wheel, info, row, filename)
     try:
-        digest = record.from_wheel(examined.listing.decode(), examined.dist_info)
+        digest = record.canonical_digest(record.kept(examined.rows, examined.dist_info))
     except ValueError as error:  # 5
         raise Permanent(f"{filename}: {printable(str(error), 200)}; it is refused.") from error
     return ProvenWheel(examined.name, examined.version, digest)
@@ -110,9 +111,9 @@ def examine(wheel: zipfile.ZipFile, size: int, filename: str) -> Examined:
     members = _plain(wheel, size, filename)
     dist_info = _dist_info(members, name, version, filename)
     check_identity(_text(wheel, f"{dist_info}/METADATA", filename), name, version, filename)
-    listing = _text(wheel, f"{dist_info}/RECORD", filename)
-    files = _listed(members, _rows(listing, filename), dist_info, filename)
-    return Examined(name, str(version), dist_info, files, listing)
+    rows = _rows(_text(wheel, f"{dist_info}/RECORD", filename), filename)
+    files = _listed(members, rows, dist_info, filename)
+    return Examined(name, str(version), dist_info, files, rows.values())
 
 
 def check_identity(metadata: bytes, name: str, version: Version, filename: str) -> None:
@@ -135,7 +136,7 @@ def check_identity(metadata: bytes, name: str, version: Version, filename: str) 
 def check_path(name: str, filename: str) -> None:
     """The path of an archive's member is relative and ordinary (check 2)."""
     parts = name.removesuffix("/").split("/")
-    if "\\" in name or not name.isprintable() or any(part in ("", ".", "..") for part in parts):
+    if "\\" in name or not name.isprintable() or not _NO_NAMES.isdisjoint(parts):
         raise Permanent(
             f"{filename} holds a member with the path '{printable(name, 120)}', which is refused."
         )
