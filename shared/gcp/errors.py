@@ -30,20 +30,21 @@ def translated(what: str) -> Iterator[None]:
     try:
         yield
     except _RETRYABLE as error:
-        raise Transient(f"{what} did not succeed for now: {_words(error)}") from error
+        raise Transient(f"{what} did not succeed for now: {words(error)}") from error
     except exceptions.Unauthorized as error:
-        raise Inaccessible(f"{what} was refused: {_words(error)}", "nobody") from error
+        raise Inaccessible(f"{what} was refused: {words(error)}", "nobody") from error
     except exceptions.Forbidden as error:
-        raise Inaccessible(f"{what} was refused: {_words(error)}", "forbidden") from error
+        raise Inaccessible(f"{what} was refused: {words(error)}", "forbidden") from error
     except exceptions.NotFound as error:
-        raise Inaccessible(f"{what} was refused: {_words(error)}", "absent") from error
+        raise Inaccessible(f"{what} was refused: {words(error)}", "absent") from error
     except exceptions.GoogleAPICallError as error:
-        raise Permanent(f"{what} was refused: {_words(error)}") from error
+        raise Permanent(f"{what} was refused: {words(error)}") from error
     except (auth_exceptions.TransportError, ConnectionError, TimeoutError) as error:
-        raise Transient(f"{what} did not succeed for now: {_words(error)}") from error
+        raise Transient(f"{what} did not succeed for now: {words(error)}") from error
     except auth_exceptions.GoogleAuthError as error:
-        raise Inaccessible(f"{what} lacks credentials: {_words(error)}", "nobody") from error
+        raise Inaccessible(f"{what} lacks credentials: {words(error)}", "nobody") from error
 
 
-def _words(error: Exception) -> str:
+def words(error: Exception) -> str:
+    """A foreign failure in one line."""
     return printable(" ".join(str(error).split()), 500)

@@ -35,6 +35,7 @@ from shared import patience
 from shared.errors import DmzError, Permanent, Transient
 from shared.gcp import imports
 from shared.gcp.errors import translated
+from shared.gcp.rest import document, operation, over_http
 from shared.model.lock import LockedArchive, LockedPython
 from shared.model.value import printable
 from shared.ports.registry import NotPermitted, Stored
@@ -118,7 +119,7 @@ class ArtifactRegistry:
         request = {"parent": self._name(repository), "page_size": 1000, "filter": only}
 
         def listed() -> Sequence[Stored]:
-            with translated(f"Listing the repository {repository}"):
+            with over_http(f"Listing the repository {repository}"):
                 return [_stored(repository, file) for file in self._client.list_files(request=request)]
 
         return patience.persist(listed, _ATTEMPTS)
@@ -129,7 +130,7 @@ class ArtifactRegistry:
         Of formats other than generic no single file can be deleted.
         """
         what = f"Deleting {owner.partition('/repositories/')[2]}"
-        with translated(what):
+        with over_http(what):
             try:
                 self._client.delete_version(name=owner).result(timeout=_DELETION_SECONDS)
             except exceptions.NotFound:
@@ -163,8 +164,7 @@ class ArtifactRegistry:
                 return self._post(url, what, data=form, files={"content": part})
 
         answer = patience.persist(upload, _ATTEMPTS)
-        # An existing file is answered 400; whether it has the same bytes is what the caller's listing tells.
-        if answer.status_code == 400 and "already exists" in answer.text:
+        if _is_there(answer):
             return self._same(repository, (file.name, file.version), file.filename, file.sha256)
         return _accepted(answer, what)
 
@@ -237,8 +237,7 @@ class ArtifactRegistry:
         return begun
 
     def _operation(self, name: str, what: str) -> dict[str, Any]:
-        operation: dict[str, Any] = self._get(f"{self._api}/v1/{name}", what).json()
-        return operation
+        return operation(document(self._get(f"{self._api}/v1/{name}", what)), what)
 
     def _begin(self, url: str, names: dict[str, str], kind: str, path: Path, what: str) -> str | None:
         """The name of the operation that imports what was uploaded; None if such a file is there already."""
@@ -255,7 +254,9 @@ class ArtifactRegistry:
         if answer.status_code == 409:
             return None
         _accepted(answer, what)
-        return str(answer.json().get("operation", {}).get("name", ""))
+        said = document(answer)
+        begun = operation(said.get("operation") if isinstance(said, dict) else None, what)
+        return str(begun.get("name", ""))
 
     def _same_archive(self, repository: str, file: LockedArchive) -> None:
         """Permanent if the repository has other bytes of this very package, version and architecture."""
@@ -319,6 +320,15 @@ def _accepted(answer: httpx.Response, what: str) -> None:
         passing = f"{what} did not succeed for now ({answer.status_code}): {words}."
         raise patience.passing(passing, answer.headers.get("retry-after"))
     raise Permanent(f"{what} was refused ({answer.status_code}): {words}.")
+
+
+def _is_there(answer: httpx.Response) -> bool:
+    """An upload is refused because there is such a file already.
+
+    In the forms that twine takes for that (`--skip-existing`): Artifact Registry says 400, and nobody promises the words.
+    """
+    said = f"{answer.reason_phrase} {answer.text}".lower()
+    return answer.status_code == 409 or (answer.status_code == 400 and "already exist" in said)
 
 
 def _passes(answer: httpx.Response) -> bool:
