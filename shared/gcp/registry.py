@@ -325,7 +325,8 @@ def _accepted(answer: httpx.Response, what: str) -> None:
 def _is_there(answer: httpx.Response) -> bool:
     """An upload is refused because there is such a file already.
 
-    In the forms that twine takes for that (`--skip-existing`): Artifact Registry says 400, and nobody promises the words.
+    In the forms that twine takes for that (`--skip-existing`). Artifact Registry says 400, in words that nobody
+    promises.
     """
     said = f"{answer.reason_phrase} {answer.text}".lower()
     return answer.status_code == 409 or (answer.status_code == 400 and "already exist" in said)
