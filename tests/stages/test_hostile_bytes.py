@@ -13,11 +13,12 @@ import pytest
 from shared.bom.names import is_document
 from shared.creation import vm_name
 from shared.guest.config import Config
-from shared.model.manifest import DirectUrl
+from shared.model.manifest import DirectUrl, PythonPackage
 from shared.model.policy import PythonOverride, WorkloadRules
 from shared.model.value import sha256
 from tests.stages import guests
-from tests.stages.test_hostile import silent, with_python
+from tests.stages.failing import silent
+from tests.stages.hostile import with_python
 from tests.stages.test_hostile_claims import ATTACKER, EVIL, evil, fetched
 from tests.stages.world import OWN, URL, WORKLOAD, World
 from tests.support import built
@@ -135,6 +136,106 @@ def resolves_to_anothers_content(world: World) -> None:
     world.outer = lambda config: guests.outer(config, world.claim(generic=(fetched(URL, EVIL),)))
 
 
+def _tool(world: World) -> PythonPackage:
+    return next(each for each in world.environments[0].packages if each.name == "tool")
+
+
+def _by_hash(world: World, name: str, version: str, of: str) -> None:
+    """`name` from a URL, whose bytes are those of another file that the index has."""
+    (digest,) = [
+        file.sha256
+        for files in world.market.projects.values()
+        for file in files
+        if file.filename.startswith(of)
+    ]
+    where = DirectUrl(url="https://evil.test/x.whl", sha256=digest)
+    own = WorkloadRules(pypi=PythonOverride(direct_url="allow"))
+    world.policy = world.policy.model_copy(update={"workloads": {WORKLOAD.name: own}})
+    with_python(world, python(name, version, direct_url=where))
+
+
+def another_epoch(world: World) -> None:
+    with_python(world, _tool(world).model_copy(update={"version": "1!1.0"}))
+
+
+def another_local_version(world: World) -> None:
+    with_python(world, _tool(world).model_copy(update={"version": "1.0+cpu"}))
+
+
+def another_build(world: World) -> None:
+    with_python(world, _tool(world).model_copy(update={"build": "1"}))
+
+
+def of_no_tags(world: World) -> None:
+    with_python(world, _tool(world).model_copy(update={"tags": ()}))
+
+
+def the_hash_of_another_version(world: World) -> None:
+    """The refused lib 1.0, by its true hash, under the name of the admitted 1.1."""
+    _by_hash(world, "lib", "1.1", "lib-1.0")
+
+
+def the_hash_of_another_project(world: World) -> None:
+    _by_hash(world, "tool", "1.0", "lib-1.0")
+
+
+def from_a_version_control_system(world: World) -> None:
+    where = DirectUrl(url="git+https://git.test/tool@0123456789abcdef0123456789abcdef01234567")
+    with_python(world, _tool(world).model_copy(update={"direct_url": where}))
+
+
+def from_a_folder_that_may_change(world: World) -> None:
+    """An editable install."""
+    where = DirectUrl(url="file:///root/tool")
+    with_python(world, _tool(world).model_copy(update={"direct_url": where, "record": None}))
+
+
+def another_epoch_of_debian(world: World) -> None:
+    """To dpkg 0:1.7-1 is 1.7-1; to a list of verdicts it is another."""
+    _jq(world, version="0:1.7-1")
+
+
+def another_build_of_debian(world: World) -> None:
+    _jq(world, version="1.7-1+b1")
+
+
+def another_architecture(world: World) -> None:
+    _jq(world, architecture="i386")
+
+
+def another_source(world: World) -> None:
+    _jq(world, source_name="harmless")
+
+
+def never_had_of_debian(world: World) -> None:
+    world.debians = (*world.debians, world.debians[3].model_copy(update={"name": "evil"}))
+
+
+def seems_to_be_in_the_base_image(world: World) -> None:
+    _truly(world)
+    _jq(world, in_base=True, archive=None)
+
+
+def hidden_in_the_base_image(world: World) -> None:
+    """openssl 3.0-1, which is refused: the inner VM starts from the same image."""
+    _truly(world)
+    world.debians = tuple(each for each in world.debians if each.name not in ("openssl", "libssl3"))
+
+
+def _jq(world: World, **lie: object) -> None:
+    world.debians = (*world.debians[:3], world.debians[3].model_copy(update=lie), world.debians[4])
+
+
+def _truly(world: World) -> None:
+    """The base image of the inner VM is what it is, whatever the outer one says of its own."""
+    base = world.base
+
+    def inside(config: Config) -> guests.Payload:
+        return guests.inner(config, guests.install(config, world.registry, base, world.market))
+
+    world.inner = inside
+
+
 def of_another_workload(world: World) -> None:
     world.outer = lambda config: guests.outer(config, world.claim(workload="other"))
 
@@ -153,6 +254,21 @@ LIES: tuple[Callable[[World], None], ...] = (
     resolves_to_a_direct_url,
     resolves_to_another_url,
     resolves_to_anothers_content,
+    another_epoch,
+    another_local_version,
+    another_build,
+    of_no_tags,
+    the_hash_of_another_version,
+    the_hash_of_another_project,
+    from_a_version_control_system,
+    from_a_folder_that_may_change,
+    another_epoch_of_debian,
+    another_build_of_debian,
+    another_architecture,
+    another_source,
+    never_had_of_debian,
+    seems_to_be_in_the_base_image,
+    hidden_in_the_base_image,
     of_another_workload,
 )
 
