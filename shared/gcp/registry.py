@@ -104,13 +104,19 @@ class ArtifactRegistry:
     def find(self, repository: str, versions: Collection[tuple[str, str]]) -> Sequence[Stored]:
         """By the filter `owner`, one question for each version:
         https://cloud.google.com/artifact-registry/docs/reference/rest/v1/projects.locations.repositories.files/list
+
+        A package is escaped there; whether a version is, is documented of slashes alone, and gcloud's `files list` does
+        not. So a version that could be spelled in two ways is asked for in both.
         """
 
         def of(version: tuple[str, str]) -> Sequence[Stored]:
-            name, number = (_escaped(part) for part in version)
-            return self._listed(
-                repository, f'owner="{self._name(repository)}/packages/{name}/versions/{number}"'
-            )
+            name, number = version
+            owner = f"{self._name(repository)}/packages/{_escaped(name)}/versions/"
+            found = [
+                self._listed(repository, f'owner="{owner}{spelled}"')
+                for spelled in dict.fromkeys((_escaped(number), number))
+            ]
+            return list(dict.fromkeys(one for some in found for one in some))
 
         with futures.ThreadPoolExecutor(_QUESTIONS, thread_name_prefix="find") as pool:
             return [one for some in pool.map(of, sorted(versions)) for one in some]

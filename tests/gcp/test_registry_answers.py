@@ -9,6 +9,7 @@ import pytest
 
 from shared.errors import Transient
 from shared.patience import Busy
+from shared.ports.registry import Stored
 from tests.gcp.test_registry_faults import KINDS, STORES, Shop, shop, signing_key
 
 __all__ = ["shop", "signing_key"]
@@ -55,6 +56,25 @@ def test_a_listing_that_always_breaks_off_is_a_sentence(shop: Shop) -> None:
     with pytest.raises(Transient, match=r"^Listing the repository py broke off: "):
         shop.client.stored("py")
     assert len(shop.pauses) == 4
+
+
+@pytest.mark.parametrize("spelled", ["1.0+cpu", "1.0%2Bcpu"])
+def test_a_version_is_found_however_the_service_spells_it(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, spelled: str
+) -> None:
+    """It is documented that slashes are escaped in a version's name; of a plus, gcloud itself knows both."""
+    asked: list[str] = []
+    stored = Stored("py", "thing.whl", "sha256:" + "0" * 64, 1)
+
+    def listed(_repository: str, only: str) -> list[Stored]:
+        asked.append(only)
+        return [stored] if only.endswith(f'/packages/lib/versions/{spelled}"') else []
+
+    monkeypatch.setattr(shop.client, "_listed", listed)
+    assert shop.client.find("py", [("lib", "1.0+cpu")]) == [stored]
+    assert len(asked) == 2
+    assert shop.client.find("py", [("lib", "1.0")]) == []
+    assert len(asked) == 3
 
 
 # --- uploads ----------------------------------------------------------------------------------------------------
