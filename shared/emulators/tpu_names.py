@@ -26,14 +26,17 @@ def parent_of(name: str) -> str:
     return name.rsplit("/", 2)[0]
 
 
-def page(names: Iterable[str], request: Any) -> tuple[list[str], str]:
+def page(names: Iterable[str], request: Any, parent: str = "", most: int = _SIZE) -> tuple[list[str], str]:
     """Those of `names` that the list `request` asks for now, and the token of the next page (empty: no more).
-    `locations/-` is every zone."""
-    anywhere = request.parent.endswith("/-")
-    prefix = request.parent.removesuffix("/locations/-") + "/" if anywhere else f"{request.parent}/"
+
+    Below `parent`, or the request's own; `locations/-` is every zone. `most` on a page.
+    """
+    parent = parent or request.parent
+    anywhere = parent.endswith("/-")
+    prefix = parent.removesuffix("/locations/-") + "/" if anywhere else f"{parent}/"
     after = _start(request.page_token)
     rest = sorted(name for name in names if name.startswith(prefix) and name > after)
-    size = min(request.page_size, _SIZE) if request.page_size > 0 else _SIZE
+    size = min(request.page_size, most) if request.page_size > 0 else most
     found = rest[:size]
     return found, base64.urlsafe_b64encode(found[-1].encode()).decode() if rest[size:] else ""
 

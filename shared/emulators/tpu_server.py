@@ -19,6 +19,7 @@ from grpc_status import rpc_status
 
 from shared.emulators.tpu_errors import ApiError, not_found
 from shared.emulators.tpu_messages import now, pack
+from shared.emulators.tpu_names import page
 
 # This module builds its classes when imported: to a type checker it is empty.
 empty_pb2: Any = empty_module
@@ -27,6 +28,8 @@ TPU_SERVICE = "google.cloud.tpu.v2.Tpu"
 OPERATIONS_SERVICE = "google.longrunning.Operations"
 
 Method = Callable[[Any], Any]
+_PAGE = 50
+"""Operations of an answer: each holds its node with the start-up script, and gRPC takes 4 MiB of a message."""
 
 
 class Operations:
@@ -82,10 +85,11 @@ class Operations:
             self._known[name] = done
 
     def _list(self, request: operations_pb2.ListOperationsRequest) -> operations_pb2.ListOperationsResponse:
-        prefix = f"{request.name.removesuffix('/operations')}/operations/"
+        parent = f"{request.name.removesuffix('/operations')}/operations"
         with self._lock:
-            found = [operation for name, operation in self._known.items() if name.startswith(prefix)]
-        return operations_pb2.ListOperationsResponse(operations=found)
+            names, token = page(self._known, request, parent, _PAGE)
+            found = [self._known[name] for name in names]
+        return operations_pb2.ListOperationsResponse(operations=found, next_page_token=token)
 
     def _delete(self, request: operations_pb2.DeleteOperationRequest) -> Any:
         self.get(request.name)

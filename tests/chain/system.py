@@ -28,7 +28,7 @@ from functions.local import advisories
 from functions.local.layout import CHECKOUT, Layout, layout
 from functions.local.platform import Platform
 from functions.local.project import OPERATOR, account
-from functions.local.pubsub import PubSub
+from functions.local.sending import send
 from shared.emulators import tokens
 from shared.errors import Permanent
 from shared.events import SUBSCRIBERS, Event, RunRequested, run_id_of, timestamp
@@ -144,7 +144,7 @@ class System:
         return run_id_of(id)
 
     def publish(self, topic: str, body: bytes, attributes: Mapping[str, str]) -> None:
-        PubSub(self.up.addresses["pubsub"], self.up.project).publish(topic, body, attributes)
+        send(self.up, topic, body, attributes)
 
     def get(self, collection: str, id: str) -> Document:
         return self.connection.documents.get(collection, id) or {}
@@ -169,11 +169,14 @@ class System:
         with grpc.insecure_channel(self.up.addresses["tpu"]) as channel:
             parent = f"projects/{self.up.project}/locations/us-central1-a"
             stub = operations_pb2_grpc.OperationsStub(channel)
-            found = stub.ListOperations(operations_pb2.ListOperationsRequest(name=parent)).operations
-        counted: Counter[str] = Counter()
-        for operation in found:
-            about = cloud_tpu.OperationMetadata.deserialize(operation.metadata.value)
-            counted[about.target.rsplit("/", 1)[-1]] += about.verb == "create"
+            counted: Counter[str] = Counter()
+            asked, more = operations_pb2.ListOperationsRequest(name=parent), True
+            while more:
+                page = stub.ListOperations(asked)
+                for operation in page.operations:
+                    about = cloud_tpu.OperationMetadata.deserialize(operation.metadata.value)
+                    counted[about.target.rsplit("/", 1)[-1]] += about.verb == "create"
+                asked.page_token, more = page.next_page_token, bool(page.next_page_token)
         return +counted
 
     def vms(self) -> dict[str, str]:

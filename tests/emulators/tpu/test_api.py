@@ -196,6 +196,14 @@ def test_operations_are_found_by_name(client: tpu_v2.TpuClient) -> None:
     assert client.get_operation({"name": name}).done
     listed = client.list_operations(operations_pb2.ListOperationsRequest(name=PARENT))
     assert [found.name for found in listed.operations] == [name]
+    again = [client.create_node(parent=PARENT, node_id=each, node=node()).operation.name for each in "ab"]
+    asked, pages = operations_pb2.ListOperationsRequest(name=PARENT, page_size=2), list[list[str]]()
+    while not pages or asked.page_token:
+        page = client.list_operations(asked)
+        pages.append([found.name for found in page.operations])
+        asked.page_token = page.next_page_token
+    assert [len(each) for each in pages] == [2, 1]
+    assert sorted(pages[0] + pages[1]) == sorted([name, *again])
     client.delete_operation({"name": name})
     with pytest.raises(exceptions.NotFound):
         client.get_operation({"name": name})
