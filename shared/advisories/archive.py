@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cache
 from io import BufferedReader
 from pathlib import Path
 from typing import Any
@@ -54,8 +55,12 @@ class Reading:
         path, opened = self.zipped.path, self.zipped.index
         self.lacking.update({name: f"{why} ({path}): {AGAIN}" for name, why in opened.unread(names).items()})
 
+        @cache  # a zip names few ecosystems, thousands of times
+        def in_scope(ecosystem: str) -> bool:
+            return any(concerns(ecosystem, scope) for scope in scopes)
+
         def wanted(ecosystem: str, name: str) -> bool:
-            return name in names and any(concerns(ecosystem, scope) for scope in scopes)
+            return name in names and in_scope(ecosystem)
 
         for member, about in opened.members(names):
             try:

@@ -16,7 +16,7 @@ import pytest
 
 from functions.local import leftovers
 from functions.local.layout import CHECKOUT
-from tests.stages.test_notices import Server, answering
+from tests.stages.noticing import Server, answering
 
 WORKLOAD = """
 name: endless

@@ -23,7 +23,7 @@ from shared.errors import Transient
 from shared.events import Event
 from shared.machines import vm_name
 from shared.ports.store import Put
-from tests.stages.test_failures import silent
+from tests.stages.failing import silent
 from tests.stages.world import WORKLOAD, World
 
 WHY = "interrupted at the terminal by Ctrl-C"

@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from shared.ports.upstream import Archive
+from tests.stages.hostile import failed
 from tests.stages.refreshing import changes, evictions, refresh
-from tests.stages.test_hostile import failed
 from tests.stages.world import WORKLOAD, World
 from tests.support.apt_key import SOURCE
 from tests.support.claims import debian

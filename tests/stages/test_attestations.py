@@ -12,8 +12,8 @@ from shared.errors import Transient
 from shared.held_files import RECORDS, record_id
 from shared.model.policy import AttestedRule, WorkloadRules
 from shared.ports.store import Put
+from tests.stages.published import NAME, REPOSITORY, WHERE, noted, stock
 from tests.stages.refreshing import alarms, evictions, offer, refresh
-from tests.stages.test_publishers import NAME, REPOSITORY, WHERE, noted, stock
 from tests.stages.world import WORKLOAD, World
 from tests.upstream.attested import CIRCLECI, GITHUB
 

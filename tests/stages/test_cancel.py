@@ -16,7 +16,7 @@ from shared.machines import vm_name
 from shared.model.value import sha256
 from shared.ports.store import Create
 from tests.local.up import eventually
-from tests.stages.test_failures import failed, silent
+from tests.stages.failing import failed, silent
 from tests.stages.world import World
 
 WHY = {"reason": "the wrong workload.", "by": "ada@example.org"}

@@ -22,7 +22,7 @@ from shared.model import costs
 from shared.model.workload import Provisioning
 from shared.ports.store import Put
 from shared.settings import Settings
-from tests.stages.test_failures import failed, silent
+from tests.stages.failing import failed, silent
 from tests.stages.world import WORKLOAD, World
 
 ZONES = ("us-central1-a", "europe-west4-b")

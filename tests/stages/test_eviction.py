@@ -1,4 +1,4 @@
-"""Eviction where something goes wrong beside it: relocks, neighbours in one version, deaths, alarms that end."""
+"""Eviction where something goes wrong beside it: neighbours in one version, deaths, alarms that end."""
 
 from __future__ import annotations
 
@@ -9,171 +9,19 @@ from typing import Any
 
 import pytest
 
-from functions.sync import stage
-from shared.held import affected
 from shared.held.reevaluation import standing_id
-from shared.held.searched import Searched
 from shared.held_files import package_id, record_id
 from shared.memory.machines import MemoryRegistry
 from shared.model.case import Subject
-from shared.model.holdings import HeldFile
 from shared.model.lock import LockedArchive
 from shared.model.manifest import GenericFile
 from shared.model.value import sha256
 from shared.ports.registry import Stored
 from shared.ports.store import MAX_INDEXED, Document, Put
-from tests.stages.faults import Death
-from tests.stages.refreshing import TOOL, alarms, changes, evictions, refresh, standing
+from tests.stages.refreshing import TOOL, alarms, changes, evictions, refresh
+from tests.stages.relocking import broken as broken
+from tests.stages.relocking import recorded
 from tests.stages.world import GENERIC, WORKLOAD, World
-
-
-class Broken:
-    """A resolver that fails once `how` is set."""
-
-    def __init__(self, port: Any) -> None:
-        self._port = port
-        self.how: Callable[[], None] = lambda: None
-        self.calls = 0
-
-    def resolve(self, *given: Any, **named: Any) -> Any:
-        self.calls += 1
-        self.how()
-        return self._port.resolve(*given, **named)
-
-
-@pytest.fixture
-def broken(make: Callable[..., World]) -> tuple[World, Broken]:
-    """A world in which one workload has been installed, with a replacement of tool 1.0; its resolver can fail."""
-    made: list[Broken] = []
-
-    def through(name: str, port: Any) -> Any:
-        if name != "resolver":
-            return port
-        made.append(Broken(port))
-        return made[0]
-
-    world = make(through=through, lease=0.3)
-    assert world.run(world.request())["state"] == "completed"
-    world.market.wheel("tool", "1.1")
-    return world, made[0]
-
-
-def raising(error: BaseException) -> Callable[[], None]:
-    def raises() -> None:
-        raise error
-
-    return raises
-
-
-def recorded(world: World, purl: str) -> list[str]:
-    """States of the package's evictions; it is checked that record, standing and log say the same."""
-    found = [fields for _, fields in world.store.find("evictions", "purl", purl)]
-    if all(each["state"] == "gone" for each in found):
-        assert standing(world, purl)["evicted"]
-        logged = [each for _, each in world.store.find("decisions", "subject", purl)]
-        assert sum(each["kind"] == "eviction" for each in logged) == len(found)
-    return [str(each["state"]) for each in found]
-
-
-# --- relocks ---
-
-
-def test_a_relock_that_falls_over_keeps_no_eviction_from_being_recorded(broken: tuple[World, Broken]) -> None:
-    world, resolver = broken
-    world.market.flaw("tool", "1.0")
-    resolver.how = raising(RuntimeError("the resolver fell over"))
-    refresh(world, "one")
-    assert (evictions(world), recorded(world, TOOL), world.bus.dead) == ([(TOOL, 1, "")], ["gone"], [])
-    told = world.store.get("affected", standing_id(TOOL)) or {}
-    assert [each["why"] for each in told["relocks"]] == [
-        "It could not be searched: RuntimeError: the resolver fell over"
-    ]
-
-
-def test_a_relock_that_takes_for_ever_is_let_go(
-    broken: tuple[World, Broken], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    world, resolver = broken
-    world.market.flaw("tool", "1.0")
-    monkeypatch.setattr(affected, "_SECONDS", 0.2)
-    ended = threading.Event()
-
-    def hang() -> None:
-        ended.wait(60)
-
-    resolver.how = hang
-    try:
-        refresh(world, "one")
-        assert (evictions(world), recorded(world, TOOL)) == ([(TOOL, 1, "")], ["gone"])
-        told = world.store.get("affected", standing_id(TOOL)) or {}
-        assert [each["why"] for each in told["relocks"]] == ["It could not be searched within 0 seconds."]
-    finally:
-        ended.set()
-
-
-def test_a_search_over_which_the_stage_dies_is_given_up(broken: tuple[World, Broken]) -> None:
-    world, resolver = broken
-    world.market.flaw("tool", "1.0")
-    resolver.how = raising(Death("out of memory"))
-    before = resolver.calls
-    refresh(world, "one")
-    assert (evictions(world), recorded(world, TOOL), world.bus.dead) == ([(TOOL, 1, "")], ["gone"], [])
-    assert resolver.calls - before == 2
-    told = world.store.get("affected", standing_id(TOOL)) or {}
-    assert [each["why"] for each in told["relocks"]] == [
-        "It could not be searched: the stage died over it twice."
-    ]
-    assert told["holders"] == 1
-
-
-def test_every_lock_is_named_whether_it_was_searched_or_not(world: World) -> None:
-    run_id = world.request()
-    lock, run = world.lock(run_id), world.run(run_id)
-    others = [lock.model_copy(update={"workload": f"small-{number}"}) for number in range(1, 5)]
-    for number, each in enumerate(others):
-        digest = world.blobs.put(each.canonical())
-        world.store.put_many("runs", {f"run-more{number}": {**run, "lock": digest, "requested": number}})
-    workloads = {lock.workload, *(each.workload for each in others)}
-    places = [one for each in lock.environments for one in each.packages if one.name == "tool"]
-    held = [HeldFile(repository="dmz-python", name=one.filename, sha256=one.sha256) for one in places]
-    found = affected.holders(held, workloads, world.store, world.blobs, world.settings)
-    assert len(found) == 5
-    searched = Searched(world.store, world.blobs, "of this refresh", world.clock)
-    rows = affected.relocks(found, lambda each: each.lock, searched)
-    assert [str(row.get("why", ""))[:12] for row in rows] == ["", "", "", "Not searched", "Not searched"]
-    assert {row["lock"] for row in rows} == {one.remembered.run["lock"] for one in found}
-    assert "3 of 5 locks" in str(rows[3]["why"])
-
-
-@pytest.mark.parametrize("fits", [True, False])
-def test_the_same_lock_is_searched_once_in_a_refresh(
-    broken: tuple[World, Broken], fits: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Two packages of one lock are refused at once; the second one's runs get what was found for the first."""
-    world, _ = broken
-    searches: list[str] = []
-    honest = stage._lock_anew
-
-    def counted(each: Any, ports: Any) -> Any:
-        searches.append(each.run_id)
-        return honest(each, ports)
-
-    monkeypatch.setattr(stage, "_lock_anew", counted)
-    world.registry.sealed = True
-    world.market.flaw("tool", "1.0")
-    world.market.flaw("app", "1.0")
-    if fits:
-        world.market.wheel("app", "1.1", "lib<2", "tool")
-    refresh(world, "one")
-    assert len(searches) == 1
-    found = [world.store.get("affected", standing_id(f"pkg:pypi/{name}@1.0")) for name in ("tool", "app")]
-    (first,), (second,) = ((each or {})["relocks"] for each in found)
-    assert first == second
-    assert ("proposal" in first, "why" in first) == (fits, not fits)
-    world.ahead = 2 * 86_400.0
-    refresh(world, "two")
-    assert len(searches) == 2  # another refresh searches for itself
-
 
 # --- neighbours in one version ---
 

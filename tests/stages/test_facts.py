@@ -20,7 +20,7 @@ from shared.upstream import http
 from shared.upstream.facts import PypiFacts
 from shared.upstream.pypi import PythonIndexClient
 from tests.chain.goods import Shelf
-from tests.stages.test_hostile import raw, told
+from tests.stages.hostile import raw, told
 from tests.stages.world import WORKLOAD, World
 from tests.support import built
 from tests.support.market import TRIXIE, UPLOADED, Market

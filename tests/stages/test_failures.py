@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
-from typing import NoReturn
 
 import pytest
 
@@ -17,28 +15,10 @@ from shared.memory.machines import HOME, MemoryVms
 from shared.ports.machines import Vm, VmSpec
 from shared.ports.store import Put
 from tests.stages import guests
+from tests.stages.failing import failed, failure, full, raising, silent
 from tests.stages.world import WORKLOAD, World
 
 Make = Callable[..., World]
-
-
-def silent(_config: object) -> None:
-    """A VM that never reports."""
-
-
-def full(world: World) -> None:
-    """From now on the service has no capacity."""
-    world.vms.short.add(HOME)
-
-
-def failed(world: World, run_id: str) -> str:
-    """The reason of a run that has failed, told once to everybody, without a VM left."""
-    run = world.run(run_id)
-    assert run["state"] == "failed"
-    (event,) = world.events("run-failed")
-    assert (event.run_id, event.reason, event.stage) == (run_id, run["reason"], run["stage"])
-    assert world.vms.all() == []
-    return str(run["reason"])
 
 
 def test_what_the_guest_says_of_its_failure_stands_in_the_reason() -> None:
@@ -182,7 +162,7 @@ def test_a_vm_that_ends_between_two_looks_of_the_watchdog_has_not_vanished(world
 
 def test_a_refused_creation_ends_the_run_at_once(world: World) -> None:
     words = "Creating the VM was refused: accelerator type v9 does not exist."
-    world.vms.create = _raising(Permanent(words))  # type: ignore[method-assign]
+    world.vms.create = raising(Permanent(words))  # type: ignore[method-assign]
     run_id = world.request()
     assert failed(world, run_id) == words
 
@@ -224,13 +204,10 @@ def test_a_file_by_url_that_the_policy_holds_ends_the_run(world: World) -> None:
     assert world.registry.uploads == []
 
 
-# --- run-failed ---
-
-
 @pytest.mark.parametrize("stage", ["scanner", "sync"])
 def test_a_run_that_fails_anywhere_leaves_no_vm(world: World, stage: str) -> None:
     if stage == "scanner":
-        world.market.findings = _raising(Permanent("The advisory data is gone."))  # type: ignore[method-assign]
+        world.market.findings = raising(Permanent("The advisory data is gone."))  # type: ignore[method-assign]
     else:
         world.market.flaw("lib", "1.1")
         world.market.flaw("lib", "2.0")
@@ -245,14 +222,14 @@ def test_run_failed_deletes_both_vms(world: World) -> None:
     world.inner = silent
     run_id = world.request()
     world.vms.add(Vm(vm_name("outer", run_id), "READY", {RUN_LABEL: run_id, KIND_LABEL: "outer"}))
-    world.bus.send("run-failed", _failure(run_id), {})
+    world.bus.send("run-failed", failure(run_id), {})
     world.quiet()
     assert world.vms.all() == []
 
 
 def test_a_late_run_failed_does_not_take_the_vm_of_a_completed_run(world: World) -> None:
     run_id = world.request()
-    world.bus.send("run-failed", _failure(run_id), {})
+    world.bus.send("run-failed", failure(run_id), {})
     world.quiet()
     assert [vm.name for vm in world.vms.all()] == [vm_name("inner", run_id)]
 
@@ -271,139 +248,6 @@ def test_a_passing_trouble_passes(world: World) -> None:
 
 
 def test_a_lasting_trouble_ends_the_run(world: World) -> None:
-    world.market.findings = _raising(Transient("OSV.dev does not answer."))  # type: ignore[method-assign]
+    world.market.findings = raising(Transient("OSV.dev does not answer."))  # type: ignore[method-assign]
     run_id = world.request()
     assert failed(world, run_id) == "OSV.dev does not answer, 6 times."
-
-
-# --- the watchdog ---
-
-
-def test_a_run_whose_files_are_listed_late_goes_on(world: World) -> None:
-    """Longer than the deliveries of the last shard last; then the tick finds that everything is there."""
-    stored = world.registry.stored
-    world.registry.stored = lambda repository: []  # type: ignore[method-assign]
-    run_id = world.request()
-    assert (world.run(run_id)["state"], world.run(run_id)["stage"]) == ("running", "sync")
-    world.sweep()
-    assert world.run(run_id)["stage"] == "sync"
-    assert world.events("sync-completed") == []
-    world.registry.stored = stored  # type: ignore[method-assign]
-    world.sweep()
-    assert world.run(run_id)["state"] == "completed"
-    world.sweep()
-    assert len(world.events("sync-completed")) == 1
-
-
-def test_orphans_are_deleted_and_strangers_are_not(world: World) -> None:
-    run_id = world.request()
-    for kind in ("outer", "inner"):
-        world.vms.add(Vm(f"orphan-{kind}", "READY", {RUN_LABEL: "run-000000000000", KIND_LABEL: kind}))
-        world.vms.add(Vm(f"no-run-{kind}", "READY", {KIND_LABEL: kind}))
-    world.vms.add(Vm("somebody-elses", "READY", {}))
-    world.vms.add(Vm(vm_name("outer", run_id), "READY", {RUN_LABEL: run_id, KIND_LABEL: "outer"}))
-    world.sweep()
-    assert sorted(vm.name for vm in world.vms.all()) == [vm_name("inner", run_id), "somebody-elses"]
-
-
-def test_an_outer_vm_that_has_done_its_work_is_deleted_while_the_run_goes_on(world: World) -> None:
-    world.inner = silent
-    run_id = world.request()
-    world.vms.add(Vm(vm_name("outer", run_id), "READY", {RUN_LABEL: run_id, KIND_LABEL: "outer"}))
-    world.sweep()
-    assert [vm.name for vm in world.vms.all()] == [vm_name("inner", run_id)]
-    assert world.run(run_id)["state"] == "running"
-
-
-def test_one_vm_that_cannot_be_deleted_does_not_keep_the_others_alive(world: World) -> None:
-    for number in range(3):
-        world.vms.add(Vm(f"orphan-{number}", "READY", {RUN_LABEL: "run-000000000000", KIND_LABEL: "outer"}))
-    delete = world.vms.delete
-
-    def deleted(name: str, zone: str) -> None:
-        if name == "orphan-0":
-            raise Permanent("Deleting was refused.")
-        delete(name, zone)
-
-    world.vms.delete = deleted  # type: ignore[method-assign]
-    world.outer = silent
-    run_id = world.request()
-    world.ahead = 10**4
-    world.sweep()
-    assert [vm.name for vm in world.vms.all()] == ["orphan-0"]
-    assert world.run(run_id)["state"] == "failed"
-
-
-@pytest.mark.parametrize("stage", ["scanner", "sync", "inner"])
-def test_a_run_that_hangs_without_a_vm_is_ended(world: World, stage: str) -> None:
-    """The stage's subscription is gone, or its messages are: nobody would ever report."""
-    world.bus.subscribe(stage, lambda _: True)
-    run_id = world.request(WORKLOAD.model_copy(update={"install_minutes": 10}))
-    assert (world.run(run_id)["state"], world.run(run_id)["stage"]) == ("running", stage)
-    world.ahead = 79 * 60
-    world.sweep()
-    assert world.run(run_id)["state"] == "running"
-    world.ahead = 81 * 60
-    world.sweep()
-    reason = failed(world, run_id)
-    assert f"The run is stuck in the stage {stage}: it has not ended within 80 minutes" in reason
-    world.sweep()
-    assert len(world.events("run-failed")) == 1
-
-
-def test_a_run_ends_once_even_if_the_watchdog_and_the_report_come_together(world: World) -> None:
-    """The tick finds the inner VM silent; before it writes that down, the report completes the run."""
-    world.inner = silent
-    run_id = world.request()
-    config = world.configs[vm_name("inner", run_id)]
-    finish = world.store.finish
-    said: list[object] = []
-
-    def finishing(claim: object, writes: object, outbox: object, now: float) -> None:
-        if claim.key.startswith("inner:sweep:") and not said:  # type: ignore[attr-defined]
-            said.append(claim)
-            world.ahead = 0
-            world.report(config, world.install_inner(config))
-            _until(lambda: world.run(run_id)["state"] == "completed")
-        finish(claim, writes, outbox, now)  # type: ignore[arg-type]
-
-    world.store.finish = finishing  # type: ignore[method-assign]
-    world.ahead = 4000
-    world.sweep()
-    assert said
-    assert world.run(run_id)["state"] == "completed"
-    assert world.events("run-failed") == []
-    assert [vm.name for vm in world.vms.all()] == [vm_name("inner", run_id)]
-
-
-def test_what_a_dead_worker_left_unpublished_goes_out_with_the_tick(world: World) -> None:
-    publish = world.bus.publish
-    world.bus.publish = lambda event: None if event.type == "verdicts-written" else publish(event)  # type: ignore[method-assign]
-    sent = world.store.sent
-    world.store.sent = lambda key, event_id: None if key.startswith("scanner:") else sent(key, event_id)  # type: ignore[method-assign]
-    run_id = world.request()
-    assert world.run(run_id)["stage"] == "sync"
-    world.bus.publish, world.store.sent = publish, sent  # type: ignore[method-assign]
-    world.sweep()
-    assert world.run(run_id)["state"] == "running", "younger than what a live worker may need"
-    world.ahead = 60
-    world.sweep()
-    assert world.run(run_id)["state"] == "completed"
-
-
-def _raising(error: Exception) -> Callable[..., NoReturn]:
-    def fail(*_given: object) -> NoReturn:
-        raise error
-
-    return fail
-
-
-def _failure(run_id: str) -> bytes:
-    return b'{"run_id": "%s", "stage": "sync", "reason": "Something is wrong."}' % run_id.encode()
-
-
-def _until(true: Callable[[], bool]) -> None:
-    end = time.monotonic() + 20
-    while not true():
-        assert time.monotonic() < end
-        time.sleep(0.01)

@@ -19,13 +19,6 @@ from tests.stages.world import OWN, WORKLOAD, World
 from tests.support.claims import environment, python
 
 
-@pytest.fixture
-def held(world: World) -> World:
-    """A world in which one workload has been installed."""
-    assert world.run(world.request())["state"] == "completed"
-    return world
-
-
 @pytest.mark.parametrize("sha256_of", ["held", "added"])
 def test_the_very_files_that_are_held_are_judged(make: Callable[..., World], sha256_of: str) -> None:
     """Whoever steals an account adds a wheel to a version of years ago; ours is not as young as that, nor as yanked."""

@@ -13,7 +13,7 @@ from shared.model.manifest import GenericFile
 from shared.model.value import sha256
 from shared.model.workload import Workload
 from tests.stages import guests
-from tests.stages.test_hostile import failed, raw, told, with_python
+from tests.stages.hostile import failed, raw, told, with_python
 from tests.stages.world import OWN, URL, WORKLOAD, World
 from tests.support import built
 from tests.support.claims import environment, python

@@ -13,7 +13,7 @@ from shared.model.verdict import Verdicts
 from shared.model.workload import Interpreter, Workload
 from shared.ports.store import Document
 from tests.stages import guests
-from tests.stages.test_hostile import failed
+from tests.stages.hostile import failed
 from tests.stages.world import WORKLOAD, World
 from tests.support.claims import environment, python
 

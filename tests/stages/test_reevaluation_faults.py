@@ -26,13 +26,6 @@ from tests.stages.world import GENERIC, WORKLOAD, World
 TOOL_FILE = "tool-1.0-py3-none-any.whl"
 
 
-@pytest.fixture
-def held(world: World) -> World:
-    """A world in which one workload has been installed."""
-    assert world.run(world.request())["state"] == "completed"
-    return world
-
-
 def stale(world: World) -> None:
     """From now on the advisories are too old to answer anything."""
     world.policy = world.policy.model_copy(update={"max_advisory_age_hours": 1})

@@ -7,7 +7,7 @@ import pytest
 from shared.guest.config import Config
 from shared.model.package import Release
 from tests.stages import guests
-from tests.stages.test_hostile import failed
+from tests.stages.hostile import failed
 from tests.stages.world import World
 from tests.support.market import TRIXIE
 

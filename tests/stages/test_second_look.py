@@ -15,7 +15,7 @@ from shared.held_files import RECORDS, record_id
 from shared.model.waiver import Waiver
 from shared.ports.store import Bus, Document, Put
 from shared.second_look import Basis
-from tests.stages.test_waivers import LIB, grant, verdict, waiver
+from tests.stages.waiving import LIB, grant, verdict, waiver
 from tests.stages.world import WORKLOAD, World
 from tests.support.claims import python
 

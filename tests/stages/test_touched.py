@@ -9,7 +9,7 @@ import pytest
 from shared.model.waiver import Waiver
 from shared.ports.store import Put
 from tests.stages.refreshing import refresh
-from tests.stages.test_waivers import DAY, grant, refreshed, revoke, waiver
+from tests.stages.waiving import DAY, grant, refreshed, revoke, waiver
 from tests.stages.world import World
 
 APP = "pkg:pypi/app@*"
