@@ -7,7 +7,8 @@ https://cloud.google.com/artifact-registry/docs/reference/rest/v1/projects.locat
 
 What may pass is tried again here within a budget, with what Retry-After asks for (`shared.patience`): a shard that
 comes again lists and looks at everything once more. An upload may be sent twice: what is there already is compared by
-its hash, never assumed. An import that goes on is waited for instead (`shared.gcp.imports`).
+its hash, never assumed. An import that goes on is waited for instead (`shared.gcp.imports`). A token that is not taken,
+because it has ended before it was said to, is not shown again: the next try brings a new one.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent import futures
@@ -74,6 +76,7 @@ class ArtifactRegistry:
         """`store` remembers imports that outlast a delivery; without one this object alone does."""
         self._imports = imports.Imports(store)
         self._settings = settings
+        self._guard = threading.Lock()
         self._api = settings.registry_endpoint or _API
 
     @cached_property
@@ -200,6 +203,7 @@ class ArtifactRegistry:
                 with self._http.stream("GET", url, headers=self._headers()) as answer:
                     if answer.status_code != 200:
                         answer.read()
+                        self._forget(answer)
                         _accepted(answer, f"Downloading {filename}")
                     with to.open("wb") as file:
                         for chunk in answer.iter_bytes(_CHUNK):
@@ -287,10 +291,17 @@ class ArtifactRegistry:
             raise _other_bytes(repository, filename, held[0].sha256, sha256)
 
     def _headers(self) -> dict[str, str]:
-        with translated("Artifact Registry"):
+        with translated("Artifact Registry"), self._guard:
             if not self._credentials.valid:
                 self._credentials.refresh(Request())
-        return {"Authorization": f"Bearer {self._credentials.token}"}
+            return {"Authorization": f"Bearer {self._credentials.token}"}
+
+    def _forget(self, refused: httpx.Response) -> None:
+        """The token, if that was what is wrong: clocks differ, say, and another one may be taken."""
+        shown = refused.request.headers.get("authorization")
+        with self._guard:
+            if refused.status_code == 401 and shown == f"Bearer {self._credentials.token}":
+                self._credentials.token = None
 
     def _post(
         self, url: str, what: str, *, headers: dict[str, str] | None = None, **content: Any
@@ -313,9 +324,11 @@ class ArtifactRegistry:
 
     def _asked(self, ask: Callable[[], httpx.Response], what: str) -> httpx.Response:
         try:
-            return ask()
+            answer = ask()
         except httpx.HTTPError as error:
             raise Transient(f"{what} broke off: {error or type(error).__name__}.") from error
+        self._forget(answer)
+        return answer
 
 
 def _accepted(answer: httpx.Response, what: str) -> None:
@@ -339,7 +352,7 @@ def _is_there(answer: httpx.Response) -> bool:
 
 
 def _passes(answer: httpx.Response) -> bool:
-    return answer.status_code in (408, 429) or answer.status_code >= 500
+    return answer.status_code in (401, 408, 429) or answer.status_code >= 500
 
 
 def _other_bytes(repository: str, filename: str, there: str, judged: str) -> Permanent:

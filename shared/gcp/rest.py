@@ -2,6 +2,8 @@
 
 1. A connection that breaks, or an answer that cannot be read, as somebody in between gives it, may pass.
 2. What the service asks for with Retry-After (https://google.aip.dev/194) reaches whoever tries again.
+3. A token that is not taken may have ended before it was said to, because clocks differ: that may pass. The client has
+   tried a new one already.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ def over_http(what: str) -> Iterator[None]:
             yield
         except (requests.RequestException, json_format.ParseError) as error:  # 1
             raise Transient(f"{what} broke off: {words(error)}") from error
-        except (exceptions.TooManyRequests, exceptions.ServerError) as error:  # 2
+        except (exceptions.TooManyRequests, exceptions.ServerError, exceptions.Unauthorized) as error:  # 2, 3
             headers = getattr(error.response, "headers", None) or {}
             sentence = f"{what} did not succeed for now: {words(error)}"
             raise patience.passing(sentence, headers.get("retry-after")) from error

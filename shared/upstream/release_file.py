@@ -70,7 +70,8 @@ def read(signed_text: bytes, origin: str, field: str, suite: str, now: datetime,
         )
     if "Valid-Until" in fields and (until := _moment(fields["Valid-Until"], "Valid-Until", what)) < now:  # 2
         raise Permanent(
-            f"{what} was valid until {until:%Y-%m-%d %H:%M} UTC only; the mirror is stale or replays an old state."
+            f"{what} was valid until {until:%Y-%m-%d %H:%M} UTC only (Valid-Until), and it is "
+            f"{now:%Y-%m-%d %H:%M}: the mirror is stale or replays an old state, or this machine's clock is ahead."
         )
     return ReleaseFile(date, fields.get("Acquire-By-Hash") == "yes", MappingProxyType(listed))
 
