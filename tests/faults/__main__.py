@@ -16,7 +16,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.faults.kinds import KINDS
+from tests.faults.kinds import DISKS, KINDS
 from tests.faults.kit import Kit, Told
 
 
@@ -46,8 +46,8 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # as Ctrl-C does: the platform ends in order
     wrong, began, number = 0, time.monotonic(), given.first
     with Kit(directory, seed, only) as kit:
-        if "disk" in kit.only and not kit.bounded:
-            print("kind disk is left out: only root can mount a small file system", flush=True)
+        if not kit.bounded and (without := [kind for kind in kit.only if kind in DISKS]):
+            print(f"left out: {', '.join(without)}: only root can mount a small file system", flush=True)
         while _goes_on(given, number, began) and not (wrong and not given.go_on):
             told = kit.play(number)
             _tell(told)

@@ -7,37 +7,17 @@ import os
 import random
 import re
 import signal
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from shared.emulators.vm import record
-from tests.faults import instance
+from tests.faults import clocks
+from tests.faults.fault import STAGES, Fault, Make
 from tests.faults.lies import LIES, PAGES, Lie
 
 if TYPE_CHECKING:
     from tests.faults.kit import Kit, Round
-
-STAGES = ("outer", "scanner", "sync", "inner")
-_HOUR = 3600.0
-
-
-@dataclass(frozen=True)
-class Fault:
-    """One that is going to be injected."""
-
-    what: str
-    """For the line of progress."""
-    work: Callable[[], None]
-    """Runs beside the round; returns soon after its end. What it leaves, `Kit.calm` takes away."""
-    marks: tuple[str, ...] = ()
-    """One of these regular expressions is found in the reason of a run that it fails; none: every run completes."""
-    kills: bool = False
-    """A process that dies leaves its temporary files to whoever cleans up after the platform."""
-
-
-Make = Callable[["Kit", "Round", random.Random], Fault]
 
 
 def kill(kit: Kit, round_: Round, chance: random.Random) -> Fault:
@@ -192,32 +172,34 @@ def disk(kit: Kit, round_: Round, chance: random.Random) -> Fault:
 
     def work() -> None:
         round_.rest(before)
-        kit.fill(left)
+        kit.scratch_disk.fill(left)
         round_.rest(during)
-        kit.empty()
+        kit.scratch_disk.empty()
 
     return Fault(f"disk full for {during:.1f} s but {left} bytes", work, (r"no space left|[Dd]isk",))
 
 
-def clock(kit: Kit, round_: Round, chance: random.Random) -> Fault:
-    """A stage's clock jumps, and later back."""
-    jumps = []
-    for stage in chance.sample(STAGES, chance.randint(1, 4)):
-        size = chance.choice((-1, 1)) * chance.choice((chance.uniform(3, 30), chance.uniform(60, _HOUR)))
-        jumps.append((stage, size, chance.uniform(0, 5), chance.uniform(0.3, 6)))
+def store(kit: Kit, round_: Round, chance: random.Random) -> Fault:
+    """The registry's disk is full, from the moment that something is uploaded or before, for some seconds."""
+    left = [chance.choice((0, 4096, 20_480, int(2 ** chance.uniform(12, 21)))) for _ in range(4)]
+    met = chance.random() < 0.8
+    times = [(chance.expovariate(1 / 2), chance.uniform(0.5, 6)) for _ in left]
 
     def work() -> None:
-        for stage, size, before, during in jumps:
-            round_.rest(before)
-            instance.set_clock(kit.sources, stage, size)
+        staging = kit.system.layout.registry / "staging"
+        # Uploads are short: what comes first is waited for, and more follow while there is no room.
+        while met and not round_.over.wait(0.01) and not any(staging.iterdir()):
+            pass
+        for room, (before, during) in zip(left, times, strict=True):
+            kit.store_disk.fill(room)
             round_.rest(during)
-            instance.set_clock(kit.sources, stage, 0.0)
+            kit.store_disk.empty()
+            round_.rest(before)
 
-    # A VM is judged by how long ago it was asked for.
-    marks = (r"VM \S+ (was silent too long|vanished before it reported)",)
-    if all(abs(size) < 10 for _, size, _, _ in jumps):
-        marks = ()
-    return Fault("clock " + " ".join(f"{stage}{size:+.0f}s" for stage, size, _, _ in jumps), work, marks)
+    told = " ".join(f"{during:.1f} s but {room} bytes" for room, (_, during) in zip(left, times, strict=True))
+    return Fault(
+        f"registry's disk full for {told}", work, (r"cannot store this: (No space left|.*disk is full)",)
+    )
 
 
 def events(kit: Kit, round_: Round, chance: random.Random) -> Fault:
@@ -265,9 +247,15 @@ KINDS: Mapping[str, Make] = {
     "slow": slow,
     "lie": lie,
     "disk": disk,
-    "clock": clock,
+    "store": store,
+    "clock": clocks.clock,
+    "calendar": clocks.calendar,
+    "tokens": clocks.tokens,
+    "skew": clocks.skew,
     "events": events,
     "instances": instances,
 }
+DISKS = ("disk", "store")
+"""Kinds that need file systems of their own, which only root can mount."""
 WEIGHTS: Mapping[str, float] = {"machines": 0.4, "tpu": 0.3, "lie": 1.5, "kill": 1.5, "cut": 1.5}
 """How often a kind is taken; 1 where nothing stands here."""

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import base64
-import contextlib
 import json
-import os
 import random
-import shutil
-import subprocess
 import threading
 import time
 from collections import Counter, defaultdict
@@ -19,6 +15,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
+from functions.local import metadata
+from shared.emulators.tokens import load_key
 from shared.events import SUBSCRIBERS
 from shared.machines import vm_name
 from shared.model.value import sha256
@@ -27,10 +25,13 @@ from tests.chain.echo import Echo
 from tests.chain.system import System
 from tests.chain.world import World
 from tests.faults import instance, invariants
-from tests.faults.kinds import KINDS, WEIGHTS, Fault
+from tests.faults.fault import Fault
+from tests.faults.kinds import DISKS, KINDS, WEIGHTS
 from tests.faults.lies import Routes
 from tests.faults.relay import Relay
+from tests.faults.tokens import Metadata
 from tests.faults.twins import Twin
+from tests.faults.volume import Volume
 from tests.upstream.conftest import make_signer, stop_agent
 from tests.upstream.support import Reply
 
@@ -38,8 +39,8 @@ PATIENCE = 600.0
 """Seconds after which a run that has not ended never will: many times what all tries and leases of a run take."""
 _REST = 240.0
 """Seconds in which all that a round has left comes to rest: longer than any retry's pause."""
-_SCRATCH = ("size=300m", "remount,size=24m")
-"""Before a platform begins it wants to see more room than faults should have to fill."""
+_START, _SCRATCH, _STORE = 300, 24, 1024
+"""Megabytes: what a platform wants to see before it begins, what its temporary files have then, and its registry."""
 _DEATHS, _WINDOW = 3, 31.0
 """The supervisor takes a part that dies five times in thirty seconds for broken, and ends."""
 _RESOLVER_CACHE = "package-dmz-resolver"
@@ -125,10 +126,9 @@ class Kit:
             self.world.web.routes = self.routes
             for built in (world.COURIER_1_0, world.COURIER_1_1, world.COURIER_2_0, world.DEPOT):
                 self.truth[built.sha256] = built.filename
-            ending.callback(self._unmount)
-            self._mount()
+            self._mount(ending)
             self._start(ending)
-            self.bounded = self.bounded and self._mounted(_SCRATCH[1])
+            self.bounded = self.bounded and self.scratch_disk.resize(_SCRATCH)
             self._ending = ending.pop_all()
         return self
 
@@ -146,6 +146,12 @@ class Kit:
         for relay in self.relays.values():
             ending.callback(relay.close)
         at = {name: relay.address for name, relay in self.relays.items()}
+        self.metadata = {
+            stage: Metadata(stage, address(f"metadata-{stage}"), lambda: load_key(up[0].layout.token_key))
+            for stage in SUBSCRIBERS
+        }
+        for server in self.metadata.values():
+            ending.callback(server.close)
         self.sources = self.directory / "sources"
         instance.write(
             self.sources,
@@ -154,6 +160,10 @@ class Kit:
                 "PUBSUB_EMULATOR_HOST": at["pubsub"],
                 "DMZ_REGISTRY_ENDPOINT": f"http://{at['registry']}",
                 "DMZ_TPU_ENDPOINT": at["tpu"],
+            },
+            {
+                name: metadata.environment(int(server.address.rpartition(":")[2]))
+                for name, server in self.metadata.items()
             },
         )
         self.system = System.start(
@@ -201,7 +211,7 @@ class Kit:
     def _kinds(self, chance: random.Random) -> list[str]:
         found: list[str] = []
         for _ in range(chance.choice((1, 1, 2, 3))):
-            left = [kind for kind in self.only if kind not in found and (kind != "disk" or self.bounded)]
+            left = [kind for kind in self.only if kind not in found and (kind not in DISKS or self.bounded)]
             found += chance.choices(left, [WEIGHTS.get(kind, 1.0) for kind in left]) if left else []
         return found
 
@@ -276,28 +286,22 @@ class Kit:
     def twin(self, stage: str) -> Twin:
         """The second instance of a stage; it stays for later rounds."""
         if stage not in self._twins:
-            made = self._twins[stage] = Twin(self.system, stage)
+            made = self._twins[stage] = Twin(self.system, stage, self.sources)
             self._ending.callback(made.close)
         return self._twins[stage]
 
-    def fill(self, left: int) -> None:
-        """The stages' temporary files have so many bytes more."""
-        free = shutil.disk_usage(self.scratch).free - left
-        with contextlib.suppress(OSError), (self.scratch / "ballast").open("wb") as file:
-            file.write(b"\0" * max(0, free))
-
-    def empty(self) -> None:
-        (self.scratch / "ballast").unlink(missing_ok=True)
-
     def calm(self) -> None:
         """Nothing is injected any more."""
-        for relay in self.relays.values():
-            relay.calm()
+        for served in (*self.relays.values(), *self.metadata.values()):
+            served.calm()
         for stage in SUBSCRIBERS:
             instance.set_clock(self.sources, stage, 0.0)
+        for twin in self._twins.values():
+            twin.set_clock(0.0)
         self.routes.lies.clear()
         self.echo.times = 0
-        self.empty()
+        for volume in (self.scratch_disk, self.store_disk):
+            volume.empty()
 
     # --- what there is ---
 
@@ -339,26 +343,21 @@ class Kit:
     def bytes_of(self, lock: str) -> bytes:
         return self._locks[lock]
 
-    # --- a disk of its own for temporary files ---
+    # --- disks of their own for temporary files and for the registry ---
 
     @property
     def scratch(self) -> Path:
         return self.directory / "scratch"
 
-    def _mount(self) -> None:
-        """A small file system where the stages keep temporary files; only root can mount one."""
-        self.scratch.mkdir()
-        self.bounded = self._mounted(_SCRATCH[0])
+    def _mount(self, ending: ExitStack) -> None:
+        """Small file systems in the places of two directories of the platform; only root can mount one."""
+        self.scratch_disk, self.store_disk = Volume(self.scratch), Volume(self.directory / "store")
+        self.bounded = True
         (self.directory / "state").mkdir()
-        (self.directory / "state" / "tmp").symlink_to(self.scratch)
-
-    def _mounted(self, options: str) -> bool:
-        command = ("mount", "-t", "tmpfs", "-o", options, "tmpfs", os.fspath(self.scratch))
-        return subprocess.run(command, check=False, capture_output=True).returncode == 0
-
-    def _unmount(self) -> None:
-        if self.scratch.is_mount():
-            subprocess.run(("umount", "--lazy", os.fspath(self.scratch)), check=False, capture_output=True)
+        for volume, size, name in ((self.scratch_disk, _START, "tmp"), (self.store_disk, _STORE, "registry")):
+            ending.callback(volume.close)
+            self.bounded = volume.mount(size) and self.bounded
+            (self.directory / "state" / name).symlink_to(volume.place)
 
 
 class _Counted(dict[str, dict[str, int]]):

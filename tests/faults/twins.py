@@ -15,16 +15,22 @@ from functions.local.layout import CHECKOUT
 from functions.local.ports import choose, speaks_http
 from shared.events import SUBSCRIBERS
 from tests.chain.system import System, eventually
+from tests.faults import instance
+
+_CLOCK = "clock-twin"
 
 
 class Twin:
     """A process like the stage's own: the same program, environment and relays, at another port."""
 
-    def __init__(self, system: System, stage: str) -> None:
-        self._system, self.stage = system, stage
+    def __init__(self, system: System, stage: str, sources: Path) -> None:
+        """`sources`: where the kit has its stages from (`tests.faults.instance`)."""
+        self._system, self.stage, self._sources = system, stage, sources
+        self.set_clock(0.0)
         self._base = f"http://{system.up.addresses['pubsub']}/v1/projects/{system.up.project}"
         original = Path(f"/proc/{system.pid(stage)}")
         environment = dict(pair.split("=", 1) for pair in _words(original / "environ") if "=" in pair)
+        environment[instance.CLOCK] = _CLOCK
         command = _words(original / "cmdline")
         self._port = choose(["twin"], None)["twin"]
         command[command.index("--port") + 1] = str(self._port)
@@ -66,6 +72,10 @@ class Twin:
             yield
         finally:
             os.killpg(self._running.pid, signal.SIGCONT)
+
+    def set_clock(self, seconds: float) -> None:
+        """This instance's clock is ahead of the machine's by so much, or behind; the first one's is not."""
+        instance.set_clock(self._sources, self.stage, seconds, _CLOCK)
 
     def close(self) -> None:
         with contextlib.suppress(ProcessLookupError):
