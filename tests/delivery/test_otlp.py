@@ -18,7 +18,7 @@ from shared.memory.store import MemoryStore
 from shared.model.trace import Span
 from shared.otlp import Exporter, request
 from shared.settings import Settings
-from tests.delivery.test_desk import DONE, EVENT
+from tests.delivery.office import DONE, EVENT
 from tests.delivery.world import Recorder
 from tests.support.samples import RUN
 

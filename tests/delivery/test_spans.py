@@ -16,7 +16,7 @@ from shared.events import Event
 from shared.memory.store import MemoryStore
 from shared.model.trace import Span
 from shared.ports.store import Write
-from tests.delivery.test_desk import DONE, EVENT, Office, raising
+from tests.delivery.office import DONE, EVENT, Office, raising
 from tests.delivery.world import Death, Recorder, delivery
 from tests.support.samples import RUN
 

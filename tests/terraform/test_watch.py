@@ -22,7 +22,7 @@ from shared.model.package import Package, Release
 from shared.model.trace import Attribute
 from shared.settings import Settings
 from tests.attestation.world import SERVICE, Attested, silent, token
-from tests.delivery.test_desk import Office, raising
+from tests.delivery.office import Office, raising
 from tests.stages.world import World
 from tests.terraform import entries, watch_checks
 from tests.terraform.plans import resources
@@ -206,7 +206,7 @@ def test_an_event_that_is_handled_is_measured(
     with pytest.raises(Transient):
         office.deliver()
     office.handle = lambda _: Outcome(told={"bytes": 1788, "files": 2})
-    office.deliver()
+    office.deliver_later()
     office.deliver()
     retried, done, duplicate = written(capsys, "event-handled")
     assert counted(filters, done, "sync") == {"dmz/bytes", "dmz/stage_seconds"}

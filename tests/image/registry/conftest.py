@@ -10,6 +10,7 @@ import pytest
 from shared.emulators.registry.openpgp import SigningKey
 from shared.image.registry_auth import Login
 from tests.emulators.registry.support import PROJECT, READER, WRITER, in_process
+from tests.image.registry.scripted import Scripted, scripted
 from tests.image.registry.support import Proxy, Target, docker_registry
 
 USER = "oauth2accesstoken"
@@ -61,3 +62,16 @@ def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Retries follow at once."""
     for module in ("shared.patience", "shared.image.registry_upload"):
         monkeypatch.setattr(f"{module}.random.uniform", lambda _low, _high: 0.0)
+
+
+@pytest.fixture
+def hostile() -> Iterator[Scripted]:
+    with scripted() as running:
+        yield running
+
+
+@pytest.fixture
+def other() -> Iterator[Scripted]:
+    """Another server, which must learn nothing."""
+    with scripted() as running:
+        yield running
