@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from cloudevents.http import CloudEvent
 from werkzeug.exceptions import ServiceUnavailable
 
-from shared import logs
+from shared import journal, logs
 from shared.delivery import Desk
 from shared.errors import Permanent, Transient
 from shared.events import receive
@@ -37,6 +37,8 @@ def entry_point(stage: str, wire: Callable[[Settings], Desk]) -> Callable[[Cloud
     def made() -> tuple[Desk, Settings]:
         settings = read(os.environ)
         desk = wire(settings)
+        if place := journal.directory(os.environ):
+            desk = replace(desk, bus=journal.Journalled(desk.bus, place))
         if settings.traces:
             desk = replace(desk, export=_exporter(stage, settings))
         return desk, settings

@@ -32,6 +32,7 @@ OTHERS = {
     "DMZ_NO_CAPACITY_ZONES": "Zones, separated by commas, in which the local platform has no TPU left.",
     "DMZ_OUTER_HOSTS": "Names that local outer VMs find on this machine: HOST=http://127.0.0.1:PORT,...",
     "DMZ_OUTER_INTERNET": "`no` leaves local outer VMs the hosts of this machine alone.",
+    "DMZ_PLATFORM_JOURNAL": "Set by the local platform: where what is published to its emulator is written down.",
     "DMZ_PLATFORM_STATE": "Set by the local platform: marks its processes.",
     "DMZ_PORTS": "First of the consecutive ports of the local platform; free ones are found otherwise.",
     "DMZ_PROJECT": "In a data service: the project that it asks in.",

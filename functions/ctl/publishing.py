@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable
 
 from functions.local import platform
 from functions.local.layout import Layout
 from functions.local.project import bypass
-from functions.local.pubsub import PubSub
+from functions.local.sending import send_event
 from shared.errors import Permanent
 from shared.events import Event
 
@@ -27,5 +28,4 @@ def publisher(to: str, layout: Layout) -> Publish:
     if not up:
         raise Permanent("The local platform is not up, so nothing can be published to it: ./dmz up.")
     os.environ.update(bypass(os.environ))
-    local = PubSub(up.addresses["pubsub"], up.project)
-    return lambda event: local.publish(event.type, event.body(), event.attributes())
+    return functools.partial(send_event, up)

@@ -23,6 +23,7 @@ from functions.ctl.ending import Desk
 from functions.ctl.follow import Follower, unless
 from functions.ctl.interruption import Heard, cancelled
 from functions.ctl.launch import Launch
+from functions.ctl.news import News
 from functions.ctl.progress import Line, lines
 from functions.ctl.publishing import LOCAL, publisher
 from functions.ctl.report import STAGES, Facts, Report, report
@@ -31,7 +32,7 @@ from functions.local import advisories, platform
 from functions.local.layout import Layout
 from functions.local.platform import Platform
 from functions.local.project import CONSOLE
-from functions.local.pubsub import PubSub
+from functions.local.sending import send_event
 from functions.local.services import Services
 from shared.errors import DmzError, Permanent
 from shared.events import Event, RunRequested, run_id_of, timestamp
@@ -104,6 +105,7 @@ class _Run:
         self._services = Launch(workload.data_services, request.tamper)
         self._heard = Heard()
         self._requested = False
+        self._news = News(request.layout)
 
     def watched(self) -> int:
         with ExitStack() as ending:
@@ -181,9 +183,7 @@ class _Run:
                 version = wheel.sha256.removeprefix("sha256:")
                 connection.registry.upload_generic(repository, "wheels", version, wheel.filename, path)
             self._requested = True
-            PubSub(up.addresses["pubsub"], up.project).publish(
-                self._event.type, self._event.body(), self._event.attributes()
-            )
+            send_event(up, self._event)
             follower.follow(
                 lambda seen: display.show((first, *lines(replace(seen, service=self._services.words)))),
                 lambda: self._trouble(up),
@@ -195,6 +195,8 @@ class _Run:
         return ""
 
     def _trouble(self, up: Platform) -> str:
+        for said in self._news.fresh():
+            self._say(said)
         if self._started and (failure := self._started.failure()):
             return failure
         return _gone(up) or self._services.failure

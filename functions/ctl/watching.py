@@ -9,6 +9,7 @@ from typing import Any
 
 from functions.ctl.display import Display
 from functions.ctl.follow import Follower
+from functions.ctl.news import News
 from functions.ctl.progress import Line, Seen, lines
 from functions.ctl.stored import Records
 from functions.local import platform
@@ -31,7 +32,7 @@ def watched(
     follower = Follower(stored, run_id, layout.machines)
     if cloud:
         follower.pause = _PAUSE_CLOUD
-    deadline = time.monotonic() + _UNHEARD
+    deadline, news = time.monotonic() + _UNHEARD, News(layout)
 
     def trouble() -> str:
         if not cloud and platform.read(layout.platform) is None:
@@ -48,8 +49,15 @@ def watched(
         return follower.run
     from rich.console import Console
 
-    with Display(Console(stderr=True)) as display:
-        follower.follow(lambda seen: display.show(lines(seen)), trouble)
+    console = Console(stderr=True)
+
+    def told(seen: Seen) -> None:
+        for said in () if cloud else news.fresh():
+            console.print(said, markup=False, highlight=False, soft_wrap=True)
+        display.show(lines(seen))
+
+    with Display(console) as display:
+        follower.follow(told, trouble)
     return follower.run
 
 

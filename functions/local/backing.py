@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -9,6 +10,7 @@ from dataclasses import dataclass, field
 from functions.local import docker, memory, metadata, programs, sdk
 from functions.local.children import Program
 from functions.local.layout import KINDS, Layout
+from shared import journal
 from shared.errors import Permanent
 
 
@@ -45,7 +47,7 @@ def choose(kind: str, environment: Mapping[str, str], layout: Layout, ports: Map
         raise Permanent(f"There is no broker '{kind}'; give one of auto, {', '.join(KINDS)}.")
     if kind in ("auto", "sdk"):
         if found := sdk.find(environment):
-            return _sdk(found, ports)
+            return _sdk(found, layout, ports)
         if kind == "sdk":
             raise Permanent(
                 "No Google Cloud SDK with both emulators was found: install google-cloud-cli-pubsub-emulator and "
@@ -63,10 +65,11 @@ def _hosts(pubsub: str, firestore: str) -> dict[str, str]:
     return {"PUBSUB_EMULATOR_HOST": pubsub, "FIRESTORE_EMULATOR_HOST": firestore}
 
 
-def _sdk(found: sdk.Sdk, ports: Mapping[str, int]) -> Backing:
+def _sdk(found: sdk.Sdk, layout: Layout, ports: Mapping[str, int]) -> Backing:
     pubsub, firestore = f"127.0.0.1:{ports['pubsub']}", f"127.0.0.1:{ports['firestore']}"
     started = programs.sdk_emulators(found, ports["pubsub"], ports["firestore"])
-    return Backing("emulators (SDK)", pubsub, firestore, started, _hosts(pubsub, firestore))
+    variables = _hosts(pubsub, firestore) | {journal.VARIABLE: os.fspath(layout.journal)}
+    return Backing("emulators (SDK)", pubsub, firestore, started, variables)
 
 
 def _docker(environment: Mapping[str, str], layout: Layout, ports: Mapping[str, int]) -> Backing:

@@ -84,8 +84,12 @@ class Children:
                     )
             time.sleep(0.02)
 
-    def watch(self) -> None:
-        """Restart what died; Permanent for what keeps dying or cannot be restarted. Call it often."""
+    def watch(self) -> dict[str, str]:
+        """Restart what died, and say how each did; Permanent for what keeps dying or cannot be restarted.
+
+        Call it often.
+        """
+        restarted = {}
         for child in self._children.values():
             if child.running.poll() is None:
                 continue
@@ -103,7 +107,9 @@ class Children:
                     f"{self._ended(child)} That was {len(child.deaths)} times in {_WINDOW:.0f} s, so the platform "
                     f"ends. {self._quote(child.program)}"
                 )
+            restarted[child.program.log] = self._ended(child)
             child.running = self._spawn(child.program)
+        return restarted
 
     def pids(self) -> dict[str, int]:
         """Log name to the pid of the group's leader."""

@@ -49,6 +49,11 @@ class Layout:
         return self.home / "tmp"
 
     @property
+    def journal(self) -> Path:
+        """What was published to an emulator that holds it in memory alone (`shared.journal`)."""
+        return self.home / "journal"
+
+    @property
     def gcloud(self) -> Path:
         """A configuration directory for gcloud of the platform's own: never the user's accounts."""
         return self.home / "gcloud"
@@ -76,6 +81,7 @@ class Layout:
             self.registry,
             self.machines,
             self.scratch,
+            self.journal,
             self.gcloud,
             self.cache,
         ):

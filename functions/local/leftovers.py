@@ -59,4 +59,6 @@ def remove(layout: Layout) -> None:
     for entry in layout.scratch.iterdir() if layout.scratch.is_dir() else ():
         if entry.name != _RESOLVER_CACHE:
             shutil.rmtree(entry, ignore_errors=True) if entry.is_dir() else entry.unlink()
+    for entry in layout.journal.iterdir() if layout.journal.is_dir() else ():
+        entry.unlink()  # the records that tell what of it is done are gone
     layout.platform.unlink(missing_ok=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from functions.local.processes import Process
@@ -32,6 +32,8 @@ class Platform:
     policy: str
     advisories: str
     advisories_name: str
+    notices: list[str] = field(default_factory=list)
+    """What has happened to it that its users should know, each in a sentence."""
 
     @property
     def alive(self) -> bool:

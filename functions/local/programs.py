@@ -16,11 +16,12 @@ from functions.local.sdk import Sdk
 
 
 def sdk_emulators(sdk: Sdk, pubsub: int, firestore: int) -> tuple[Program, ...]:
-    """Google's Pub/Sub and Firestore emulators. What they hold is in memory: they are not restarted."""
+    """Google's Pub/Sub and Firestore emulators. What they hold is in memory.
+
+    What Pub/Sub held is published again (`functions.local.again`); the records in Firestore are nowhere else.
+    """
     return (
-        Program(
-            "the Pub/Sub emulator", "pubsub", sdk.pubsub(pubsub), lambda: speaks_http(pubsub), restart=False
-        ),
+        Program("the Pub/Sub emulator", "pubsub", sdk.pubsub(pubsub), lambda: speaks_http(pubsub)),
         Program(
             "the Firestore emulator",
             "firestore",

@@ -19,8 +19,10 @@ from functions.local import project
 from functions.local.layout import Layout
 from functions.local.platform import Platform
 from functions.local.pubsub import PubSub
+from functions.local.sending import send
 from functions.local.tamper import tamper
 from functions.local.trust import BUILDERS, trust
+from shared import journal
 from shared.appraisal.signer import signed
 from shared.appraisal.statement import statement
 from shared.errors import Permanent, Transient
@@ -84,16 +86,12 @@ class Services:
         )
         envelope = signed(said, trust(self.layout).signer(builder))
         data = ImageBuilt(image=name, envelope=envelope, config=made.config_json)
-        self._pubsub.publish("image-built", data.canonical(), {})
+        send(self.up, "image-built", data.canonical(), {})
         return made
 
     @property
     def _settings(self) -> Settings:
         return read(self.up.environment)
-
-    @property
-    def _pubsub(self) -> PubSub:
-        return PubSub(self.up.addresses["pubsub"], self.up.project)
 
     def _repository(self, name: str) -> str:
         settings = self._settings
@@ -110,7 +108,10 @@ class Services:
 
     def _launch(self, name: str, reference: str, show: Show) -> None:
         """A Confidential VM as `gcloud compute instances create` makes it, unless the same one is there."""
-        self._pubsub.subscribe(project.nonces_of(name), "nonce-issued", project.own_nonces(name))
+        nonces = (project.nonces_of(name), "nonce-issued", project.own_nonces(name))
+        if place := journal.directory(self.up.environment):
+            journal.subscribed(place, *nonces)
+        PubSub(self.up.addresses["pubsub"], self.up.project).subscribe(*nonces)
         vm, wanted = f"data-{name.replace('_', '-')}", self._instance(name, reference)
         headers = {"Authorization": f"Bearer {self._token()}"}
         with httpx.Client(base_url=self._zone, headers=headers, timeout=30, trust_env=False) as client:

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from functions.local import backing, leftovers, metadata, programs, project
@@ -18,10 +18,12 @@ from functions.local.platform import Platform, read
 from functions.local.ports import choose
 from functions.local.processes import process
 from functions.local.pubsub import PubSub
+from functions.local.recovery import BROKER, Recovery
 from functions.local.trust import trust
+from shared import journal
 from shared.emulators import tokens
 from shared.errors import DmzError, Permanent
-from shared.events import SweepRequested
+from shared.events import SweepRequested, timestamp
 from shared.settings import Settings
 
 _IMAGE_SECONDS = 900.0
@@ -30,6 +32,10 @@ _SWEEP_SECONDS = 5.0
 """Cloud Scheduler's finest grain is a minute; on one machine somebody is waiting."""
 _OPERATOR_TOKEN_SECONDS = 7 * 24 * 3600
 """gcloud is pointed at the platform with a token in a file, which nothing renews."""
+
+_REMEMBERED = 24 * 3600.0
+"""Seconds for which what was published is kept: past every run."""
+_NOTICES = 20
 
 
 @dataclass(frozen=True)
@@ -79,11 +85,14 @@ class Supervisor:
                 **settings.environment(),
             }
             broker = backing.choose(self._choice.broker, self._choice.environment, self._layout, ports)
-            children = Children(self._layout.logs, environment | dict(broker.environment))
+            environment |= broker.environment
+            children = Children(self._layout.logs, environment)
+            recovery = Recovery(self._layout, environment)
             try:
-                self._up(children, broker, ports, settings, key)
+                self._up(children, recovery, broker, ports, settings, key)
             finally:
                 self._layout.platform.unlink(missing_ok=True)
+                recovery.stop()
                 children.stop()
                 broker.close()
                 servers.close()
@@ -91,6 +100,7 @@ class Supervisor:
     def _up(
         self,
         children: Children,
+        recovery: Recovery,
         broker: backing.Backing,
         ports: dict[str, int],
         settings: Settings,
@@ -110,17 +120,28 @@ class Supervisor:
         pubsub = PubSub(broker.pubsub, settings.project)
         if broker.serves_functions:
             pubsub.set_up({stage: f"http://127.0.0.1:{ports[stage]}" for stage in project.STAGES})
-        self._platform(children, broker, ports, settings, key).write(self._layout.platform)
-        ticker = threading.Thread(target=self._tick, args=(pubsub,), name="scheduler", daemon=True)
+        up = self._platform(children, broker, ports, settings, key)
+        up.write(self._layout.platform)
+        ticker = threading.Thread(target=self._tick, args=(pubsub, recovery), name="scheduler", daemon=True)
         ticker.start()
         while not self._stop.wait(0.05):
-            children.watch()
+            restarted = children.watch()
             broker.check()
+            if how := restarted.get(BROKER):
+                recovery.begin(how)
+            if happened := recovery.finished():
+                happened = f"{timestamp(time.time())} {happened}"
+                print(happened, flush=True)
+                up = replace(up, pids=children.pids(), notices=[*up.notices, happened][-_NOTICES:])
+                up.write(self._layout.platform)
 
-    def _tick(self, pubsub: PubSub) -> None:
-        """Cloud Scheduler's part."""
+    def _tick(self, pubsub: PubSub, recovery: Recovery) -> None:
+        """Cloud Scheduler's part. While VMs' reports may be on their way anew, nobody asks who was silent."""
         body = SweepRequested().canonical()
         while not self._stop.wait(_SWEEP_SECONDS):
+            if recovery.under_way:
+                continue
+            journal.prune(self._layout.journal, time.time() - _REMEMBERED)
             try:
                 pubsub.publish("sweep-requested", body, {})
             except DmzError as error:

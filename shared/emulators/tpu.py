@@ -38,6 +38,7 @@ from pathlib import Path
 
 import grpc
 
+from shared import journal
 from shared.emulators import tokens
 from shared.emulators.tpu_capacity import Capacity
 from shared.emulators.tpu_catalogue import Catalogue
@@ -67,7 +68,9 @@ class TpuPlatform:
 
     def __init__(self, config: Config, root: Path) -> None:
         key, settings = tokens.load_key(config.token_key), config.settings
-        self.engine = Engine(Platform(root, config.state, key, config.pubsub))
+        self.engine = Engine(
+            Platform(root, config.state, key, config.pubsub, journal=journal.directory(os.environ))
+        )
         self._operations = Operations()
         self.capacity = Capacity(settings.no_capacity_zones, settings.reservations)
         self.nodes = Nodes(settings, self.engine, self._operations, self.capacity)

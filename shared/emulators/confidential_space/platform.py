@@ -1,10 +1,12 @@
 """The two servers of the emulator, and what stands behind them."""
 
 import datetime
+import os
 import shutil
 import threading
 from collections.abc import Callable
 
+from shared import journal
 from shared.emulators import tokens
 from shared.emulators.confidential_space import issuer, keys
 from shared.emulators.confidential_space.compute import Compute
@@ -23,7 +25,9 @@ class Platform:
 
     def __init__(self, config: Config) -> None:
         key = tokens.load_key(config.token_key)
-        self.engine = Engine(spec.Platform(None, config.state, key, config.pubsub))
+        self.engine = Engine(
+            spec.Platform(None, config.state, key, config.pubsub, journal=journal.directory(os.environ))
+        )
         # The engine's lock is ours by now: nobody else uses what lies here.
         shutil.rmtree(config.state / "launcher", ignore_errors=True)
         self._roots = Roots(config.state / "roots")

@@ -20,7 +20,7 @@ def services(spec: VmSpec, platform: Platform) -> dict[str, Service]:
     """What this VM reaches by name over HTTPS."""
     found: dict[str, Service] = {host.lower(): Backend(url) for host, url in spec.network.hosts.items()}
     pubsub = Backend(platform.pubsub) if platform.pubsub else None
-    found[PUBSUB_HOST] = PublishRelay(spec.identity, platform.token_key, pubsub)
+    found[PUBSUB_HOST] = PublishRelay(spec.identity, platform.token_key, pubsub, platform.journal)
     return found
 
 

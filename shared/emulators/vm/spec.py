@@ -114,3 +114,5 @@ class Platform:
     token_key: bytes
     pubsub: str | None = None
     host_bundle: Path = Path("/etc/ssl/certs/ca-certificates.crt")
+    journal: Path | None = None
+    """Where what VMs publish is written down (`shared.journal`); None for nowhere."""
