@@ -153,8 +153,9 @@ def publish_suite(
     codename: str,
     debs: tuple[Deb, ...] = (),
     now: datetime | None = None,
+    valid: timedelta = timedelta(days=7),
 ) -> None:
-    """A suite as apt wants it, current for a week from `now`."""
+    """A suite as apt wants it, current from `now` for as long as it is `valid`."""
     plain = "\n".join(deb.stanza() for deb in debs).encode()
     packages = lzma.compress(plain)
     now = now or datetime.now(UTC)
@@ -162,7 +163,7 @@ def publish_suite(
     release = (
         f"Origin: Debian\nLabel: Debian\nSuite: stable\nCodename: {codename}\nArchitectures: amd64 all\n"
         f"Components: main\nDate: {format_datetime(now, usegmt=True)}\n"
-        f"Valid-Until: {format_datetime(now + timedelta(days=7), usegmt=True)}\n"
+        f"Valid-Until: {format_datetime(now + valid, usegmt=True)}\n"
         # apt looks for the uncompressed file's entry, although nobody serves that file.
         f"SHA256:\n {hashlib.sha256(plain).hexdigest()} {len(plain)} {path.removesuffix('.xz')}\n"
         f" {hashlib.sha256(packages).hexdigest()} {len(packages)} {path}\n"

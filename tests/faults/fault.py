@@ -23,6 +23,8 @@ class Fault:
     """Runs beside the round; returns soon after its end. What it leaves, `Kit.calm` takes away."""
     marks: tuple[str, ...] = ()
     """One of these regular expressions is found in the reason of a run that it fails; none: every run completes."""
+    falls: float = 0.0
+    """Seconds after which the supervisor is killed (`tests.faults.fall`); 0: never."""
     kills: bool = False
     """A process that dies leaves its temporary files to whoever cleans up after the platform."""
 

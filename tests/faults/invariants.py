@@ -5,7 +5,7 @@
 3. The counts reconcile: the shards planned are the shards done, and files and bytes are the sums of theirs.
 4. The repositories hold only what upstream truly published, under its name, byte for byte; every file has a record of
    how it came in, a file by URL its proof, and a lock that names it.
-5. Nothing waits for ever: no event in an outbox, no claim without an end, no temporary file.
+5. Nothing waits for ever: no event in an outbox, no claim without an end, no temporary file, no half of an upload.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _ENDED = ("run-completed", "run-failed")
 def problems(kit: Kit, round_: Round) -> list[str]:
     """What is wrong, each in a sentence; empty is what a round wants."""
     found = [each for run_id in round_.runs for each in of_run(kit, round_, run_id)]
-    return [*found, *repositories(kit), *_of_scratch(kit, round_)]
+    return [*found, *repositories(kit), *_of_scratch(kit, round_), *_of_store(kit)]
 
 
 # --- runs ---
@@ -168,6 +168,14 @@ def _of_scratch(kit: Kit, round_: Round) -> Iterator[str]:
         yield f"Temporary files are left: {sorted(left)}."
 
 
+def _of_store(kit: Kit) -> Iterator[str]:
+    """The registry's disk holds the content of its files and nothing else."""
+    named = {content[7:] for hashes in kit.system.stored().values() for content in hashes}
+    kept = {each.name for each in (kit.system.layout.registry / "blobs").glob("*/*")}
+    if kept != named:  # 5
+        yield f"The registry keeps {sorted(kept - named)} for no file, and lacks {sorted(named - kept)}."
+
+
 def waits(kit: Kit, round_: Round) -> str:
     """5: what has not come to rest yet, in words; empty once everything has."""
     if untold := [run_id for run_id in round_.runs if not ends_of(kit, run_id)]:
@@ -176,4 +184,6 @@ def waits(kit: Kit, round_: Round) -> str:
         return f"{len(left)} events in outboxes, {left[0]} first"
     if busy := kit.open_claims():
         return f"the claims {sorted(busy)}"
+    if staged := kit.staged():
+        return f"the uploads {sorted(staged)} of the registry"
     return ""

@@ -83,6 +83,12 @@ def tpu(kit: Kit, round_: Round, chance: random.Random) -> Fault:
     return Fault("kill tpu", work, (r"VM \S+ vanished before it reported",))
 
 
+def supervisor(kit: Kit, round_: Round, chance: random.Random) -> Fault:
+    """SIGKILL of the supervisor itself: what it has begun is over, and asked again of the next one must complete."""
+    after = 0.1 + chance.choice((chance.uniform(0, 3), chance.uniform(0, 12)))
+    return Fault(f"kill the supervisor after {after:.1f} s", lambda: None, falls=after)
+
+
 def pause(kit: Kit, round_: Round, chance: random.Random) -> Fault:
     """SIGSTOP: a stage that stands still for longer than its lease, a service that does not answer."""
     victims = [
@@ -241,6 +247,7 @@ KINDS: Mapping[str, Make] = {
     "kill": kill,
     "machines": machines,
     "tpu": tpu,
+    "supervisor": supervisor,
     "pause": pause,
     "outage": outage,
     "cut": cut,
@@ -257,5 +264,15 @@ KINDS: Mapping[str, Make] = {
 }
 DISKS = ("disk", "store")
 """Kinds that need file systems of their own, which only root can mount."""
-WEIGHTS: Mapping[str, float] = {"machines": 0.4, "tpu": 0.3, "lie": 1.5, "kill": 1.5, "cut": 1.5}
+ALONE = "supervisor"
+"""The kind that has a round for itself: the others are done to a platform that is up."""
+WEIGHTS: Mapping[str, float] = {
+    "machines": 0.4,
+    "tpu": 0.3,
+    "supervisor": 0.3,
+    "calendar": 0.5,
+    "lie": 1.5,
+    "kill": 1.5,
+    "cut": 1.5,
+}
 """How often a kind is taken; 1 where nothing stands here."""

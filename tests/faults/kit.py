@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import random
 import threading
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
+
+import httpx
 
 from functions.local import metadata
 from shared.emulators.tokens import load_key
@@ -24,11 +27,11 @@ from tests.chain import goods, world
 from tests.chain.echo import Echo
 from tests.chain.system import System
 from tests.chain.world import World
-from tests.faults import instance, invariants
-from tests.faults.fault import Fault
-from tests.faults.kinds import DISKS, KINDS, WEIGHTS
+from tests.faults import fall, instance, invariants
+from tests.faults.kinds import ALONE, DISKS, KINDS, WEIGHTS
 from tests.faults.lies import Routes
 from tests.faults.relay import Relay
+from tests.faults.rounds import Heard, Round, Told
 from tests.faults.tokens import Metadata
 from tests.faults.twins import Twin
 from tests.faults.volume import Volume
@@ -43,55 +46,9 @@ _START, _SCRATCH, _STORE = 300, 24, 1024
 """Megabytes: what a platform wants to see before it begins, what its temporary files have then, and its registry."""
 _DEATHS, _WINDOW = 3, 31.0
 """The supervisor takes a part that dies five times in thirty seconds for broken, and ends."""
+_VALID = timedelta(days=1)
+"""Of each round's Release: shorter than the policy takes advisories for new."""
 _RESOLVER_CACHE = "package-dmz-resolver"
-
-
-@dataclass
-class Round:
-    """Some runs, and what happens to them."""
-
-    number: int
-    install: str
-    apt: list[str]
-    files: dict[str, bytes]
-    """What upstream has for this round: path to content."""
-    pages: dict[str, str]
-    """Index pages of this round's packages: path to the package's name."""
-    scratch_before: set[str]
-    runs: list[str] = field(default_factory=list)
-    faults: list[Fault] = field(default_factory=list)
-    over: threading.Event = field(default_factory=threading.Event)
-
-    def rest(self, seconds: float) -> None:
-        """Until then, or until the round is over."""
-        self.over.wait(seconds)
-
-    def words(self, path: str) -> tuple[str, ...]:
-        """One of these stands in a reason that is about the file."""
-        name = path.rsplit("/", 1)[-1]
-        if name in ("InRelease", "Packages.xz"):
-            return ("InRelease", "Packages", "trixie")
-        return (name, name.split("-")[0].split("_")[0])
-
-
-@dataclass(frozen=True)
-class Told:
-    """How a round went."""
-
-    number: int
-    faults: Sequence[str]
-    ends: Sequence[str]
-    """Of each run: `completed`, or `failed: ` and why."""
-    wrong: Sequence[str]
-    seconds: float
-
-
-@dataclass(frozen=True)
-class Heard:
-    """An event that was published."""
-
-    id: str
-    run_id: str
 
 
 class Kit:
@@ -109,7 +66,7 @@ class Kit:
         self._locks: dict[str, bytes] = {}
         self._deaths: dict[str, list[float]] = defaultdict(list)
         self._made_before: Counter[str] = Counter()
-        self._twins: dict[str, Twin] = {}
+        self.twins: dict[str, Twin] = {}
         self.rounds: dict[int, Round] = {}
 
     def __enter__(self) -> Kit:
@@ -128,7 +85,6 @@ class Kit:
                 self.truth[built.sha256] = built.filename
             self._mount(ending)
             self._start(ending)
-            self.bounded = self.bounded and self.scratch_disk.resize(_SCRATCH)
             self._ending = ending.pop_all()
         return self
 
@@ -136,22 +92,19 @@ class Kit:
         self._ending.close()
 
     def _start(self, ending: ExitStack) -> None:
-        up: list[System] = []
-
         def address(name: str) -> Callable[[], str]:
-            return lambda: up[0].up.addresses[name] if up else ""
+            return lambda: self.system.up.addresses[name] if self._is_up else ""
 
         self.relays = {name: Relay(address(name)) for name in ("firestore", "pubsub", "registry", "tpu")}
         self.relays["upstream"] = Relay(lambda: f"127.0.0.1:{self.world.port}")
-        for relay in self.relays.values():
-            ending.callback(relay.close)
-        at = {name: relay.address for name, relay in self.relays.items()}
+        key = self.directory / "state" / "token.key"
         self.metadata = {
-            stage: Metadata(stage, address(f"metadata-{stage}"), lambda: load_key(up[0].layout.token_key))
+            stage: Metadata(stage, address(f"metadata-{stage}"), lambda: load_key(key))
             for stage in SUBSCRIBERS
         }
-        for server in self.metadata.values():
-            ending.callback(server.close)
+        for served in (*self.relays.values(), *self.metadata.values()):
+            ending.callback(served.close)
+        at = {name: relay.address for name, relay in self.relays.items()}
         self.sources = self.directory / "sources"
         instance.write(
             self.sources,
@@ -166,19 +119,48 @@ class Kit:
                 for name, server in self.metadata.items()
             },
         )
+        ending.callback(self._down)
+        self.up()
+
+    def up(self) -> None:
+        """A platform, in the place of the one before if there was one."""
+        self._is_up = False
+        if self.bounded:
+            self.scratch_disk.resize(_START)
+        upstream = self.relays["upstream"].address
         self.system = System.start(
             self.directory / "state",
             self.world,
             self.sources,
             DMZ_SHARD_BYTES="4000000",  # a shard for each wheel: its size is not known before
-            DMZ_PYTHON_INDEX=f"http://{at['upstream']}/simple/",
-            DMZ_DEBIAN_MIRROR=f"http://{at['upstream']}/debian",
-            DMZ_DEBIAN_SECURITY_MIRROR=f"http://{at['upstream']}/security",
+            DMZ_PYTHON_INDEX=f"http://{upstream}/simple/",
+            DMZ_DEBIAN_MIRROR=f"http://{upstream}/debian",
+            DMZ_DEBIAN_SECURITY_MIRROR=f"http://{upstream}/security",
         )
-        ending.callback(self.system.stop)
-        up.append(self.system)
+        self._is_up = True
+        self.bounded = self.bounded and self.scratch_disk.resize(_SCRATCH)
+        self._deaths.clear()
         chance = random.Random(self.seed)  # noqa: S311 - to be repeated, not to be secret
-        self.echo = ending.enter_context(Echo(self.system.up, chance, times=0, idle=0.3))
+        self.echo = Echo(self.system.up, chance, times=0, idle=0.3)
+        self._listening = ExitStack()
+        self._listening.enter_context(self.echo)
+
+    def end_echo(self) -> None:
+        """Before the broker goes that it listens to."""
+        self._listening.close()
+
+    def end_twin(self, stage: str) -> None:
+        """SIGKILL; the next one that is asked for is a new one."""
+        self.twins.pop(stage).close()
+
+    def _down(self) -> None:
+        """In order, whatever has happened."""
+        for stage in list(self.twins):
+            self.end_twin(stage)
+        if self._is_up:
+            with contextlib.suppress(httpx.HTTPError):
+                self.end_echo()
+            self.system.stop()
 
     # --- a round ---
 
@@ -193,27 +175,37 @@ class Kit:
         round_.faults = [KINDS[kind](self, round_, chance) for kind in kinds]
         threads = [threading.Thread(target=fault.work, daemon=True) for fault in round_.faults]
         for id in [f"{self.seed}-{number}-{one}" for one in range(chance.choice((1, 1, 2)))]:
-            fields = {"install": round_.install, "apt": round_.apt, "install_minutes": 1}
-            round_.runs.append(self.system.request(id, **fields))
+            round_.asked.append(id)
+            round_.runs.append(self.request(round_, id))
         for thread in threads:
             thread.start()
-        wrong = self._ended(round_)
+        falls = max(each.falls for each in round_.faults)
+        wrong = fall.fall(self, round_, falls) if falls else []
+        wrong = wrong or self._ended(round_)
         round_.over.set()
         for thread in threads:
             thread.join(30)
         self.calm()
+        if failure := self.system.started.failure():
+            wrong = wrong or [f"The platform has ended: {failure}"]
         wrong = wrong or self._at_rest(round_)
+        told = [fault.what for fault in round_.faults]
+        if self.system.started.failure():
+            return Told(number, told, [], wrong, time.monotonic() - began)
         wrong += list(invariants.repositories(self)) if wrong else invariants.problems(self, round_)
         ends = [_end(self.system.get("runs", run_id)) for run_id in round_.runs]
-        told = [fault.what for fault in round_.faults]
         return Told(number, told, ends, wrong, time.monotonic() - began)
+
+    def request(self, round_: Round, id: str) -> str:
+        """Asks for a run of the round's workload; the run's id."""
+        return self.system.request(id, install=round_.install, apt=round_.apt, install_minutes=1)
 
     def _kinds(self, chance: random.Random) -> list[str]:
         found: list[str] = []
         for _ in range(chance.choice((1, 1, 2, 3))):
             left = [kind for kind in self.only if kind not in found and (kind not in DISKS or self.bounded)]
             found += chance.choices(left, [WEIGHTS.get(kind, 1.0) for kind in left]) if left else []
-        return found
+        return [ALONE] if ALONE in found else found
 
     def _goods(self, number: int, chance: random.Random) -> Round:
         """New files, so that something has to be brought."""
@@ -227,7 +219,7 @@ class Kit:
             names.append(name)
         deb = goods.Deb(f"dmz-round{number}", "1.0-1")
         debs = (world.LIBRARY, world.PROGRAM, deb)
-        goods.publish_suite(self.world.web, self.world.signer, "/debian", "trixie", debs)
+        goods.publish_suite(self.world.web, self.world.signer, "/debian", "trixie", debs, valid=_VALID)
         files |= {f"/debian/{one.pool}": one.built.content for one in debs[2:]}
         for name in ("InRelease", "main/binary-amd64/Packages.xz"):
             path = f"/debian/dists/trixie/{name}"
@@ -284,11 +276,10 @@ class Kit:
             self.system.kill(name)
 
     def twin(self, stage: str) -> Twin:
-        """The second instance of a stage; it stays for later rounds."""
-        if stage not in self._twins:
-            made = self._twins[stage] = Twin(self.system, stage, self.sources)
-            self._ending.callback(made.close)
-        return self._twins[stage]
+        """The second instance of a stage; it stays for later rounds, unless it is ended."""
+        if stage not in self.twins:
+            self.twins[stage] = Twin(self.system, stage, self.sources)
+        return self.twins[stage]
 
     def calm(self) -> None:
         """Nothing is injected any more."""
@@ -296,7 +287,7 @@ class Kit:
             served.calm()
         for stage in SUBSCRIBERS:
             instance.set_clock(self.sources, stage, 0.0)
-        for twin in self._twins.values():
+        for twin in self.twins.values():
             twin.set_clock(0.0)
         self.routes.lies.clear()
         self.echo.times = 0
@@ -323,6 +314,10 @@ class Kit:
 
     def open_claims(self) -> list[str]:
         return [key for stage in SUBSCRIBERS for key in self.system.claims(stage, done=False)]
+
+    def staged(self) -> set[str]:
+        """Uploads that the registry has a part of."""
+        return {each.name for each in (self.system.layout.registry / "staging").iterdir()}
 
     def scratch_files(self) -> set[str]:
         if not self.scratch.exists():
