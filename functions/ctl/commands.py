@@ -89,8 +89,8 @@ def status(layout: Layout, *, as_json: bool = False) -> int:
         )
         for name, pid in found.pids.items():
             print(f"  {name:<10} {found.addresses.get(name, ''):<22} process {pid}")
-        for said in found.notices:
-            print(said)
+        for notice in found.notices:
+            print(notice)
     connection = connect(found)
     said = {"name": found.name, "pid": found.pid, "policy": found.policy, "advisories": judged}
     return _print(Fleet(connection.documents, (connection.vms,), paid=False), as_json, {"platform": said})

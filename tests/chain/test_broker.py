@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from functions.local import platform
 from shared import journal
 from shared.events import REPORTS, run_id_of
@@ -21,6 +24,10 @@ def published(system: System, topic: str) -> list[journal.Message]:
     return [each for each in journal.messages(system.layout.journal) if each.topic == topic]
 
 
+def until(check: Callable[[str], Any], name: str) -> None:
+    eventually(lambda: check(name), name)
+
+
 def notices(system: System) -> list[str]:
     found = platform.read(system.layout.platform)
     return found.notices if found else []
@@ -29,16 +36,18 @@ def notices(system: System) -> list[str]:
 def test_a_run_completes_though_every_kind_of_event_was_lost_once(system: System) -> None:
     run_id = run_id_of("broker")
     for number, (stage, topic) in enumerate(MOMENTS):
-        if topic in REPORTS:  # a stage that is paused before it asks for its VM would never get a report
-            eventually(lambda stage=stage: vm_name(stage, run_id) in system.vms(), topic)
-            eventually(lambda stage=stage: not system.claims(stage, done=False), topic)
+        if topic in REPORTS:  # a stage that is stopped before it asks for its VM would never get a report
+            until(
+                lambda name: name in system.vms(), vm_name("outer" if stage == "outer" else "inner", run_id)
+            )
+            until(lambda name: not system.claims(name, done=False), stage)
         with system.paused(stage):
             if topic == "run-requested":
                 system.request("broker")
-            eventually(lambda topic=topic: published(system, topic), topic)
+            until(lambda name: published(system, name), topic)
             system.kill("pubsub")
             system.kill(stage)  # what was pushed to it is lost as well
-        eventually(lambda number=number: len(notices(system)) > number, "the sentence about it")
+        until(lambda _: len(notices(system)) > number, "the sentence about it")  # noqa: B023 - called at once
     run = system.ended(run_id)
     assert run["state"] == "completed", run
     created = system.creations()
