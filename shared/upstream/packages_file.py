@@ -21,6 +21,7 @@ from shared.ports.upstream import Archive
 
 _SOURCE = re.compile(r"([a-z0-9][a-z0-9+.-]+)(?: \(([^()\s]+)\))?", re.ASCII)
 _SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
+_SIZE = re.compile(r"[0-9]{1,12}", re.ASCII)
 _FILENAME = re.compile(r"(?:[A-Za-z0-9_][A-Za-z0-9.+~_:%-]*/)*[A-Za-z0-9_][A-Za-z0-9.+~_:%-]*\.deb", re.ASCII)
 
 
@@ -110,8 +111,7 @@ def _archive(file: PackagesFile, stanza: bytes) -> Archive:
         sound = (
             source is not None
             and _SHA256.fullmatch(sha256)
-            and size.isascii()
-            and size.isdigit()
+            and _SIZE.fullmatch(size)
             and _FILENAME.fullmatch(filename)
         )
     except ValueError:

@@ -8,6 +8,7 @@ Checks:
    has no suite to name: there the key and the address are all.
 2. Its Date is not in the future, and its Valid-Until, where it has one, has not passed.
 3. It lists the component's Packages file with sha256 and size; MD5 and SHA-1 are never read.
+4. No field that is read here stands there twice, in whatever case: names of fields are alike in any (deb822(5)).
 """
 
 from __future__ import annotations
@@ -23,6 +24,10 @@ from shared.errors import Permanent
 from shared.model.value import printable
 
 _SKEW = timedelta(minutes=10)
+_READ = {
+    name.lower(): name
+    for name in ("Origin", "Suite", "Codename", "Date", "Valid-Until", "Acquire-By-Hash", "SHA256")
+}
 _ENTRY = re.compile(r" ([0-9a-f]{64}) +([0-9]{1,12}) +([!-~]+)", re.ASCII)
 
 
@@ -53,7 +58,7 @@ def read(signed_text: bytes, origin: str, field: str, suite: str, now: datetime,
     `origin` empty: whatever it calls itself. `suite` empty: the repository is flat.
     """
     try:
-        fields, listed = _fields(signed_text.decode("utf-8"))
+        fields, listed = _fields(signed_text.decode("utf-8"), what)
     except UnicodeDecodeError as error:
         raise Permanent(f"{what} is not UTF-8 text.") from error
     named = field or ("Codename" if fields.get("Codename") == suite else "Suite")
@@ -87,15 +92,19 @@ def packages(release: ReleaseFile, component: str, architecture: str, what: str)
     raise Permanent(f"{what} lists no Packages file{whose} with a sha256.")
 
 
-def _fields(text: str) -> tuple[dict[str, str], dict[str, Listed]]:
+def _fields(text: str, what: str) -> tuple[dict[str, str], dict[str, Listed]]:
     fields: dict[str, str] = {}
     listed: dict[str, Listed] = {}
     section = ""
-    for line in text.splitlines():
+    # No splitlines: what Python takes for the end of a line beside that ends none for apt.
+    for line in text.split("\n"):
         if not line.startswith(" "):
-            section, _, value = line.partition(":")
-            fields.setdefault(section, value.strip())
-        elif section == "SHA256" and (entry := _ENTRY.fullmatch(line)):
+            name, _, value = line.partition(":")
+            section = _READ.get(name.strip().lower(), name)
+            if section in fields and section in _READ.values():  # 4
+                raise Permanent(f"{what} has the field {section} twice; it is refused.")
+            fields[section] = value.strip()
+        elif section == "SHA256" and (entry := _ENTRY.fullmatch(line.rstrip())):
             listed[entry[3]] = Listed(entry[3], entry[1], int(entry[2]))
     return fields, listed
 

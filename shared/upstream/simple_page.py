@@ -36,6 +36,8 @@ _URL = re.compile(r"https?://[A-Za-z0-9.-]+(?::[0-9]+)?/[!-~]{1,2000}", re.ASCII
 _UPLOADED = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,9})?Z", re.ASCII)
 _MAX_REASON = 500
 _LARGEST = 1 << 40
+_OPEN = 50
+"""Tags that begin before one ends: html.parser looks for the end of each again, in time that grows with the square."""
 _FILENAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+!~-]{0,254}", re.ASCII)
 
 
@@ -216,6 +218,11 @@ def _plain_anchors(text: str) -> tuple[str, list[_Anchor]]:
     return _PLAIN_ANCHOR.sub(take, text), anchors
 
 
+def _check_tags(text: str) -> None:
+    if any(part.count("<") > _OPEN for part in text.split(">")):
+        raise ValueError("tags begin in it that do not end")
+
+
 def _attributes(anchor: _Anchor) -> Mapping[str, str | None]:
     if isinstance(anchor, str):
         return {key: unescape(value) for key, value in _PLAIN_ATTRIBUTE.findall(anchor)}
@@ -226,16 +233,17 @@ def _from_html(url: str, body: bytes) -> Listing:
     parser = _Anchors()
     try:
         rest, plain = _plain_anchors(body.decode("utf-8", "replace"))
+        _check_tags(rest)
         parser.feed(rest)
         parser.close()
-    except (AssertionError, ValueError) as error:  # html.parser on a malformed declaration
+        base = urljoin(url, parser.base)
+    except (AssertionError, ValueError) as error:  # html.parser on a malformed declaration, urljoin on no URL
         raise Permanent(f"The index page {url} is not HTML: {printable(str(error), 120)}.") from error
     if parser.version.partition(".")[0] != "1":  # 1
         raise Permanent(f"The index page {url} is not version 1 of the simple API.")
     anchors: list[_Anchor] = [*plain, *parser.anchors]
     if not anchors and b"<html" not in body[:4096].lower():  # 1
         raise Permanent(f"The index page {url} says that it is HTML but holds none.")
-    base = urljoin(url, parser.base)
     return Listing(url, anchors, _html_filename, lambda anchor: _html_file(base, anchor))
 
 

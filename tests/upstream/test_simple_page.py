@@ -105,6 +105,8 @@ def test_an_index_on_loopback_may_serve_files_without_tls() -> None:
         ("", html(""), "neither PEP 691 JSON nor HTML"),
         ("text/html", b"\x00\x01\x02 not a page", "says that it is HTML but holds none"),
         ("text/html", html("", '<meta name="pypi:repository-version" content="2.0">'), "not version 1"),
+        ("text/html", html('<a href="x">x</a>', '<base href="http://[x">'), "is not HTML"),
+        ("text/html", html("<a " * 100_000), "is not HTML"),
         ("text/html", html('<a href="demo-1.0.tar.gz">x</a>'), "none with a sha256"),
         (JSON, b"{", "not PEP 691 JSON"),
         (JSON, b"[]", "not PEP 691 JSON"),
