@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import zipfile
+from typing import Any
 
+from shared.errors import Transient
 from shared.guest import record
 from shared.held_files import RECORDS, record_id
 from shared.ports.store import Document
@@ -40,3 +42,25 @@ def stock(world: World, where: str = WHERE) -> None:
 
 def noted(world: World) -> Document:
     return world.store.get(RECORDS, record_id(REPOSITORY, CIRCLECI.sha256)) or {}
+
+
+class Dark:
+    """The index, of which nobody learns of attestations as long as it is dark."""
+
+    def __init__(self) -> None:
+        self.now = False
+        self._port: Any = None
+
+    def through(self, name: str, port: Any) -> Any:
+        if name != "index":
+            return port
+        self._port = port
+        return self
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._port, name)
+
+    def provenance(self, filename: str, url: str) -> Any:
+        if self.now:
+            raise Transient("It does not answer.")
+        return self._port.provenance(filename, url)

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 
 from shared.attested import publishers
-from shared.errors import Transient
 from shared.held_files import RECORDS, record_id
 from shared.model.policy import AttestedRule, WorkloadRules
 from shared.ports.store import Put
-from tests.stages.published import NAME, REPOSITORY, WHERE, noted, stock
+from tests.stages.published import NAME, REPOSITORY, WHERE, Dark, noted, stock
 from tests.stages.refreshing import alarms, evictions, offer, refresh
 from tests.stages.world import WORKLOAD, World
 from tests.upstream.attested import CIRCLECI, GITHUB
@@ -157,29 +155,16 @@ def test_a_stray_is_not_given_a_record(before: World) -> None:
 
 
 def test_an_index_that_does_not_answer_is_asked_again(make: Callable[..., World]) -> None:
-    dark: list[str] = []
-
-    class Dark:
-        def __init__(self, port: Any) -> None:
-            self._port = port
-
-        def __getattr__(self, name: str) -> Any:
-            return getattr(self._port, name)
-
-        def provenance(self, filename: str, url: str) -> Any:
-            if dark:
-                raise Transient("It does not answer.")
-            return self._port.provenance(filename, url)
-
-    world = make(through=lambda name, port: Dark(port) if name == "index" else port)
+    dark = Dark()
+    world = make(through=dark.through)
     stock(world, "")
     world.request()
     offer(world, NAME, provenance=WHERE)
-    dark.append("now")
+    dark.now = True
     refresh(world, "one")
     assert "publishers" not in noted(world)
     assert len(alarms(world, "no-data")) == 1
-    dark.clear()
+    dark.now = False
     refresh(world, "two")
     assert alarms(world, "no-data") == []
     assert publishers(noted(world)) == (CIRCLECI.publisher,)

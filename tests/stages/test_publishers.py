@@ -19,7 +19,7 @@ from shared.errors import Transient
 from shared.held_files import RECORDS, record_id
 from shared.model.value import sha256
 from shared.ports.store import Put
-from tests.stages.published import NAME, REPOSITORY, WHERE, noted, stock
+from tests.stages.published import NAME, REPOSITORY, WHERE, Dark, noted, stock
 from tests.stages.refreshing import alarms, evictions, offer, refresh
 from tests.stages.world import World
 from tests.support.claims import environment, python
@@ -174,33 +174,20 @@ def test_written_otherwise_it_is_the_same(held: World) -> None:
 
 
 def test_an_index_that_does_not_answer_neither_sounds_nor_ends_an_alarm(make: Callable[..., World]) -> None:
-    dark: list[str] = []
-
-    class Dark:
-        def __init__(self, port: Any) -> None:
-            self._port = port
-
-        def __getattr__(self, name: str) -> Any:
-            return getattr(self._port, name)
-
-        def provenance(self, filename: str, url: str) -> Any:
-            if dark:
-                raise Transient("It does not answer.")
-            return self._port.provenance(filename, url)
-
-    world = make(through=lambda name, port: Dark(port) if name == "index" else port)
+    dark = Dark()
+    world = make(through=dark.through)
     stock(world)
     world.request()
-    dark.append("now")
+    dark.now = True
     refresh(world, "one")
     assert alarms(world, "attestation") == []
     (alarm,) = alarms(world, "no-data")
     assert "1 held files" in alarm["message"]
-    dark.clear()
+    dark.now = False
     world.market.contents[WHERE] = b"gone bad"
     refresh(world, "two")
     assert alarms(world, "no-data") == []
-    dark.append("again")
+    dark.now = True
     refresh(world, "three")
     assert len(alarms(world, "attestation")) == 1
 
