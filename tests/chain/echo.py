@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +17,10 @@ from shared.events import TYPES
 COPY = "echo"
 """Attribute of a copy: an echo is not echoed."""
 Message = dict[str, Any]
+
+
+class _Gone(Exception):
+    """There is no such topic or subscription (any more)."""
 
 
 @dataclass
@@ -40,8 +45,7 @@ class Echo:
         for topic in TYPES:
             if topic == "sweep-requested":
                 continue
-            content = {"topic": f"projects/{self.up.project}/topics/{topic}", "ackDeadlineSeconds": 60}
-            self._call("PUT", f"subscriptions/echo--{topic}", content)
+            self._subscribe(topic)
             self._start(self._listen, topic)
         return self
 
@@ -50,7 +54,8 @@ class Echo:
         for thread in self._threads:
             thread.join(20)
         for topic in {topic for topic, _ in self.heard}:
-            self._call("DELETE", f"subscriptions/echo--{topic}")
+            with suppress(_Gone, httpx.HTTPError):
+                self._call("DELETE", f"subscriptions/echo--{topic}")
         self._client.close()
 
     def repeat(self) -> None:
@@ -65,13 +70,29 @@ class Echo:
         self._threads.append(thread)
         thread.start()
 
+    def _subscribe(self, topic: str) -> None:
+        content = {"topic": f"projects/{self.up.project}/topics/{topic}", "ackDeadlineSeconds": 60}
+        self._call("PUT", f"subscriptions/echo--{topic}", content)
+
     def _listen(self, topic: str) -> None:
+        while not self._stop.is_set():
+            try:
+                self._hear(topic)
+            except (_Gone, httpx.HTTPError):  # a broker that died knows nobody who listened
+                self._stop.wait(self.idle)
+                with suppress(_Gone, httpx.HTTPError):
+                    self._subscribe(topic)
+
+    def _hear(self, topic: str) -> None:
         name = f"subscriptions/echo--{topic}"
         while not self._stop.is_set():
             wish = {"maxMessages": 10, "returnImmediately": True}
-            received = self._call("POST", f"{name}:pull", wish).get("receivedMessages", [])
-            if received:
-                self._call("POST", f"{name}:acknowledge", {"ackIds": [one["ackId"] for one in received]})
+            try:
+                received = self._call("POST", f"{name}:pull", wish).get("receivedMessages", [])
+                if received:
+                    self._call("POST", f"{name}:acknowledge", {"ackIds": [one["ackId"] for one in received]})
+            except httpx.TransportError:  # what was not acknowledged comes again
+                received = []
             for one in received:
                 message = one["message"]
                 if COPY not in message.get("attributes", {}):
@@ -86,10 +107,13 @@ class Echo:
 
     def _publish(self, topic: str, message: Message) -> None:
         copy = {"data": message.get("data", ""), "attributes": {**message.get("attributes", {}), COPY: "1"}}
-        self._call("POST", f"topics/{topic}:publish", {"messages": [copy]})
+        with suppress(_Gone, httpx.HTTPError):  # it is a copy
+            self._call("POST", f"topics/{topic}:publish", {"messages": [copy]})
 
     def _call(self, method: str, path: str, content: Any = None) -> dict[str, Any]:
         answer = self._client.request(method, path, json=content)
+        if answer.status_code == 404:
+            raise _Gone(path)
         assert answer.status_code == 200, answer.text
         found: dict[str, Any] = answer.json()
         return found
