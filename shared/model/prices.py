@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import datetime
 from decimal import Decimal
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated
@@ -105,8 +106,16 @@ class Prices(Value):
 
 def read(path: str) -> Prices:
     """The list at `path`, or the one that comes with the project if that is empty; Permanent with line and mistake."""
-    needs = "currency, date, url and prices"
-    return yaml_file.read(Path(path) if path else BUILT_IN, Prices, "price list", needs)
+    return _read(Path(path)) if path else _built_in()
+
+
+@cache  # every request for a run asks for it
+def _built_in() -> Prices:
+    return _read(BUILT_IN)
+
+
+def _read(path: Path) -> Prices:
+    return yaml_file.read(path, Prices, "price list", "currency, date, url and prices")
 
 
 def region(zone: str) -> str:
