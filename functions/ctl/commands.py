@@ -80,6 +80,8 @@ def status(layout: Layout, *, as_json: bool = False) -> int:
         if as_json:
             print(json.dumps({"platform": None, "vms": [], "unreachable": [], "runs": []}))
         else:
+            if why := platform.ended(layout):
+                print(f"The last platform ended by itself: {why}")
             print("The platform is not up; start it with ./dmz up, or run a workload with ./dmz run.")
         return 3
     judged = found.advisories_name or found.advisories

@@ -199,7 +199,13 @@ class _Run:
             self._say(said)
         if self._started and (failure := self._started.failure()):
             return failure
-        return _gone(up) or self._services.failure
+        return self._gone(up) or self._services.failure
+
+    def _gone(self, up: Platform) -> str:
+        if up.alive:
+            return ""
+        why = platform.ended(self._request.layout)
+        return why or "The platform was ended while the run was under way; run it again."
 
     def _waiting(self) -> Iterator[Line]:
         """Before anything is known of the run."""
@@ -212,7 +218,7 @@ class _Run:
             self._run_id, self._workload.name, up.name, self._platform_seconds, seconds, time.time()
         )
         try:
-            verdicts, lock = unless(lambda: _gone(up), lambda: (follower.verdicts(), follower.lock()))
+            verdicts, lock = unless(lambda: self._gone(up), lambda: (follower.verdicts(), follower.lock()))
             return report(facts, follower.run, verdicts, lock, why)
         except DmzError as error:
             return report(facts, follower.run, None, None, why or str(error))
@@ -221,7 +227,7 @@ class _Run:
         """What the run's VMs have cost; empty if the platform cannot say it any more."""
         kept = self._request.keep and made.state == "completed" and follower.run.get("after") == "keep"
         try:
-            records = unless(lambda: _gone(up), follower.records)
+            records = unless(lambda: self._gone(up), follower.records)
             return bill.spent(follower.run, records, time.time(), _PAID, kept)
         except DmzError:
             return ""
@@ -241,7 +247,7 @@ class _Run:
                 Records(connection.documents, connection.blobs), publisher(LOCAL, self._request.layout)
             )
             follower.run = unless(
-                lambda: _gone(up), lambda: cancelled(desk, self._run_id, self._heard.why, told)
+                lambda: self._gone(up), lambda: cancelled(desk, self._run_id, self._heard.why, told)
             )
         except DmzError as error:
             print(f"dmz: the run could not be cancelled: {error}", file=sys.stderr)
@@ -287,10 +293,6 @@ class _Run:
 
 _PAID = False
 """Here everything runs on this machine."""
-
-
-def _gone(up: Platform) -> str:
-    return "" if up.alive else "The platform was ended while the run was under way; run it again."
 
 
 _NO_EMULATORS = (

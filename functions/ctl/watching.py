@@ -36,7 +36,7 @@ def watched(
 
     def trouble() -> str:
         if not cloud and platform.read(layout.platform) is None:
-            return "The platform was ended while the run was under way."
+            return platform.ended(layout) or "The platform was ended while the run was under way."
         if not follower.run and time.monotonic() > deadline:
             return (
                 f"The run {run_id} has not begun within {_UNHEARD:.0f} s: see ./dmz dead-letters, whether its request "

@@ -99,8 +99,8 @@ class Children:
             child.deaths = [when for when in child.deaths if now - when < _WINDOW] + [now]
             if not child.program.restart:
                 raise Permanent(
-                    f"{self._ended(child)} What it held in memory is lost, so the platform ends. "
-                    f"{self._quote(child.program)}"
+                    f"{self._ended(child)} What it held in memory is lost, so the platform ends, and its runs "
+                    f"with it: run the workload again. {self._quote(child.program)}"
                 )
             if len(child.deaths) >= _DEATHS:
                 raise Permanent(

@@ -72,6 +72,11 @@ class Layout:
         """Written when everything answers, removed at the end."""
         return self.home / "platform.json"
 
+    @property
+    def ended(self) -> Path:
+        """Why the last platform ended by itself; not there if it did not."""
+        return self.home / "ended"
+
     def prepare(self) -> None:
         """Make the directories; Permanent if that is not possible."""
         for directory in (

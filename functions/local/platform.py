@@ -6,8 +6,10 @@ import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from functions.local.layout import Layout
 from functions.local.processes import Process
 from shared.errors import Permanent
+from shared.model.value import printable
 
 
 @dataclass(frozen=True)
@@ -57,3 +59,11 @@ def read(path: Path) -> Platform | None:
     except (OSError, ValueError, TypeError) as error:
         raise Permanent(f"{path} cannot be read ({error}); delete it and run ./dmz down.") from error
     return platform if platform.alive else None
+
+
+def ended(layout: Layout) -> str:
+    """Why the last platform of this state directory ended by itself; empty if it did not."""
+    try:
+        return printable(layout.ended.read_text(errors="replace").strip(), 2000)
+    except OSError:
+        return ""

@@ -67,6 +67,7 @@ class Supervisor:
         self._layout.prepare()
         with alone(self._layout):
             leftovers.remove(self._layout)
+            self._layout.ended.unlink(missing_ok=True)
             ports = choose(_names(), project.port_base(self._choice.environment))
             trusted = trust(self._layout)
             trusted.prepare()
@@ -90,6 +91,9 @@ class Supervisor:
             recovery = Recovery(self._layout, environment)
             try:
                 self._up(children, recovery, broker, ports, settings, key)
+            except DmzError as error:
+                self._layout.ended.write_text(f"{error}\n")
+                raise
             finally:
                 self._layout.platform.unlink(missing_ok=True)
                 recovery.stop()

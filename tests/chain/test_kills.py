@@ -244,7 +244,25 @@ def gone(environment: dict[str, str]) -> Callable[[], bool]:
     return lambda: not leftovers.processes(home) and not leftovers.mounts(home)
 
 
-def test_nothing_survives_the_launcher_or_the_supervisor_and_the_next_run_works(
+def without_the_store(running: subprocess.Popen[str], environment: dict[str, str]) -> None:
+    """The Firestore emulator dies: one sentence says what happened and what to do, also to who asks afterwards."""
+    up = platform.read(layout(environment).platform)
+    assert up
+    os.kill(up.pids["firestore"], signal.SIGKILL)
+    said, errors = running.communicate(timeout=PATIENCE)
+    sentence = (
+        "The Firestore emulator was ended by signal 9. What it held in memory is lost, so the platform ends, and its "
+        "runs with it: run the workload again."
+    )
+    assert (running.returncode, sentence in " ".join(said.split())) == (1, True), said
+    assert "Traceback" not in said + errors
+    assert gone(environment)()
+    status = (os.fspath(CHECKOUT / "dmz"), "status")
+    asked = subprocess.run(status, env=environment, capture_output=True, text=True, check=False)
+    assert (asked.returncode, sentence in asked.stdout) == (3, True), asked.stdout
+
+
+def test_nothing_survives_the_launcher_the_supervisor_or_the_store_and_the_next_run_works(
     places: tuple[dict[str, str], list[str]],
 ) -> None:
     environment, command = places
@@ -260,6 +278,8 @@ def test_nothing_survives_the_launcher_or_the_supervisor_and_the_next_run_works(
         assert "The platform" in said + errors
         assert "Traceback" not in said + errors
         eventually(gone(environment), "the end of what a killed supervisor has started")
+    with begun(environment, command) as running:
+        without_the_store(running, environment)
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 0, done.stdout + done.stderr
     assert gone(environment)()

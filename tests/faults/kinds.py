@@ -89,6 +89,18 @@ def supervisor(kit: Kit, round_: Round, chance: random.Random) -> Fault:
     return Fault(f"kill the supervisor after {after:.1f} s", lambda: None, falls=after)
 
 
+def broker(kit: Kit, round_: Round, chance: random.Random) -> Fault:
+    """SIGKILL of Pub/Sub's emulator, with everything that it holds: it is started again, and runs go on."""
+    pauses = [chance.expovariate(1 / 4) for _ in range(chance.choice((1, 1, 2, 3)))]
+
+    def work() -> None:
+        for each in pauses:
+            round_.rest(each)
+            kit.kill("pubsub")
+
+    return Fault(f"kill pubsub {len(pauses)}x", work)
+
+
 def pause(kit: Kit, round_: Round, chance: random.Random) -> Fault:
     """SIGSTOP: a stage that stands still for longer than its lease, a service that does not answer."""
     victims = [
@@ -248,6 +260,7 @@ KINDS: Mapping[str, Make] = {
     "machines": machines,
     "tpu": tpu,
     "supervisor": supervisor,
+    "broker": broker,
     "pause": pause,
     "outage": outage,
     "cut": cut,

@@ -19,6 +19,7 @@ from urllib.parse import unquote
 import httpx
 
 from functions.local import metadata
+from shared import journal
 from shared.emulators.tokens import load_key
 from shared.events import SUBSCRIBERS
 from shared.machines import vm_name
@@ -303,10 +304,17 @@ class Kit:
         return _Counted(counted)
 
     def heard(self, topics: Collection[str]) -> Iterator[Heard]:
-        for topic, message in list(self.echo.heard):
+        """What was published: as it came, and as it was written down, as a broker that dies takes some with it."""
+        came = [
+            (topic, base64.b64decode(message["data"]), message["attributes"])
+            for topic, message in list(self.echo.heard)
+        ]
+        noted = [
+            (each.topic, each.body, each.attributes) for each in journal.messages(self.system.layout.journal)
+        ]
+        for topic, body, attributes in (*came, *noted):
             if topic in topics:
-                data = json.loads(base64.b64decode(message["data"]))
-                yield Heard(message["attributes"]["ce-id"], data.get("run_id", ""))
+                yield Heard(attributes["ce-id"], json.loads(body).get("run_id", ""))
 
     def outbox(self) -> list[str]:
         left = self.system.connection.documents.stale_outbox(time.time() + 1e5)  # type: ignore[attr-defined]
