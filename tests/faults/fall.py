@@ -41,6 +41,7 @@ def fall(kit: Kit, round_: Round, after: float) -> list[str]:
     deadline = time.monotonic() + _GONE
     while left := _left(home, machines, namespaces):  # 1
         if time.monotonic() > deadline:
+            leftovers.remove(kit.system.layout)
             return [f"The supervisor was killed, and {_GONE:.0f} s later there is still {left}."]
         time.sleep(0.1)
     try:
