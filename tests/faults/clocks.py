@@ -56,6 +56,7 @@ def calendar(kit: Kit, round_: Round, chance: random.Random) -> Fault:
         r"in the future; check this machine's clock",
         r"the advisory data is of \S+, older than the policy's",
         r"VM \S+ (was silent too long|vanished before it reported)",
+        r"The run is stuck in the stage \w+: it has not ended within \d+ minutes",
     )
     return Fault(f"calendar of {' '.join(stages)} {days:+.1f} days", work, marks)
 

@@ -199,7 +199,15 @@ def disk(kit: Kit, round_: Round, chance: random.Random) -> Fault:
 
 def store(kit: Kit, round_: Round, chance: random.Random) -> Fault:
     """The registry's disk is full, from the moment that something is uploaded or before, for some seconds."""
-    left = [chance.choice((0, 4096, 20_480, int(2 ** chance.uniform(12, 21)))) for _ in range(4)]
+    # Room for nothing, for a part of a file, for a file and not for what is noted about it.
+    whole = [(len(content) | 4095) + 1 for content in round_.files.values()]
+    rooms = (
+        0,
+        4096,
+        int(2 ** chance.uniform(12, 21)),
+        *(size + 4096 * extra for size in whole for extra in (0, 2)),
+    )
+    left = [chance.choice(rooms) for _ in range(4)]
     met = chance.random() < 0.8
     times = [(chance.expovariate(1 / 2), chance.uniform(0.5, 6)) for _ in left]
 
