@@ -39,6 +39,7 @@ from shared.ports.store import (
     checked_id,
     checked_key,
     is_held,
+    is_resting,
 )
 
 _CHUNK = 900_000
@@ -81,7 +82,7 @@ class FirestoreStore(_Client):
                 return Claim(key, "done", claim.attempt, claim.generation)
             if is_held(fields["until"], now, lease):
                 return claim
-            if is_held(fields.get("rests", 0), now, lease):
+            if is_resting(fields.get("rests", 0), now):
                 return Claim(key, "resting", claim.attempt, claim.generation)
             taken = {"until": now + lease, "generation": claim.generation + 1, "attempt": claim.attempt + 1}
             try:

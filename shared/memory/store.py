@@ -24,6 +24,7 @@ from shared.ports.store import (
     checked_id,
     checked_key,
     is_held,
+    is_resting,
 )
 
 
@@ -64,7 +65,7 @@ class MemoryStore:
                 return Claim(key, "done", held.attempt, held.generation)
             if is_held(held.until, now, lease):
                 return Claim(key, "busy", held.attempt, held.generation)
-            if is_held(held.rests, now, lease):
+            if is_resting(held.rests, now):
                 return Claim(key, "resting", held.attempt, held.generation)
             held.generation += 1
             held.attempt += 1

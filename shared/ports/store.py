@@ -12,6 +12,9 @@ from shared.model.value import Digest
 
 Document = dict[str, Any]
 
+_LONGEST_REST = 30.0
+"""Seconds."""
+
 
 @dataclass(frozen=True)
 class Claim:
@@ -106,6 +109,11 @@ def is_held(until: float, now: float, lease: float) -> bool:
     as the generation keeps the result of whoever may still be at work from counting twice.
     """
     return now < until <= now + 2 * lease
+
+
+def is_resting(until: float, now: float) -> bool:
+    """Whether a claim that was released rests; by a clock that is wrong, not for longer than any rest is."""
+    return now < until <= now + _LONGEST_REST
 
 
 class Store(Protocol):
