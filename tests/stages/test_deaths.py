@@ -14,7 +14,7 @@ from tests.stages.faults import Death, Fuse
 from tests.stages.test_run import outcome
 from tests.stages.world import World
 
-LEASE = 0.4
+LEASE = 0.8
 """Seconds: what the next delivery waits for after a death."""
 
 
