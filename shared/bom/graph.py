@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterator, Mapping
 from functools import lru_cache
 
 from packaging.markers import Marker, UndefinedEnvironmentName
-from packaging.requirements import InvalidRequirement, Requirement
+from packaging.requirements import InvalidRequirement
 from packaging.utils import canonicalize_name
 
 from shared.bom.approved import ApprovedSet
@@ -22,6 +22,7 @@ from shared.bom.parts import Json, root
 from shared.model.lock import LockedEnvironment, LockedPython
 from shared.model.manifest import Environment
 from shared.model.package import Package
+from shared.model.requirement import requirement
 
 _NAME = re.compile(r"\s*([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)", re.ASCII)
 _EXTRA = re.compile(r"""extra\s*==\s*['"]([A-Za-z0-9._-]+)['"]""", re.ASCII)
@@ -120,7 +121,7 @@ def _applies(line: str, python: str) -> bool:
     if ";" not in line:
         return True
     try:
-        marker = Requirement(line).marker
+        marker = requirement(line).marker
     except InvalidRequirement:
         return False
     return marker is None or any(

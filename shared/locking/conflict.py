@@ -21,6 +21,7 @@ from shared.locking.changes import few, speaking
 from shared.locking.needs import holds, required_by, requirements, way
 from shared.locking.search import Search
 from shared.model.manifest import PythonPackage
+from shared.model.requirement import readable
 from shared.model.verdict import Verdict
 
 _CALLS = 20
@@ -159,10 +160,11 @@ def _parts(
     for name in reversed(list(refused)):
         if name in search.roots or candidates[name]:
             yield Part("wanted", name, search.open_requirement(claims[name]))
-    for line in search.own_needs():
-        yield Part("own", canonicalize_name(Requirement(line).name), line)
-    for line in search.constraints:
-        yield Part("constraint", canonicalize_name(Requirement(line).name), line)
+    # What is no requirement stands in the resolver's own words.
+    for line, needed in readable(search.own_needs()):
+        yield Part("own", canonicalize_name(needed.name), line)
+    for line, bound in readable(search.constraints):
+        yield Part("constraint", canonicalize_name(bound.name), line)
     last = {name: at for at, name in enumerate(reversed(list(refused)), 1)}
     for name in sorted(search.bans, key=lambda name: (last.get(name, 0), name)):
         if search.bans[name]:

@@ -7,10 +7,11 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 
 from packaging.markers import UndefinedEnvironmentName
-from packaging.requirements import InvalidRequirement, Requirement
+from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from shared.model.manifest import PythonPackage
+from shared.model.requirement import readable
 
 ITSELF = "the workload itself"
 _EXTRA = re.compile(r"extra == [\"']([A-Za-z0-9._-]+)[\"']", re.ASCII)
@@ -18,11 +19,8 @@ _EXTRA = re.compile(r"extra == [\"']([A-Za-z0-9._-]+)[\"']", re.ASCII)
 
 def requirements(package: PythonPackage) -> Iterator[Requirement]:
     """Its readable requirements, whether their markers hold or not."""
-    for line in package.requires:
-        try:
-            yield Requirement(line)
-        except InvalidRequirement:
-            continue
+    for _, wanted in readable(package.requires):
+        yield wanted
 
 
 def required_by(name: str, packages: Iterable[PythonPackage]) -> tuple[str, ...]:

@@ -18,9 +18,10 @@ import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from packaging.requirements import InvalidRequirement, Requirement
+from packaging.requirements import InvalidRequirement
 
 from shared.errors import Permanent
+from shared.model.requirement import requirement
 from shared.model.value import printable
 
 FILES = ("pyproject.toml", "setup.cfg", "setup.py")
@@ -56,7 +57,7 @@ def _build_system(pyproject: bytes | None, filename: str) -> tuple[tuple[str, ..
     legacy = "setuptools.build_meta:__legacy__"
     try:
         document: dict[str, Any] = tomllib.loads(pyproject.decode()) if pyproject is not None else {}
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # also of numbers and lists beyond measure
         raise Permanent(
             f"{filename} has a pyproject.toml that is not TOML: {printable(str(error), 120)}."
         ) from error
@@ -112,8 +113,8 @@ def _check(requirements: Iterable[str], filename: str) -> None:
     for line in requirements:
         what = f"{filename} needs '{printable(line, 120)}' to build"
         try:
-            requirement = Requirement(line)
+            needed = requirement(line)
         except InvalidRequirement as error:
             raise Permanent(f"{what}, which is no requirement (PEP 508).") from error
-        if requirement.url:
+        if needed.url:
             raise Permanent(f"{what}: a URL outside the index; it is refused.")

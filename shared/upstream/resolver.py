@@ -26,6 +26,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
 from shared.errors import Permanent, Transient
+from shared.model.requirement import requirement
 from shared.model.value import printable
 from shared.ports.upstream import DEFAULT_PLATFORM, Pin
 from shared.upstream import static_metadata
@@ -189,7 +190,7 @@ def _held(requirements: Sequence[str], overrides: Sequence[str]) -> list[str]:
     asked = []
     for line in requirements:
         with suppress(InvalidRequirement):  # said when the requirements are written
-            wanted = Requirement(line)
+            wanted = requirement(line)
             if canonicalize_name(wanted.name) in names and wanted.specifier:
                 marker = f" ; {wanted.marker}" if wanted.marker else ""
                 asked.append(f"{wanted.name}{wanted.specifier}{marker}")
@@ -202,17 +203,17 @@ def _write(path: Path, lines: Iterable[str], what: str) -> dict[str, str]:
     pinned: dict[str, str] = {}
     for line in lines:
         try:
-            requirement = Requirement(line)
+            wanted = requirement(line)
         except InvalidRequirement as error:
             raise Permanent(
                 f"The {what} '{printable(line, 120)}' is not a requirement of PEP 508."
             ) from error
-        if requirement.url:
+        if wanted.url:
             raise Permanent(f"The {what} '{printable(line, 120)}' does not name a package of the index.")
-        checked.append(f"{requirement}\n")
-        for specifier in requirement.specifier:
+        checked.append(f"{wanted}\n")
+        for specifier in wanted.specifier:
             if specifier.operator == "==" and "*" not in specifier.version:
-                pinned[canonicalize_name(requirement.name)] = specifier.version
+                pinned[canonicalize_name(wanted.name)] = specifier.version
     path.write_text("".join(checked))
     return pinned
 

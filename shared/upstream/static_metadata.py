@@ -16,12 +16,13 @@ from email.parser import BytesHeaderParser
 from email.policy import compat32
 from pathlib import Path
 
-from packaging.requirements import InvalidRequirement, Requirement
+from packaging.requirements import InvalidRequirement
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
 from shared.errors import Permanent
+from shared.model.requirement import requirement
 from shared.model.value import printable
 
 _FIXED = ("requires-dist", "requires-python", "provides-extra")
@@ -104,7 +105,7 @@ def _checked(metadata: StaticMetadata) -> tuple[str, list[str]]:
     try:
         name = canonicalize_name(metadata.name, validate=True)
         version = Version(metadata.version)
-        requires = [str(Requirement(line)) for line in metadata.requires]
+        requires = [str(requirement(line)) for line in metadata.requires]
         python = str(SpecifierSet(metadata.requires_python))
         extras = [canonicalize_name(extra, validate=True) for extra in metadata.extras]
     except (ValueError, InvalidVersion, InvalidRequirement, InvalidSpecifier) as error:

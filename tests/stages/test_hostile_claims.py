@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from shared.errors import Permanent
 from shared.model.manifest import GenericFile
+from shared.model.requirement import readable
 from shared.model.value import sha256
 from shared.model.workload import Workload
+from shared.ports.upstream import Pin
 from tests.stages import guests
 from tests.stages.hostile import failed, raw, told, with_python
 from tests.stages.world import OWN, URL, WORKLOAD, World
@@ -173,6 +177,35 @@ def test_a_strangers_package_that_a_build_asks_for(world: World) -> None:
     with_python(world, python("older", "1.0", tags=("cp313-cp313-linux_x86_64",)))
     assert f"the workload's own wheel {OWN.filename}" in failed(world, world.request())
     assert not any(name.startswith("mine-2.0") for name in world.registry.uploads)
+
+
+# --- requirements ---
+
+
+@pytest.mark.parametrize("name", ["app", "mine"])
+@pytest.mark.parametrize("line", ["lib; " + "(" * 900, "-r /etc/passwd", ""])
+def test_a_requirement_that_is_none(world: World, name: str, line: str) -> None:
+    """The resolver refuses it as the real one does; that a run fails over it is no defect of ours."""
+    resolve = world.market.resolve
+
+    def strict(requirements: Sequence[str], *more: Any, **others: Any) -> tuple[Pin, ...]:
+        if len([*readable(requirements)]) < len(requirements):
+            raise Permanent("That is not a requirement of PEP 508.")
+        return resolve(requirements, *more, **others)
+
+    world.market.resolve = strict  # type: ignore[method-assign]
+    with_python(
+        world,
+        *(
+            each.model_copy(update={"requires": (line, *each.requires)})
+            for each in world.environments[0].packages
+            if each.name == name
+        ),
+    )
+    run = world.run(world.request())
+    assert world.raised == []
+    assert run["state"] == ("completed" if name == "app" else "failed")
+    assert name == "app" or "is not a requirement of PEP 508" in run["reason"]
 
 
 # --- environments ---

@@ -136,6 +136,7 @@ def test_no_answer_in_time_is_transient(index: PackageIndex, tmp_path: Path) -> 
         "/tmp/app.whl",
         "app\n-r /etc/passwd",
         "app==1.0 \\",
+        "app; " + "(" * 900,
         "",
     ],
 )
