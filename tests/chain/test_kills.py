@@ -270,6 +270,8 @@ def test_nothing_survives_the_launcher_the_supervisor_or_the_store_and_the_next_
         running.send_signal(signal.SIGKILL)
         eventually(gone(environment), "the end of what a killed ./dmz run has started")
     with begun(environment, command) as running:
+        without_the_store(running, environment)
+    with begun(environment, command) as running:
         up = platform.read(layout(environment).platform)
         assert up
         os.kill(up.pid, signal.SIGKILL)
@@ -278,8 +280,6 @@ def test_nothing_survives_the_launcher_the_supervisor_or_the_store_and_the_next_
         assert "The platform" in said + errors
         assert "Traceback" not in said + errors
         eventually(gone(environment), "the end of what a killed supervisor has started")
-    with begun(environment, command) as running:
-        without_the_store(running, environment)
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 0, done.stdout + done.stderr
     assert gone(environment)()
