@@ -63,6 +63,7 @@ def make(
         # The distribution's indexes are read while PyPI's are.
         index = pool.submit(upstream.apt.archives, manifest.release) if asked else None
         environments, changes = _lock_python(manifest, workload, upstream, judge, by_purl)
+        claims.check_contents(environments)
         listed = index.result() if index else {}
         archives, moved = _lock_debian(manifest, listed, upstream, judge, by_purl, installed)
     replaced = {change.after.purl for change in (*changes, *moved)}

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from shared.errors import Permanent
-from shared.model.lock import LockedGeneric
+from shared.model.lock import LockedEnvironment, LockedGeneric
 from shared.model.manifest import ClaimedManifest, Environment
 from shared.model.package import in_interpreter
+from shared.model.value import Digest
 from shared.model.verdict import Verdict
 from shared.model.workload import Workload
 
@@ -84,6 +85,19 @@ def lock_generic(
             "install script fetch fewer."
         )
     return tuple(files[key] for key in sorted(files))
+
+
+def check_contents(environments: Iterable[LockedEnvironment]) -> None:
+    """One content is one package: bytes are fetched once, and so proved under one name (`shared.upstream.proof`)."""
+    found: dict[Digest, str] = {}
+    for environment in environments:
+        for file in (each for package in environment.packages for each in (package, *package.build)):
+            other = found.setdefault(file.sha256, file.filename)
+            if other != file.filename:
+                raise Permanent(
+                    f"{other} and {file.filename} have one content, {file.sha256}, and it is one package alone: the "
+                    "index offers it under the name of another one; refused. Leave out the one that it is not."
+                )
 
 
 def _check_interpreter(manifest: ClaimedManifest, workload: Workload) -> None:

@@ -7,6 +7,7 @@ every file of every repository is looked at.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -179,6 +180,14 @@ def the_hash_of_another_project(world: World) -> None:
     _by_hash(world, "tool", "1.0", "lib-1.0")
 
 
+def another_name_for_the_same_bytes(world: World) -> None:
+    """The index has tool's wheel under a name behind it as well: it would be fetched once, and proved to be tool."""
+    (file,) = world.market.projects["tool"]
+    world.market.projects["zool"] = [replace(file, filename="zool-1.0-py3-none-any.whl")]
+    world.market.requires["zool", "1.0"] = ()
+    with_python(world, _tool(world).model_copy(update={"name": "zool"}))
+
+
 def from_a_version_control_system(world: World) -> None:
     where = DirectUrl(url="git+https://git.test/tool@0123456789abcdef0123456789abcdef01234567")
     with_python(world, _tool(world).model_copy(update={"direct_url": where}))
@@ -260,6 +269,7 @@ LIES: tuple[Callable[[World], None], ...] = (
     of_no_tags,
     the_hash_of_another_version,
     the_hash_of_another_project,
+    another_name_for_the_same_bytes,
     from_a_version_control_system,
     from_a_folder_that_may_change,
     another_epoch_of_debian,
@@ -280,6 +290,14 @@ def test_no_lie_gets_a_byte_in(world: World, lie: Callable[[World], None]) -> No
     run = world.run(world.request())
     assert run["state"] == "failed", run
     assert {name: digest for name, digest in stored(world).items() if digest not in may} == {}
+
+
+def test_one_content_is_one_package(world: World) -> None:
+    another_name_for_the_same_bytes(world)
+    run = world.run(world.request())
+    assert (run["state"], run["stage"]) == ("failed", "sync"), run
+    assert "tool-1.0-py3-none-any.whl and zool-1.0-py3-none-any.whl" in run["reason"]
+    assert stored(world) == {}
 
 
 def test_a_manifest_for_another_run_gets_no_byte_in(world: World) -> None:
