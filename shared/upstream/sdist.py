@@ -3,7 +3,8 @@
 https://packaging.python.org/en/latest/specifications/source-distribution-format/
 
 Checks:
-1. The archive is a gzip-compressed tar (or a zip) of at most MAX_MEMBERS members and MAX_INFLATED bytes.
+1. The archive is a gzip-compressed tar (or a zip) of at most MAX_MEMBERS members and MAX_INFLATED bytes, whose headers
+   have a bearable size.
 2. Every member is a regular file, a directory, or a link that stays inside, with a relative path of ordinary parts,
    all under one top directory.
 3. PKG-INFO in the top directory states the name and version of the file name.
@@ -11,6 +12,7 @@ Checks:
 
 from __future__ import annotations
 
+import gzip
 import re
 import tarfile
 import zipfile
@@ -103,11 +105,23 @@ class _Members:
         return inside
 
 
+class _Unpacked(gzip.GzipFile):
+    """The tar in a gzip file, of which nobody reads much at once: tarfile takes a long name in one piece."""
+
+    def read(self, size: int | None = -1) -> bytes:
+        if size is None or not 0 <= size <= _MAX_TEXT:
+            raise tarfile.ReadError(f"a header of {size} bytes")
+        try:
+            return super().read(size)
+        except gzip.BadGzipFile as error:
+            raise tarfile.ReadError(str(error)) from error
+
+
 def _tar_texts(path: Path, filename: str) -> dict[str, bytes]:
     if not filename.endswith((".tar.gz", ".tgz")):
         raise Permanent(f"{filename} is neither .tar.gz nor .zip (PEP 625); it is refused.")
     members, texts = _Members(filename), {}
-    with tarfile.open(path, "r:gz") as archive:
+    with _Unpacked(path) as unpacked, tarfile.open(fileobj=unpacked, mode="r:") as archive:
         for info in _tar_members(archive, filename):
             inside = members.check(info.name, info.size)
             if _WANTED.fullmatch(inside) and info.isreg() and info.size <= _MAX_TEXT:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import tarfile
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -197,6 +199,20 @@ def test_too_much(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sdist, "MAX_INFLATED", 10**9)
     monkeypatch.setattr(sdist, "MAX_MEMBERS", 1)
     refused(tmp_path, content, "holds too much")
+
+
+@pytest.mark.parametrize("kind", [tarfile.GNUTYPE_LONGNAME, tarfile.XHDTYPE])
+def test_a_header_without_end_is_not_read_into_memory(tmp_path: Path, kind: bytes) -> None:
+    """A name of 100 MB in an archive of 100 KB: tarfile takes it in one piece."""
+    header = tarfile.TarInfo("name")
+    header.type, header.size = kind, 100_000_000
+    content = gzip.compress(header.tobuf() + bytes(header.size), mtime=0)
+    tracemalloc.start()
+    try:
+        refused(tmp_path, content, "broken archive: a header of 100000256 bytes")
+        assert tracemalloc.get_traced_memory()[1] < 20_000_000
+    finally:
+        tracemalloc.stop()
 
 
 # --- static metadata --------------------------------------------------------------------------------------------
