@@ -28,7 +28,7 @@ from shared.errors import Permanent
 from shared.model.value import printable
 from shared.upstream import build_requires, static_metadata
 from shared.upstream.static_metadata import StaticMetadata
-from shared.upstream.wheel import check_identity, check_path
+from shared.upstream.wheel import check_identity, check_listing, check_path
 
 MAX_MEMBERS = 200_000
 MAX_INFLATED = 8 * 1024**3
@@ -62,7 +62,14 @@ def prove(path: Path, filename: str) -> ProvenSdist:
         ) from error
     try:
         files = _zip_texts(path, filename) if filename.endswith(".zip") else _tar_texts(path, filename)
-    except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+    except (
+        tarfile.TarError,
+        zipfile.BadZipFile,
+        zlib.error,
+        EOFError,
+        NotImplementedError,
+        UnicodeDecodeError,
+    ) as error:
         raise Permanent(f"{filename} is a broken archive: {printable(str(error), 120)}.") from error
     except OSError as error:
         raise Permanent(f"{filename} cannot be read: {error.strerror or error}.") from error
@@ -153,6 +160,7 @@ def _tar_members(archive: tarfile.TarFile, filename: str) -> Iterator[tarfile.Ta
 
 def _zip_texts(path: Path, filename: str) -> dict[str, bytes]:
     members, texts = _Members(filename), {}
+    check_listing(path, filename)
     with zipfile.ZipFile(path) as archive:
         for info in archive.infolist():
             inside = members.check(info.filename, info.file_size)

@@ -38,6 +38,10 @@ MAX_MEMBERS = 200_000
 MAX_INFLATED = 32 * 1024**3
 MAX_RATIO = 200
 """Inflated bytes per byte of the file, above a first GiB; the best packed wheels of today stay under 60."""
+_LISTING = 5
+"""Where `zipfile` has the size of that list among what it reads at the end (_ECD_SIZE)."""
+_MAX_LISTING = 16 * 1024**2
+"""Bytes; the largest wheels of today list their members in 2 MB."""
 _FREE = 1024**3
 _MAX_TEXT = 64 * 1024**2
 _NO_NAMES = frozenset({"", ".", ".."})
@@ -91,12 +95,25 @@ def prove(path: Path, filename: str, *, contents: bool = True) -> ProvenWheel:
 def opened(path: Path, filename: str) -> Iterator[zipfile.ZipFile]:
     """The zip file, whose defects inside the `with` are Permanent."""
     try:
+        check_listing(path, filename)
         with zipfile.ZipFile(path) as wheel:
             yield wheel
     except (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError, UnicodeDecodeError) as error:
         raise Permanent(f"{filename} is a broken zip file: {printable(str(error), 120)}.") from error
     except OSError as error:
         raise Permanent(f"{filename} cannot be read: {error.strerror or error}.") from error
+
+
+def check_listing(path: Path, filename: str) -> None:
+    """The zip's own list of its members, which `zipfile` reads in one piece, has a bearable size (check 1)."""
+    with path.open("rb") as file:
+        # Where zipfile itself finds the end: another reader could be shown another one.
+        end = zipfile._EndRecData(file)  # type: ignore[attr-defined]
+    size = end[_LISTING] if end else 0
+    if size > _MAX_LISTING:
+        raise Permanent(
+            f"{filename} has a list of members of {size} bytes; {_MAX_LISTING} are accepted at most."
+        )
 
 
 def examine(wheel: zipfile.ZipFile, size: int, filename: str) -> Examined:

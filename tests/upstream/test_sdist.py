@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from shared.errors import Permanent
-from shared.upstream import sdist
+from shared.upstream import sdist, wheel
 from shared.upstream.static_metadata import StaticMetadata, from_pkg_info
 from tests.upstream import support
 
@@ -145,6 +145,8 @@ def test_a_broken_archive(tmp_path: Path) -> None:
     for broken in (b"", b"\x1f\x8b", support.sdist("demo", "1.0")[:60], b"PK"):
         refused(tmp_path, broken, "broken archive|no PKG-INFO|cannot be read")
     refused(tmp_path, b"PK", "broken archive", "demo-1.0.zip")
+    odd = support.zipped([PAPERS, ("demo-1.0/\u00e9", b"")]).replace("\u00e9".encode(), b"\xff\xfe")
+    refused(tmp_path, odd, "broken archive", "demo-1.0.zip")
 
 
 @pytest.mark.parametrize(
@@ -154,6 +156,11 @@ def test_a_broken_archive(tmp_path: Path) -> None:
 def test_a_path_out_of_the_archive(tmp_path: Path, path: str) -> None:
     refused(tmp_path, support.tarred([PAPERS, (path, b"")]), "with the path")
     refused(tmp_path, support.zipped([PAPERS, (path, b"")]), "with the path", "demo-1.0.zip")
+
+
+def test_a_zips_list_of_members_has_a_bearable_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wheel, "_MAX_LISTING", 10)
+    refused(tmp_path, support.zipped([PAPERS]), "has a list of members of", "demo-1.0.zip")
 
 
 def test_a_second_top_directory(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import stat
 import struct
+import tracemalloc
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -106,6 +107,19 @@ def test_a_member_that_inflates_beyond_its_stated_size(tmp_path: Path) -> None:
         if content[at + 46 : at + 51] == b"zeros":
             content[at + 24 : at + 28] = struct.pack("<I", 10)
     refused(tmp_path, bytes(content), "not what RECORD says|broken zip")
+
+
+def test_a_list_of_members_without_end_is_not_read_into_memory(tmp_path: Path) -> None:
+    size = 50_000_000
+    end = struct.pack("<4s4H2LH", b"PK\x05\x06", 0, 0, 65_535, 65_535, size, 0, 0)
+    (tmp_path / "file").write_bytes(bytes(size) + end)
+    tracemalloc.start()
+    try:
+        with pytest.raises(Permanent, match="has a list of members of 50000000 bytes"):
+            wheel.prove(tmp_path / "file", NAME)
+        assert tracemalloc.get_traced_memory()[1] < 20_000_000
+    finally:
+        tracemalloc.stop()
 
 
 def test_data_before_the_first_member(tmp_path: Path) -> None:
