@@ -93,7 +93,7 @@ class PubSub:
                 answer = client.post(f"topics/{topic}:publish", json={"messages": [message]})
         except httpx.HTTPError as error:
             raise Transient(f"Pub/Sub at {self.host} did not take a message for {topic}: {error}.") from error
-        if answer.status_code == 404:  # started again a moment ago: its topics are being made
+        if answer.status_code == 404 and topic in TYPES:  # started again a moment ago: they are being made
             raise Transient(f"Pub/Sub at {self.host} has no topic {topic}.")
         if answer.status_code != 200:
             raise Permanent(
