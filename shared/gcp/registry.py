@@ -40,7 +40,7 @@ from shared.gcp.errors import translated
 from shared.gcp.rest import document, operation, over_http
 from shared.model.lock import LockedArchive, LockedPython
 from shared.model.value import printable
-from shared.ports.registry import NotPermitted, Stored
+from shared.ports.registry import NotPermitted, Stored, too_large
 from shared.ports.store import Store
 from shared.settings import Settings
 
@@ -194,7 +194,9 @@ class ArtifactRegistry:
         if self._multipart(url, names, "application/octet-stream", path, what, digest) is None:
             self._same(repository, (package, version), f"{package}:{version}:{filename}", digest)
 
-    def download_generic(self, repository: str, package: str, version: str, filename: str, to: Path) -> None:
+    def download_generic(
+        self, repository: str, package: str, version: str, filename: str, to: Path, limit: int
+    ) -> None:
         name = quote(f"{package}:{version}:{filename}", safe=":")
         url = f"{self._api}/v1/{self._name(repository)}/files/{name}:download?alt=media"
 
@@ -207,6 +209,8 @@ class ArtifactRegistry:
                         _accepted(answer, f"Downloading {filename}")
                     with to.open("wb") as file:
                         for chunk in answer.iter_bytes(_CHUNK):
+                            if file.tell() + len(chunk) > limit:
+                                raise too_large(repository, filename, limit)
                             file.write(chunk)
             except httpx.HTTPError as error:
                 raise Transient(f"Downloading {filename} broke off: {error}.") from error

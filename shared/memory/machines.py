@@ -12,7 +12,7 @@ from shared.model import accelerators
 from shared.model.lock import LockedArchive, LockedPython
 from shared.model.value import sha256
 from shared.ports.machines import NoCapacity, Progress, Unreachable, Vm, VmSpec
-from shared.ports.registry import NotPermitted, Stored
+from shared.ports.registry import NotPermitted, Stored, too_large
 from shared.settings import Settings
 
 HOME = Settings(project="").zone
@@ -180,11 +180,15 @@ class MemoryRegistry:
     def upload_generic(self, repository: str, package: str, version: str, filename: str, path: Path) -> None:
         self._upload(repository, f"{package}:{version}:{filename}", path, package, version)
 
-    def download_generic(self, repository: str, package: str, version: str, filename: str, to: Path) -> None:
+    def download_generic(
+        self, repository: str, package: str, version: str, filename: str, to: Path, limit: int
+    ) -> None:
         with self._lock:
             content = self._files.get((repository, f"{package}:{version}:{filename}"))
         if content is None:
             raise Permanent(f"{repository} holds no {filename} of {package} {version}; upload it first.")
+        if len(content) > limit:
+            raise too_large(repository, filename, limit)
         to.write_bytes(content)
 
     def _upload(self, repository: str, name: str, path: Path, package: str = "", version: str = "") -> None:

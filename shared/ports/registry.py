@@ -9,7 +9,7 @@ from typing import Protocol
 
 from shared.errors import Permanent, Transient
 from shared.model.lock import LockedArchive, LockedPython
-from shared.model.value import Digest
+from shared.model.value import Digest, printable
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,14 @@ class Unlisted(Transient):
 
 class NotPermitted(Permanent):
     """The stage's account lacks the right: whoever deploys has decided so."""
+
+
+def too_large(repository: str, filename: str, limit: int) -> Permanent:
+    """What to raise of a file with more bytes than `limit`."""
+    return Permanent(
+        f"{printable(filename, 120)} in {repository} has more than {limit} bytes, which is refused as too large; if "
+        "it is to come in, set DMZ_FILE_BYTES."
+    )
 
 
 class Registry(Protocol):
@@ -55,5 +63,7 @@ class Registry(Protocol):
         ...
 
     def download_generic(
-        self, repository: str, package: str, version: str, filename: str, to: Path
-    ) -> None: ...
+        self, repository: str, package: str, version: str, filename: str, to: Path, limit: int
+    ) -> None:
+        """`limit`: bytes; what has more is Permanent, and no byte more of it is written."""
+        ...

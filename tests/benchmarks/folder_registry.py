@@ -42,9 +42,11 @@ class FolderRegistry:
     def delete_version(self, owner: str) -> None:
         raise Permanent(f"{owner} stays: nothing is deleted in this folder.")
 
-    def download_generic(self, repository: str, package: str, version: str, filename: str, to: Path) -> None:
+    def download_generic(
+        self, repository: str, package: str, version: str, filename: str, to: Path, limit: int
+    ) -> None:
         raise Permanent(
-            f"{repository} gives nothing back, {filename} of {package} {version} neither; nor to {to}."
+            f"{repository} gives nothing back, {filename} of {package} {version} neither, nor {limit} bytes to {to}."
         )
 
     def _keep(self, repository: str, name: str, digest: str, path: Path, owner: str) -> None:

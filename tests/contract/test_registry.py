@@ -10,6 +10,7 @@ import pytest
 from google.oauth2.credentials import Credentials
 
 from shared.emulators.registry.openpgp import SigningKey
+from shared.errors import Permanent
 from shared.gcp.registry import ArtifactRegistry
 from shared.memory.machines import MemoryRegistry
 from shared.model.lock import LockedArchive, LockedPython
@@ -165,3 +166,14 @@ def test_who_may_not_delete_is_told_so(shop: Shop, tmp_path: Path) -> None:
     with pytest.raises(NotPermitted, match="not permitted"):
         shop.tied.delete_version(owner)
     assert _owners(shop.registry, "py") == [owner]
+
+
+def test_of_a_file_with_more_bytes_than_the_limit_none_is_believed(shop: Shop, tmp_path: Path) -> None:
+    """The repository in which a VM leaves its own wheels is filled by whom nobody believes."""
+    (tmp_path / "file").write_bytes(b"bytes")
+    shop.registry.upload_generic("files", "wheels", "1", "file", tmp_path / "file")
+    to = tmp_path / "to"
+    shop.registry.download_generic("files", "wheels", "1", "file", to, 5)
+    assert to.read_bytes() == b"bytes"
+    with pytest.raises(Permanent, match="file in files has more than 4 bytes, which is refused"):
+        shop.registry.download_generic("files", "wheels", "1", "file", to, 4)

@@ -55,7 +55,7 @@ def test_so_are_a_listing_and_a_download(late: Issuer, tmp_path: Any) -> None:
     assert late.shop.held("generic") == 0
     late.shop.upload("generic")
     late.shop.client._credentials.token = late.shop.emulator.token(WRITER, -5)
-    late.shop.client.download_generic("files", "generic", "1", "file", tmp_path / "again")
+    late.shop.client.download_generic("files", "generic", "1", "file", tmp_path / "again", 7)
     assert (tmp_path / "again").read_bytes() == b"content"
 
 

@@ -79,7 +79,9 @@ def install(
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "lock.json"
         place = config.lock
-        registry.download_generic(place.repository, place.package, place.version, place.filename, path)
+        registry.download_generic(
+            place.repository, place.package, place.version, place.filename, path, 1 << 30
+        )
         assert sha256(path.read_bytes()) == place.sha256
         lock = Lock.read(path.read_bytes(), "The lock")
     wheels = _files(registry, config.repositories.python)
