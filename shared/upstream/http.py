@@ -17,7 +17,7 @@ from shared.errors import Permanent, Transient
 from shared.upstream import public
 
 CONNECTIONS = 32
-_READ = 1 << 20
+_READ = 256 << 10
 """Bytes that are taken from a connection at once, if they are there: each piece of 64 KiB costs as much work again."""
 _TIMEOUT = httpx.Timeout(30.0, connect=15.0, pool=300.0)
 _REDIRECTS = 5

@@ -6,15 +6,20 @@ import base64
 import json
 import stat
 import time
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
+from functions.local import sending
 from functions.local.again import Redrive
+from functions.local.platform import Platform
 from shared import journal
 from shared.emulators.vm import relay
 from shared.emulators.vm.spec import Identity
-from shared.errors import Inaccessible
+from shared.errors import Inaccessible, Transient
 from shared.events import Event, RunCompleted, RunFailed, RunRequested, derived_id, run_id_of
 from shared.journal import Journalled
 from shared.memory.store import MemoryStore
@@ -156,3 +161,34 @@ def test_what_is_old_is_forgotten_and_subscriptions_are_not(tmp_path: Path) -> N
         "nonce-issued",
         'attributes.service = "data"',
     )
+
+
+class Away:
+    """A Pub/Sub that takes nothing for a while, as while it starts again."""
+
+    def __init__(self, refusals: int) -> None:
+        self.refusals, self.came = refusals, list[str]()
+
+    def publish(self, topic: str, _: bytes, __: object) -> None:
+        self.refusals -= 1
+        if self.refusals >= 0:
+            raise Transient("Pub/Sub does not answer.")
+        self.came.append(topic)
+
+
+@pytest.mark.parametrize("alive", [True, False], ids=["up", "down"])
+def test_what_dmz_publishes_is_written_down_before_and_waits_for_pubsub(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, alive: bool
+) -> None:
+    pubsub = Away(2)
+    monkeypatch.setattr(sending, "PubSub", lambda *_: pubsub)
+    up = SimpleNamespace(
+        environment={journal.VARIABLE: str(tmp_path)},
+        addresses={"pubsub": "127.0.0.1:1"},
+        project="test",
+        alive=alive,
+    )
+    with nullcontext() if alive else pytest.raises(Transient, match="does not answer"):
+        sending.send_event(cast(Platform, up), event("run-requested"))
+    assert pubsub.came == ["run-requested"] * alive
+    assert [each.topic for each in journal.messages(tmp_path)] == ["run-requested"]
