@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import errno
+import io
 import time
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import httpx
 import pytest
+from rich.console import Console
 
 from functions.ctl.launch import Launch
-from functions.ctl.run import _Run
+from functions.ctl.run import Request, _Run
+from functions.local.layout import Layout
 from shared.errors import Permanent
+from tests.stages.world import WORKLOAD
 
 
 class Failing:
@@ -41,9 +46,8 @@ def test_what_goes_wrong_outside_is_no_defect(error: Exception, said: str) -> No
     assert said in launch.failure
 
 
-def test_a_platform_that_was_ended_is_named_before_what_follows_from_it() -> None:
-    run = object.__new__(_Run)
-    run._started = None
+def test_a_platform_that_was_ended_is_named_before_what_follows_from_it(tmp_path: Path) -> None:
+    run = _Run(Request("small", Layout(tmp_path, tmp_path), {}), Console(file=io.StringIO()), WORKLOAD, ())
     run._services = SimpleNamespace(failure="Connection refused")  # type: ignore[assignment]
     assert run._trouble(SimpleNamespace(alive=True)) == "Connection refused"  # type: ignore[arg-type]
     assert "platform was ended" in run._trouble(SimpleNamespace(alive=False))  # type: ignore[arg-type]

@@ -7,7 +7,7 @@ import os
 import time
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import yaml
@@ -295,6 +295,7 @@ def test_the_vote_is_published_to_the_platform_that_is_up(
 
     class Up:
         addresses, project = {"pubsub": "127.0.0.1:1"}, "dmz-local"
+        environment: ClassVar[dict[str, str]] = {}
 
     monkeypatch.setattr(platform, "read", lambda _: Up())
     monkeypatch.setattr(
