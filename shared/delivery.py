@@ -85,18 +85,6 @@ def nothing_to_sweep(_event: Event) -> Iterable[tuple[str, Outcome]]:
     return ()
 
 
-def in_turn(*rounds: Iterable[tuple[str, Outcome]]) -> Iterator[tuple[str, Outcome]]:
-    """One part of a sweep after the other; one that fails keeps none back. Transient at the end if any did."""
-    troubles: list[DmzError] = []
-    for each in rounds:
-        try:
-            yield from each
-        except DmzError as error:
-            troubles.append(error)
-    if troubles:
-        raise Transient(" ".join(str(error) for error in troubles))
-
-
 @dataclass(frozen=True)
 class Desk:
     """Takes one stage's deliveries.

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from functions.inner import decide
 from shared import entry, kept_runs, logged, machines, worker_reports
 from shared.creation import attempt_name
-from shared.delivery import Outcome, fail, in_turn
+from shared.delivery import Outcome, fail
 from shared.errors import DmzError, Untrusted
 from shared.events import (
     AttestationAppraised,
@@ -23,6 +23,7 @@ from shared.model.manifest import ClaimedManifest
 from shared.model.value import Digest
 from shared.model.workload import Workload
 from shared.ports.store import Document, Write
+from shared.rounds import in_turn
 from shared.vm_stages import Ports
 from shared.worker_reports import Slice
 

@@ -7,7 +7,7 @@ from contextlib import suppress
 
 from functions.outer import decide
 from shared import letters, logged, machines, notices
-from shared.delivery import ENDED, Outcome, fail, in_turn
+from shared.delivery import ENDED, Outcome, fail
 from shared.errors import DmzError, Permanent, Untrusted
 from shared.events import (
     AttestationAppraised,
@@ -24,6 +24,7 @@ from shared.events import (
 from shared.model import prices
 from shared.model.workload import BUILT_IN, Workload, built_in, read
 from shared.ports.store import Create
+from shared.rounds import in_turn
 from shared.vm_stages import Ports
 
 

@@ -13,7 +13,7 @@ from functions.sync import decide
 from shared import attested, held_files, locksmith, logged, papers, second_look, vouched, waivers
 from shared.carrier import Carrier, remembered
 from shared.creation import vm_name
-from shared.delivery import Outcome, fail, in_turn
+from shared.delivery import Outcome, fail
 from shared.errors import DmzError, Permanent, Transient, Untrusted
 from shared.events import (
     AdvisoriesRefreshed,
@@ -39,6 +39,7 @@ from shared.ports.judgement import Advisories
 from shared.ports.registry import Registry, Unlisted
 from shared.ports.store import Blobs, Document, Put, Store
 from shared.ports.upstream import Upstream
+from shared.rounds import in_turn
 from shared.settings import Settings
 from shared.weighing import weigh
 

@@ -6,10 +6,11 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
-from shared.delivery import Outcome, fail, in_turn
+from shared.delivery import Outcome, fail
 from shared.errors import Permanent, Transient
 from shared.events import Event, RunFailed
 from shared.ports.store import Put
+from shared.rounds import in_turn
 from tests.delivery.office import EVENT, Office, raising
 from tests.delivery.world import LEASE
 from tests.support.samples import RUN, shard_planned, verdicts_written
