@@ -14,7 +14,7 @@ import httpx
 
 from shared import patience
 from shared.errors import Permanent, Transient
-from shared.upstream import public
+from shared.upstream import public, ways
 
 CONNECTIONS = 32
 _READ = 256 << 10
@@ -48,17 +48,12 @@ def _trust(_file: str, _directory: str) -> ssl.SSLContext:
     return ssl.create_default_context()
 
 
-def client(
-    connections: int = CONNECTIONS, http2: bool = False, transport: httpx.BaseTransport | None = None
-) -> httpx.Client:
+def client(connections: int = CONNECTIONS, transport: httpx.BaseTransport | None = None) -> httpx.Client:
     """A client whose pool serves `connections` threads at once, unless a `transport` of its own does."""
     httpcore.HTTP11Connection.READ_NUM_BYTES = _READ
     return httpx.Client(
-        http2=http2,
-        verify=trust() if transport is None else True,
-        transport=transport,
+        transport=transport or ways.Ways(trust(), connections, ways.Backend()),
         timeout=_TIMEOUT,
-        limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
         headers={"User-Agent": "package-dmz"},
     )
 

@@ -14,19 +14,18 @@ it resolves the name, so 2 and 3 are its part.
 from __future__ import annotations
 
 import re
-import socket
 import ssl
 import time
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from typing import Any
-from urllib.request import getproxies, proxy_bypass
 
 import httpcore
 import httpx
 
 from shared.errors import Permanent
 from shared.model.value import printable
+from shared.upstream import ways
 
 Origin = tuple[str, int]
 """Host in lower case, and port."""
@@ -80,51 +79,25 @@ def is_public(address: str) -> bool:
     return found.is_global and not (found.is_multicast or found.is_reserved)
 
 
-class PublicTransport(httpx.BaseTransport):
-    """Checks every request and sends it directly or by the operator's proxy. `trusted`: what she configured."""
+class PublicTransport(ways.Ways):
+    """Checks every request before it is sent. `trusted`: what the operator configured."""
 
     def __init__(self, context: ssl.SSLContext, trusted: Collection[Origin] = ()) -> None:
-        self._context = context
         self._trusted = frozenset(trusted)
-        self._direct = _Direct(context, Backend(self._trusted))
-        self._proxied: dict[str, httpx.HTTPTransport] = {}
-        self._proxies = getproxies()
+        super().__init__(context, CONNECTIONS, Backend(self._trusted))
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         if origin(str(request.url)) not in self._trusted:
             check_name(request.url.host)  # 1
-        return self._way(request.url).handle_request(request)
-
-    def close(self) -> None:
-        for transport in (self._direct, *self._proxied.values()):
-            transport.close()
-
-    def _way(self, url: httpx.URL) -> httpx.HTTPTransport:
-        proxy = self._proxies.get(url.scheme) or self._proxies.get("all")
-        if not proxy or proxy_bypass(url.host):
-            return self._direct
-        if proxy not in self._proxied:
-            address = proxy if "://" in proxy else f"http://{proxy}"
-            self._proxied[proxy] = httpx.HTTPTransport(verify=self._context, proxy=address)
-        return self._proxied[proxy]
+        return super().handle_request(request)
 
 
-class _Direct(httpx.HTTPTransport):
-    """httpx's transport over `backend`, for which its constructor has no parameter."""
-
-    def __init__(self, context: ssl.SSLContext, backend: httpcore.NetworkBackend) -> None:
-        super().__init__(verify=context)
-        self._pool = httpcore.ConnectionPool(
-            ssl_context=context, max_connections=CONNECTIONS, network_backend=backend
-        )
-
-
-class Backend(httpcore.NetworkBackend):
+class Backend(ways.Backend):
     """Connects to checked addresses alone (checks 2 and 3)."""
 
     def __init__(self, trusted: Collection[Origin]) -> None:
+        super().__init__()
         self._trusted = trusted
-        self._plain = httpcore.SyncBackend()
 
     def connect_tcp(
         self,
@@ -134,28 +107,17 @@ class Backend(httpcore.NetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.NetworkStream:
-        failure: Exception = httpcore.ConnectError(f"{host} has no address")
-        for address in self._addresses(host, port):
-            try:
-                stream = self._plain.connect_tcp(address, port, timeout, local_address, socket_options)
-            except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
-                failure = error
-            else:
-                return _Patient(stream)
-        raise failure
+        return _Patient(super().connect_tcp(host, port, timeout, local_address, socket_options))
 
-    def _addresses(self, host: str, port: int) -> list[str]:
-        try:
-            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        except (OSError, UnicodeError) as error:
-            raise httpcore.ConnectError(f"the name {host} cannot be resolved ({error})") from error
-        addresses = [str(each[4][0]) for each in found]
-        inside = [address for address in addresses if not is_public(address)]
+    def addresses(self, host: str, port: int) -> Sequence[str]:
+        """Where `host` is, now or some seconds ago. Permanent if that is no public place."""
+        found = super().addresses(host, port)
+        inside = [address for address in found if not is_public(address)]
         if inside and (host.lower(), port) not in self._trusted:  # 2
             raise Permanent(
                 f"A file by URL comes from the public internet, and {host} is at {inside[0]}; refused."
             )
-        return addresses  # 3
+        return found  # 3
 
 
 class _Patient(httpcore.NetworkStream):

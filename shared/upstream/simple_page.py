@@ -20,7 +20,7 @@ from html.parser import HTMLParser
 from typing import Any
 from urllib.parse import unquote, urljoin
 
-import orjson
+import msgspec
 from packaging.utils import canonicalize_name
 
 from shared.errors import Permanent
@@ -146,32 +146,56 @@ def _metadata(said: object) -> str | None:
     return ""
 
 
+class _Project(msgspec.Struct, gc=False):
+    """A page as JSON. What stands between an entry's braces is not read: of thousands one version's are wanted."""
+
+    meta: dict[str, Any]
+    name: str
+    files: list[msgspec.Raw]
+
+
+class _Named(msgspec.Struct, gc=False):
+    """An entry, of which nothing but this is read."""
+
+    filename: str = ""
+
+
+_PROJECT = msgspec.json.Decoder(_Project)
+_NAMED = msgspec.json.Decoder(_Named)
+
+
 def _from_json(name: str, url: str, body: bytes) -> Listing:
     try:
-        page = orjson.loads(body)
-        major = str(page["meta"]["api-version"]).partition(".")[0]
-        owner, entries = page["name"], page["files"]
-    except (ValueError, KeyError, TypeError) as error:
+        page = _PROJECT.decode(body)
+        major = str(page.meta["api-version"]).partition(".")[0]
+    except (ValueError, KeyError, RecursionError) as error:
         raise Permanent(f"The index page {url} is not PEP 691 JSON: {printable(str(error), 120)}.") from error
-    if major != "1" or not isinstance(entries, list) or canonicalize_name(str(owner)) != name:  # 1
+    if major != "1" or canonicalize_name(page.name) != name:  # 1
         raise Permanent(f"The index page {url} is not version 1 of the simple API for project '{name}'.")
-    return Listing(url, entries, _json_filename, lambda entry: _json_file(url, entry))
+    return Listing(url, page.files, _json_filename, lambda entry: _json_file(url, entry))
 
 
-def _json_filename(entry: Any) -> str:
-    return str(entry.get("filename", "")) if isinstance(entry, dict) else ""
+def _json_filename(entry: msgspec.Raw) -> str:
+    try:
+        return _NAMED.decode(entry).filename
+    except (ValueError, RecursionError):
+        return ""
 
 
-def _json_file(base: str, entry: Any) -> IndexFile | None:
-    match entry:
+def _json_file(base: str, entry: msgspec.Raw) -> IndexFile | None:
+    try:
+        fields = msgspec.json.decode(entry)
+    except (ValueError, RecursionError):
+        return None
+    match fields:
         case {"filename": str(filename), "url": str(href), "hashes": {"sha256": sha256}}:
             said = _Said(
-                python=entry.get("requires-python"),
-                yanked=entry.get("yanked"),
-                uploaded=entry.get("upload-time"),
-                metadata=entry.get("core-metadata", entry.get("dist-info-metadata")),
-                provenance=entry.get("provenance"),
-                size=entry.get("size"),
+                python=fields.get("requires-python"),
+                yanked=fields.get("yanked"),
+                uploaded=fields.get("upload-time"),
+                metadata=fields.get("core-metadata", fields.get("dist-info-metadata")),
+                provenance=fields.get("provenance"),
+                size=fields.get("size"),
             )
             return _file(base, href, filename, sha256, said)
     return None

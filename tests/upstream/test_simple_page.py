@@ -8,6 +8,7 @@ import pytest
 
 from shared.errors import Permanent
 from shared.ports.upstream import IndexFile
+from shared.upstream import simple_page
 from shared.upstream.simple_page import HTML, JSON, parse
 
 A, B = "a" * 64, "b" * 64
@@ -93,6 +94,23 @@ def test_a_file_that_cannot_be_relied_on_is_left_out(spoiled: dict[str, object])
     assert [file.sha256 for file in parse("demo", URL, JSON, page(spoiled, entry()))] == [f"sha256:{A}"]
 
 
+@pytest.mark.parametrize(
+    "spoiled",
+    [
+        b'{"filename": "\xff\xfe"}',
+        b'{"filename": "demo-1.0.zip", "url": "\xff"}',
+        b'{"filename": ' + b"[" * 500 + b"]" * 500 + b"}",
+        b"[]",
+        b"null",
+    ],
+)
+def test_an_entry_that_cannot_be_read_is_left_out(spoiled: bytes) -> None:
+    body = page("spoiled", entry()).replace(b'"spoiled"', spoiled)
+    listing = simple_page.listing("demo", URL, JSON, body)
+    assert [file.sha256 for file in listing.files()] == [f"sha256:{A}"]
+    assert [listing.filename(each) for each in listing.entries][1] == entry()["filename"]
+
+
 def test_an_index_on_loopback_may_serve_files_without_tls() -> None:
     (file,) = parse("demo", "http://127.0.0.1:80/simple/demo/", JSON, page(entry(url="/f/demo-1.0.zip")))
     assert file.url == "http://127.0.0.1:80/f/demo-1.0.zip"
@@ -110,6 +128,9 @@ def test_an_index_on_loopback_may_serve_files_without_tls() -> None:
         ("text/html", html('<a href="demo-1.0.tar.gz">x</a>'), "none with a sha256"),
         (JSON, b"{", "not PEP 691 JSON"),
         (JSON, b"[]", "not PEP 691 JSON"),
+        (JSON, b'{"files": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", "not PEP 691 JSON"),
+        (JSON, page()[:-1] + b', "files": null}', "not PEP 691 JSON"),
+        (JSON, page() + b"{}", "not PEP 691 JSON"),
         (JSON, page(version="2.0"), "not version 1"),
         (JSON, page(name="other"), "for project 'demo'"),
         (JSON, page(entry(hashes={})), "none with a sha256"),

@@ -17,9 +17,10 @@ from tests.image.kit.world import ROOT, Build
 _NEEDED = (
     "pydantic",
     "zstandard",
+    "msgspec",
     "orjson",
     "PyYAML",
-    "httpx[http2]",
+    "httpx",
     "packaging",
     "cryptography",
     "cloudevents",
