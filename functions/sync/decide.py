@@ -226,11 +226,6 @@ def shard_done(data: SyncShardPlanned, artifacts: int, transferred: int) -> tupl
     )
 
 
-def closed_by(sync_id: str, event_id: str) -> Create:
-    """Which shard's event lists the repositories once more, and closes the run."""
-    return Create("shards", f"{sync_id}-closed", {"by": event_id})
-
-
 def synced(counted: Mapping[str, Any], run: Mapping[str, Any], now: float) -> dict[str, Any]:
     """What the run learns when its last shard is done; the time of the first closing stays."""
     ended = run.get("stages", {}).get("sync", {}).get("ended", now)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from functions.sync import decide
-from shared import attested, held_files, locksmith, logged, papers, second_look, vouched, waivers
+from shared import attested, closer, held_files, locksmith, logged, papers, second_look, vouched, waivers
 from shared.carrier import Carrier, remembered
 from shared.creation import vm_name
 from shared.delivery import Outcome, fail
@@ -302,28 +302,14 @@ def settle(event: Event, ports: Ports) -> Sequence[Event]:
         return ()
     data = event.data
     name = decide.sync_id(data.run_id, data.plan)
-    if not _closes(event, name, ports):
+    if not closer.is_due(ports.store.get("syncs", name) or {}):
+        return ()
+    if not closer.is_mine(name, event.id, ports.store, ports.clock()):
         return ()
     closing = _closing(event, data.run_id, name, ports)
     if closing.writes:
         ports.store.put(closing.writes)
     return closing.events
-
-
-def _closes(event: Event, sync_id: str, ports: Ports) -> bool:
-    """Of shards that finish in the same moment, one: if something keeps it, it comes again, or the sweep does."""
-    counted = ports.store.get("syncs", sync_id) or {}
-    if counted.get("done", 0) < counted.get("shards", 1):
-        return False
-    mark = decide.closed_by(sync_id, event.id)
-    if (closer := ports.store.get(mark.collection, mark.id)) is None:
-        try:
-            ports.store.put([mark])
-        except Transient:
-            closer = ports.store.get(mark.collection, mark.id)
-            if closer is None:
-                raise
-    return closer is None or closer == mark.fields
 
 
 def sweep(event: Event, ports: Ports) -> Iterator[tuple[str, Outcome]]:
@@ -335,8 +321,14 @@ def _unclosed(event: Event, ports: Ports) -> Iterator[tuple[str, Outcome]]:
     """Runs whose shards are all done, and whose closing was lost or came before the repositories listed every file."""
     troubles: list[DmzError] = []
     for run_id, run in ports.store.find("runs", "state", "running"):
-        for name, _ in ports.store.find("syncs", "run_id", run_id) if run.get("stage") == "sync" else ():
+        for name, counted in (
+            ports.store.find("syncs", "run_id", run_id) if run.get("stage") == "sync" else ()
+        ):
             try:
+                if not closer.is_due(counted) or not closer.is_left(
+                    name, event.id, ports.store, ports.clock()
+                ):
+                    continue
                 closing = _closing(event, run_id, name, ports)
             except Transient as error:
                 if never := _never_listed(event, run_id, name, error, ports):
@@ -370,9 +362,17 @@ def _never_listed(event: Event, run_id: str, sync_id: str, error: Transient, por
 @on_disk("the sync stage")
 def _closing(cause: Event, run_id: str, sync_id: str, ports: Ports) -> Outcome:
     """The end of the stage, if every shard is done and every file of the lock is there, by hash."""
+    try:
+        return _closed(cause, run_id, sync_id, ports)
+    except Transient:
+        closer.gives_up(sync_id, ports.store)
+        raise
+
+
+def _closed(cause: Event, run_id: str, sync_id: str, ports: Ports) -> Outcome:
     counted = ports.store.get("syncs", sync_id) or {}
     run = ports.store.get("runs", run_id) or {}
-    if run.get("state") != "running" or counted.get("done", 0) < counted.get("shards", 1):
+    if run.get("state") != "running" or not closer.is_due(counted):
         return Outcome()
     lock = Lock.read(ports.blobs.get(counted["lock"]), f"The lock {counted['lock']}")
     names, ships = ports.settings, run.get("stage") == "sync"
