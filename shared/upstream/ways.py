@@ -18,6 +18,9 @@ from urllib.request import getproxies, proxy_bypass
 import httpcore
 import httpx
 
+from shared.errors import Permanent
+from shared.model.value import printable
+
 _KEPT = 30.0
 """Seconds that addresses are used for new connections; one that is open stays with its own."""
 
@@ -113,11 +116,16 @@ class Ways(httpx.BaseTransport):
             return self._direct
         with self._lock:
             if proxy not in self._proxied:
-                address = proxy if "://" in proxy else f"http://{proxy}"
-                self._proxied[proxy] = httpx.HTTPTransport(
-                    verify=self._context, proxy=address, limits=self._limits
-                )
+                self._proxied[proxy] = self._by(httpx.URL(proxy if "://" in proxy else f"http://{proxy}"))
             return self._proxied[proxy]
+
+    def _by(self, proxy: httpx.URL) -> httpx.HTTPTransport:
+        if proxy.scheme not in ("http", "https"):
+            raise Permanent(
+                f"The proxy {printable(proxy.host, 100)} speaks {printable(proxy.scheme, 20)}, and only HTTP proxies "
+                "are known here: name one as HTTPS_PROXY, or take this one away."
+            )
+        return httpx.HTTPTransport(verify=self._context, proxy=httpx.Proxy(proxy), limits=self._limits)
 
 
 class _Direct(httpx.HTTPTransport):

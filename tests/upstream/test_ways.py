@@ -13,7 +13,7 @@ from typing import Any
 import httpcore
 import pytest
 
-from shared.errors import Transient
+from shared.errors import Permanent, Transient
 from shared.upstream import http, ways
 from tests.chain.proxy import Proxy
 from tests.upstream.support import Reply, Web
@@ -113,3 +113,17 @@ def test_an_index_is_reached_by_the_operators_proxy(
     proxy.close()
     assert answer is not None
     assert (answer.body, proxy.passed, dns.asked) == (b"page", 1, [])
+
+
+@pytest.mark.parametrize("name", ["HTTPS_PROXY", "ALL_PROXY"])
+def test_a_proxy_of_another_kind_is_a_sentence(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    for each in ("https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(each, raising=False)
+        monkeypatch.delenv(each.upper(), raising=False)
+    monkeypatch.setenv(name, "socks5://user:secret@proxy.corp:1080")
+    with (
+        http.client() as client,
+        pytest.raises(Permanent, match=r"The proxy proxy\.corp speaks socks5") as found,
+    ):
+        http.get(client, f"https://{NAME}/", 100)
+    assert "secret" not in str(found.value)
