@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import base64
-import json
-import threading
 import time
 from collections import defaultdict
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
 
 from functions.local.pubsub import HOLD, PubSub
+from tests.local.endpoint import Endpoint
 from tests.local.up import eventually
 
 
@@ -23,34 +21,23 @@ class Stage:
     def __init__(self, refusals: int) -> None:
         self.came: dict[str, list[float]] = defaultdict(list)
         self.taken: set[str] = set()
-        stage = self
+        self._refusals = refusals
+        self.endpoint = Endpoint(self._takes)
 
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                pushed = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                name = base64.b64decode(pushed["message"]["data"]).decode()
-                stage.came[name].append(time.monotonic())
-                taken = len(stage.came[name]) > refusals
-                if taken:
-                    stage.taken.add(name)
-                self.send_response(204 if taken else 503)
-                self.end_headers()
-
-            def log_message(self, *_: Any) -> None:
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
-        threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
-        self.address = f"http://127.0.0.1:{self.server.server_address[1]}"
+    def _takes(self, _path: str, pushed: Mapping[str, Any]) -> bool:
+        name = base64.b64decode(pushed["message"]["data"]).decode()
+        self.came[name].append(time.monotonic())
+        if len(self.came[name]) <= self._refusals:
+            return False
+        self.taken.add(name)
+        return True
 
 
 @pytest.fixture
 def stage() -> Iterator[Stage]:
     made = Stage(refusals=4)
     yield made
-    made.server.shutdown()
-    made.server.server_close()
+    made.endpoint.close()
 
 
 def test_messages_that_fail_together_come_again_until_they_are_taken(
@@ -58,7 +45,7 @@ def test_messages_that_fail_together_come_again_until_they_are_taken(
 ) -> None:
     """Under a retry policy the emulator loses them after the third time, for ever (functions/local/pubsub.py)."""
     pubsub = PubSub(pubsub_emulator, project)
-    pubsub.set_up({"scanner": stage.address})
+    pubsub.set_up({"scanner": stage.endpoint.address})
     names = {f"event {number}" for number in range(6)}
     for name in sorted(names):
         pubsub.publish("manifest-published", name.encode(), {})

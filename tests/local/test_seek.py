@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import base64
 import copy
-import json
-import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import httpx
@@ -20,6 +17,7 @@ from shared.errors import DmzError
 from shared.events import SUBSCRIBERS, Delivery, Event, run_id_of, timestamp
 from shared.memory.store import MemoryStore
 from tests.delivery.world import desk, expected, request
+from tests.local.endpoint import Endpoint
 from tests.local.up import eventually
 
 STAGES = ("outer", "scanner", "sync", "inner")
@@ -47,24 +45,11 @@ class Chain:
         self.store, self.bus = MemoryStore(), Bus(self.pubsub)
         self.came: Counter[tuple[str, str]] = Counter()
         """(subscription, message id) to how often it was handled to the end."""
-        chain = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                pushed = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                self.send_response(204 if chain.handle(self.path, pushed) else 503)
-                self.end_headers()
-
-            def log_message(self, *_: Any) -> None:
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
-        threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
-        address = f"http://127.0.0.1:{self.server.server_address[1]}"
+        self.endpoint = Endpoint(self.handle)
+        address = self.endpoint.address
         self.pubsub.set_up({stage: f"{address}/{stage}" for stage in STAGES})
 
-    def handle(self, path: str, pushed: dict[str, Any]) -> bool:
+    def handle(self, path: str, pushed: Mapping[str, Any]) -> bool:
         stage, topic, message = path.split("/")[1], path.rpartition("/")[2], pushed["message"]
         delivery = Delivery(
             base64.b64decode(message["data"]),
@@ -102,8 +87,7 @@ class Chain:
 def chain(pubsub_emulator: str, project: str) -> Iterator[Chain]:
     made = Chain(pubsub_emulator, project)
     yield made
-    made.server.shutdown()
-    made.server.server_close()
+    made.endpoint.close()
 
 
 @pytest.mark.parametrize("to", ["time", "snapshot"])
