@@ -36,6 +36,8 @@ _URL = re.compile(r"https?://[A-Za-z0-9.-]+(?::[0-9]+)?/[!-~]{1,2000}", re.ASCII
 _UPLOADED = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,9})?Z", re.ASCII)
 _MAX_REASON = 500
 _LARGEST = 1 << 40
+_PARTS = 2_000_000
+"""Commas of a page as JSON: one that lists a hundred thousand files has fewer, and each may become an object."""
 _OPEN = 50
 """Tags that begin before one ends: html.parser looks for the end of each again, in time that grows with the square."""
 _FILENAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+!~-]{0,254}", re.ASCII)
@@ -165,6 +167,8 @@ _NAMED = msgspec.json.Decoder(_Named)
 
 
 def _from_json(name: str, url: str, body: bytes) -> Listing:
+    if len(body) > _PARTS and body.count(b",") > _PARTS:
+        raise Permanent(f"The index page {url} lists more than any project has; it is refused as too large.")
     try:
         page = _PROJECT.decode(body)
         major = str(page.meta["api-version"]).partition(".")[0]

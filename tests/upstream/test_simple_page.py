@@ -131,6 +131,7 @@ def test_an_index_on_loopback_may_serve_files_without_tls() -> None:
         (JSON, b'{"files": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", "not PEP 691 JSON"),
         (JSON, page()[:-1] + b', "files": null}', "not PEP 691 JSON"),
         (JSON, page() + b"{}", "not PEP 691 JSON"),
+        (JSON, page().replace(b"[]", b"[" + b"1," * 2_000_001 + b"1]"), "refused as too large"),
         (JSON, page(version="2.0"), "not version 1"),
         (JSON, page(name="other"), "for project 'demo'"),
         (JSON, page(entry(hashes={})), "none with a sha256"),
