@@ -226,7 +226,7 @@ REFUSALS = [
 def one_sentence(err: str) -> str:
     """All that was said; what a person can do nothing with is a failure."""
     # Lines of the log are those of stages that other tests have left at work in this process.
-    (line,) = (each for each in err.splitlines() if not each.startswith('{"event_type":'))
+    (line,) = (each for each in err.splitlines() if '"severity": ' not in each)
     assert line.startswith("dmz: ")
     assert "defect" not in line
     assert "Traceback" not in line
