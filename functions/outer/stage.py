@@ -102,6 +102,8 @@ def _start(event: Event, request: RunRequested, ports: Ports) -> Outcome:
         new = decide.new_run(workload, stored, cost, now)
         if event.traceparent:
             new["trace"] = event.trace  # a caller's; else it follows from the run's id
+        if event.replay_id:
+            new["replay_id"] = event.replay_id  # the VM may report before this event is finished with
         # Never over an existing one: a worker that was thought dead would set a run back that has gone on.
         ports.store.put([Create("runs", run_id, new)])
     creation = ports.creation("outer")

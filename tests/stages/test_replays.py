@@ -9,10 +9,12 @@ import pytest
 
 from shared.errors import Transient
 from shared.events import AttestationAppraised, Event, RunRequested, SyncCompleted, run_id_of
+from shared.guest.config import Config
 from shared.machines import vm_name
 from shared.model.value import sha256
 from shared.ports.machines import VmSpec
 from shared.ports.store import Document, Put, Write
+from tests.stages import guests
 from tests.stages.faults import Death
 from tests.stages.world import WORKLOAD, World
 
@@ -77,6 +79,20 @@ def test_a_run_that_was_requested_with_a_replay_id_does_nothing_again(world: Wor
     run = world.run(run_id)
     assert (run["state"], run["replay_id"]) == ("completed", "from-the-start")
     assert "replays" not in run
+
+
+def test_what_a_vm_reports_before_its_request_is_finished_with_is_no_replay(world: World) -> None:
+    known: list[str | None] = []
+
+    def play(config: Config) -> guests.Payload:
+        """A VM that is quick: what it says is handled while the stage still holds the request."""
+        ((_, run),) = world.store.find("runs", "state", "running")
+        known.append(run.get("replay_id"))
+        return world.install(config)
+
+    world.outer = play
+    world.request(attributes={"replay-id": "from-the-start"})
+    assert known == ["from-the-start"]
 
 
 @pytest.mark.parametrize("topic", [*TOPICS, "run-completed"])
