@@ -16,7 +16,7 @@ from __future__ import annotations
 import re
 import ssl
 import time
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from typing import Any
 
@@ -99,15 +99,8 @@ class Backend(ways.Backend):
         super().__init__()
         self._trusted = trusted
 
-    def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,
-        local_address: str | None = None,
-        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
-    ) -> httpcore.NetworkStream:
-        return _Patient(super().connect_tcp(host, port, timeout, local_address, socket_options))
+    def opened(self, stream: httpcore.NetworkStream) -> httpcore.NetworkStream:
+        return _Patient(stream)  # 4
 
     def addresses(self, host: str, port: int) -> Sequence[str]:
         """Where `host` is, now or some seconds ago. Permanent if that is no public place."""

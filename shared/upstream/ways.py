@@ -81,10 +81,16 @@ class Backend(httpcore.NetworkBackend):
         failure: Exception = httpcore.ConnectError(f"{host} has no address")
         for address in self.addresses(host, port):
             try:
-                return self._plain.connect_tcp(address, port, timeout, local_address, socket_options)
+                stream = self._plain.connect_tcp(address, port, timeout, local_address, socket_options)
             except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
                 failure = error
+            else:
+                return self.opened(stream)
         raise failure
+
+    def opened(self, stream: httpcore.NetworkStream) -> httpcore.NetworkStream:
+        """What requests go over: the connection, or something about it."""
+        return stream
 
     def addresses(self, host: str, port: int) -> Sequence[str]:
         """Where `host` is. httpcore.ConnectError if it is nowhere."""
